@@ -1,0 +1,34 @@
+"""How every command of the project is started: flags to a typed config, mistakes to status 2."""
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+from engine.errors import UserError
+
+C = TypeVar("C")
+
+
+def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | None = None) -> None:
+    """Parse the command line into a config, call `main`, and exit with its status.
+
+    Args:
+        main: Does the work; returns an exit status, None meaning 0.
+        config_class: A `engine.config.Config`; its field docs become `--help`.
+        prog: Name shown in the usage line, for example `python -m data.check`.
+
+    Raises:
+        SystemExit: Always. Status 0 on success, 2 for a user's mistake, 130 after Ctrl-C.
+    """
+    config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    try:
+        status = main(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(status or 0)

@@ -1,0 +1,1 @@
+"""The networks of Ego-RNN, each part in a file named after it."""

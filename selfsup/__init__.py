@@ -1,0 +1,1 @@
+"""Motion segmentation as a self-supervised task."""
