@@ -1,1 +1,16 @@
 """The networks of Ego-RNN, each part in a file named after it."""
+
+from models.build import build_model
+from models.egornn import EgoRNN
+from models.frame_classifier import FrameClassifier
+from models.outputs import ClipOutput
+from models.reference_weights import load_reference_state, reference_state
+
+__all__ = [
+    "ClipOutput",
+    "EgoRNN",
+    "FrameClassifier",
+    "build_model",
+    "load_reference_state",
+    "reference_state",
+]

@@ -1,0 +1,153 @@
+"""Running a task over a set without learning, and what is said about the result."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from engine.errors import UserError
+from engine.files import atomic_path, write_json, write_text
+from engine.metrics import (
+    Floats,
+    Ints,
+    confusion_matrix,
+    group_accuracy,
+    mean_class_accuracy,
+    top_k,
+    wilson_interval,
+)
+from engine.task import Batch, Task
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of N items over K classes.
+
+    Attributes:
+        keys: Name of each item, such as "S2/open_jam/1".
+        labels: True classes. Shape: (N,).
+        logits: Scores. Shape: (N, K).
+        loss: Mean loss over the items.
+        parts: Mean of each named part of the loss.
+    """
+
+    keys: tuple[str, ...]
+    labels: Ints
+    logits: Floats
+    loss: float
+    parts: dict[str, float]
+
+    def save(self, path: Path) -> None:
+        """Write `clip`, `label` and `logits` to an npz file."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, clip=np.array(self.keys), label=self.labels, logits=self.logits)
+
+
+@torch.no_grad()
+def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show: str = "") -> Predictions:
+    """Run a task in eval mode; the modes of its modules are put back afterwards.
+
+    Args:
+        task: What to run.
+        batches: Every item once, each with its position in `keys` under "clip".
+        keys: Name of each item.
+        show: Title of the progress bar; none is shown when empty.
+
+    Raises:
+        UserError: There is no item at all.
+    """
+    modes = {module: module.training for module in task.model.modules()}
+    task.model.eval()
+    try:
+        rows = [_row(task, batch) for batch in tqdm(batches, desc=show, disable=None if show else True)]
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    if not rows:
+        raise UserError("nothing to evaluate: the set has no clips")
+    return _joined(rows, keys)
+
+
+def summarise(predictions: Predictions, groups: Mapping[str, Ints]) -> dict[str, Any]:
+    """Describe predictions in numbers.
+
+    Args:
+        predictions: What to describe.
+        groups: Coarser classes by name (such as "verb"), each the group of every class.
+
+    Returns:
+        top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1.
+    """
+    logits, labels = predictions.logits, predictions.labels
+    right = int((logits.argmax(axis=1) == labels).sum())
+    low, high = wilson_interval(right, len(labels))
+    return {
+        "top1": 100.0 * right / len(labels),
+        "top5": top_k(logits, labels, 5),
+        "mean_class": mean_class_accuracy(logits, labels),
+        **{name: group_accuracy(logits, labels, ids) for name, ids in groups.items()},
+        "n_clips": len(labels),
+        "ci95_low": low,
+        "ci95_high": high,
+    }
+
+
+def write_evaluation(
+    folder: Path,
+    predictions: Predictions,
+    class_names: tuple[str, ...],
+    summary: Mapping[str, Any],
+) -> None:
+    """Write predictions.npz, per_class.csv, confusion.png and, last, eval.json into `folder`."""
+    from engine.figures import save_confusion  # matplotlib takes its time, and only this needs it
+
+    counts = confusion_matrix(predictions.logits, predictions.labels)
+    predictions.save(folder / "predictions.npz")
+    write_text(folder / "per_class.csv", _per_class_table(counts, class_names))
+    save_confusion(folder / "confusion.png", counts, class_names)
+    write_json(folder / "eval.json", dict(summary))
+
+
+def _row(task: Task, batch: Batch) -> tuple[Ints, Ints, Floats, dict[str, float]]:
+    device = next(task.model.parameters()).device
+    output = task({name: tensor.to(device) for name, tensor in batch.items()})
+    losses = {"loss": float(output.loss)} | {name: float(part) for name, part in output.parts.items()}
+    return (
+        batch["clip"].numpy().astype(np.int64),
+        output.labels.cpu().numpy().astype(np.int64),
+        output.logits.float().cpu().numpy(),
+        losses,
+    )
+
+
+def _joined(rows: list[tuple[Ints, Ints, Floats, dict[str, float]]], keys: tuple[str, ...]) -> Predictions:
+    items = np.concatenate([row[0] for row in rows])
+    assert len(items) == len(set(items.tolist())), "an item was evaluated twice"
+    weights = np.array([len(row[0]) for row in rows])
+    means = {name: float(np.average([row[3][name] for row in rows], weights=weights)) for name in rows[0][3]}
+    return Predictions(
+        keys=tuple(keys[item] for item in items),
+        labels=np.concatenate([row[1] for row in rows]),
+        logits=np.concatenate([row[2] for row in rows]),
+        loss=means.pop("loss"),
+        parts=means,
+    )
+
+
+def _per_class_table(counts: Ints, class_names: tuple[str, ...]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["class", "clips", "right", "accuracy", "most_often_taken_for"])
+    for label, name in enumerate(class_names):
+        clips, right = int(counts[label].sum()), int(counts[label, label])
+        wrong = counts[label].copy()
+        wrong[label] = 0
+        rival = class_names[int(wrong.argmax())] if wrong.any() else ""
+        table.writerow([name, clips, right, f"{100 * right / clips:.2f}" if clips else "", rival])
+    return text.getvalue()

@@ -1,0 +1,127 @@
+"""A training stage as data: which parameters learn, which modules are in train mode, with what optimiser."""
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+
+from engine.errors import UserError
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate.
+
+    Attributes:
+        parameters: Patterns of parameter names ("*" matches anything, dots too).
+        lr: Learning rate; None takes the stage's.
+    """
+
+    parameters: tuple[str, ...]
+    lr: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of training does to a model.
+
+    Attributes:
+        name: How messages call it.
+        groups: What learns; every other parameter is frozen.
+        train_modules: Modules in train mode, their children included; every other module is in eval mode, so
+            its batch norm keeps its statistics and its dropout passes everything.
+        optimizer: Which optimiser.
+        lr: Learning rate of the groups that name none.
+        weight_decay: L2 penalty, as the optimiser understands it.
+        milestones: Epochs after which the learning rate is multiplied by `gamma`.
+        gamma: The factor.
+        epochs: Length of the stage.
+        eps: Adam's epsilon.
+        momentum: SGD's momentum.
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+    train_modules: tuple[str, ...]
+    optimizer: Literal["adam", "sgd"]
+    lr: float
+    weight_decay: float
+    milestones: tuple[int, ...]
+    gamma: float
+    epochs: int
+    eps: float = 1e-8
+    momentum: float = 0.9
+
+    def override(
+        self,
+        *,
+        lr: float | None = None,
+        epochs: int | None = None,
+        milestones: tuple[int, ...] | None = None,
+    ) -> "Stage":
+        """Return the stage with the values that are not None in place of its own."""
+        return replace(
+            self,
+            lr=self.lr if lr is None else lr,
+            epochs=self.epochs if epochs is None else epochs,
+            milestones=self.milestones if milestones is None else milestones,
+        )
+
+    def freeze(self, model: nn.Module) -> None:
+        """Let exactly the stage's parameters take gradients.
+
+        Raises:
+            AssertionError: A pattern matches no parameter, or a parameter is in two groups.
+        """
+        chosen = [name for group in self.groups for name, _ in _matching(model, group)]
+        assert len(chosen) == len(set(chosen)), f"stage {self.name}: a parameter stands in two groups"
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in set(chosen))
+
+    def set_modes(self, model: nn.Module) -> None:
+        """Put the stage's modules in train mode and all others in eval mode."""
+        model.eval()
+        for name in self.train_modules:
+            model.get_submodule(name).train()
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """Make the optimiser over the stage's groups."""
+        groups = [
+            {
+                "params": [parameter for _, parameter in _matching(model, group)],
+                "lr": self.lr if group.lr is None else group.lr,
+            }
+            for group in self.groups
+        ]
+        if self.optimizer == "adam":
+            return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay, eps=self.eps)
+        return torch.optim.SGD(groups, lr=self.lr, weight_decay=self.weight_decay, momentum=self.momentum)
+
+    def build_scheduler(self, optimizer: Optimizer) -> LRScheduler:
+        """Make the schedule; it is stepped once after every epoch."""
+        return MultiStepLR(optimizer, milestones=list(self.milestones), gamma=self.gamma)
+
+
+def check_schedule(epochs: int, milestones: tuple[int, ...]) -> None:
+    """Refuse a schedule that can't be meant.
+
+    Raises:
+        UserError: Milestones that are not rising, or not positive.
+    """
+    if epochs < 1:
+        raise UserError(f"--epochs should be at least 1, got {epochs}")
+    if any(milestone < 1 for milestone in milestones) or list(milestones) != sorted(set(milestones)):
+        raise UserError(f"--milestones should be rising epoch numbers from 1, got {list(milestones)}")
+
+
+def _matching(model: nn.Module, group: Group) -> list[tuple[str, nn.Parameter]]:
+    found = []
+    for pattern in group.parameters:
+        matches = [item for item in model.named_parameters() if fnmatchcase(item[0], pattern)]
+        assert matches, f"no parameter of {type(model).__name__} is called {pattern}"
+        found += matches
+    return found

@@ -1,0 +1,55 @@
+"""What is learned: a task turns a batch into named losses; the loop knows only their total."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+
+
+class StepOutput(NamedTuple):
+    """Losses and scores of one batch of B items and K classes.
+
+    Attributes:
+        loss: What is minimised, a scalar.
+        parts: The terms of the loss by name, scalars, for the log.
+        logits: Class scores. Shape: (B, K).
+        labels: True classes. Shape: (B,).
+    """
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+    logits: Tensor
+    labels: Tensor
+
+
+class Task(Protocol):
+    """A model together with what it is trained for."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model whose parameters learn."""
+
+    def __call__(self, batch: Batch) -> StepOutput:
+        """Run the model on a batch and compute its losses."""
+
+
+class Classification:
+    """Cross entropy of a model's logits against the label of each item."""
+
+    def __init__(self, model: nn.Module, inputs: tuple[str, ...]) -> None:
+        """Wrap a model.
+
+        Args:
+            model: Returns an object with `logits`.
+            inputs: Names of the batch's tensors that the model takes, in its order.
+        """
+        self.model = model
+        self.inputs = inputs
+
+    def __call__(self, batch: Batch) -> StepOutput:
+        """Classify a batch; its true classes are under "label"."""
+        logits = self.model(*(batch[name] for name in self.inputs)).logits.float()
+        loss = torch.nn.functional.cross_entropy(logits, batch["label"])
+        return StepOutput(loss, {}, logits, batch["label"])

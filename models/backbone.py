@@ -1,0 +1,113 @@
+"""The ResNet under both streams, torchvision's own, read at the places Ego-RNN needs.
+
+Axes: N frames (clips and time folded together), C channels, H W pixels, h w cells, L backbone classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet, resnet18, resnet34, resnet50
+
+BackboneName = Literal["resnet18", "resnet34", "resnet50"]
+_BUILDERS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
+
+
+class BackboneMaps(NamedTuple):
+    """What a frame gives on its way through the backbone.
+
+    Attributes:
+        layer3: Output of the third stage. Shape: (N, C/2, 2h, 2w).
+        layer4: `f`, output of the last block: ReLU(BN(conv) + residual). Shape: (N, C, h, w).
+        pre_activation: `g`, the last block's conv + residual, no batch norm, no ReLU. Shape: (N, C, h, w).
+        logits: The backbone's own class scores. Shape: (N, L).
+    """
+
+    layer3: Tensor
+    layer4: Tensor
+    pre_activation: Tensor
+    logits: Tensor
+
+
+class Backbone(nn.Module):
+    """A torchvision ResNet that also gives the maps the attention and the recurrence are built from.
+
+    Frames pass in chunks, which is exact as long as batch norm is in eval mode; on a CPU a chunk that stays
+    in the cache is faster, on a GPU one call is.
+    """
+
+    CPU_CHUNK_PIXELS = 8 * 224 * 224
+
+    def __init__(self, name: BackboneName = "resnet34", num_classes: int = 1000) -> None:
+        """Build an untrained backbone.
+
+        Args:
+            name: Which ResNet.
+            num_classes: Classes of the backbone's own classifier, 1000 for ImageNet weights.
+        """
+        super().__init__()
+        self.resnet: ResNet = _BUILDERS[name](weights=None, num_classes=num_classes)
+        self.channels: int = self.resnet.fc.in_features
+
+    def forward(self, frames: Tensor) -> BackboneMaps:
+        """Run frames through the whole backbone.
+
+        Args:
+            frames: Normalised pictures. Shape: (N, 3, H, W).
+        """
+        parts = [
+            self.last_stage(self.trunk(chunk)) for chunk in torch.split(frames, self._chunk_size(frames))
+        ]
+        return BackboneMaps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+    def trunk(self, frames: Tensor) -> Tensor:
+        """Everything up to layer3, which no stage of Ego-RNN trains: (N, 3, H, W) to (N, C/2, 2h, 2w)."""
+        net = self.resnet
+        with _full_precision_if_frozen(net.conv1, net.bn1, net.layer1, net.layer2, net.layer3):
+            stem = net.maxpool(net.relu(net.bn1(net.conv1(frames))))
+            maps: Tensor = net.layer3(net.layer2(net.layer1(stem)))
+        return maps
+
+    def last_stage(self, layer3: Tensor) -> BackboneMaps:
+        """From layer3's output to the two maps of the last block and the backbone's logits."""
+        net = self.resnet
+        with _full_precision_if_frozen(net.layer4):
+            residual = net.layer4[:-1](layer3)
+            with _output_of(_last_convolution(net.layer4[-1])) as convolved:
+                layer4 = net.layer4[-1](residual)
+            # g is "conv + residual": the reference code reads the sum before batch norm and ReLU.
+            pre_activation = convolved[0] + residual
+            logits = net.fc(net.avgpool(layer4).flatten(1))
+        return BackboneMaps(layer3, layer4, pre_activation, logits)
+
+    def _chunk_size(self, frames: Tensor) -> int:
+        if frames.is_cuda or self.training or frames.shape[0] == 0:
+            return max(1, frames.shape[0])
+        return max(1, self.CPU_CHUNK_PIXELS // (frames.shape[-2] * frames.shape[-1]))
+
+
+def _last_convolution(block: nn.Module) -> nn.Module:
+    """The convolution before a residual block's sum: conv2 of a basic block, conv3 of a bottleneck."""
+    return block.get_submodule("conv3" if hasattr(block, "conv3") else "conv2")
+
+
+@contextmanager
+def _output_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what `module` returns inside the block; nothing stays attached to it afterwards."""
+    outputs: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _full_precision_if_frozen(*modules: nn.Module) -> Iterator[None]:
+    """Switch autocast off where nothing is trained: in bf16 the CAM's arg max would move."""
+    trained = any(p.requires_grad for module in modules for p in module.parameters())
+    device = next(modules[0].parameters()).device.type
+    with torch.autocast(device, enabled=trained and torch.is_autocast_enabled(device)):
+        yield

@@ -1,0 +1,79 @@
+"""Ego-RNN's RGB stream: backbone, CAM attention, ConvLSTM, classifier (Ego-RNN, section 3).
+
+Axes: B clips, T frames, C channels, H W pixels, h w cells, K classes.
+"""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from models.backbone import Backbone, BackboneMaps, BackboneName
+from models.cam import class_activation_map, spatial_attention
+from models.outputs import ClipOutput, by_clip
+from models.temporal import TemporalName, build_temporal
+
+AttentionName = Literal["cam", "none"]
+
+
+class EgoRNN(nn.Module):
+    """Clips of RGB frames to action scores.
+
+    With attention the recurrence sees g * A, where g is the last block before its batch norm and ReLU and A
+    the frame's attention; without, it sees the block's output f. Nothing is trained or frozen here: that is
+    a stage's business (`models.stages`).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        backbone: BackboneName = "resnet34",
+        attention: AttentionName = "cam",
+        temporal: TemporalName = "convlstm",
+        hidden: int = 512,
+        dropout: float = 0.7,
+        backbone_classes: int = 1000,
+    ) -> None:
+        """Build an untrained network.
+
+        Args:
+            num_classes: Number of actions K.
+            backbone: Which ResNet.
+            attention: "cam", or "none" for the rows of the table without it.
+            temporal: What joins the frames.
+            hidden: Channels of the recurrence (unused by "avgpool").
+            dropout: Probability of dropping a feature before the classifier, in [0, 1).
+            backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
+        """
+        super().__init__()
+        self.attention = attention
+        self.backbone = Backbone(backbone, backbone_classes)
+        self.temporal = build_temporal(temporal, self.backbone.channels, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(self.temporal.features, num_classes)
+
+    def forward(self, frames: Tensor) -> ClipOutput:
+        """Classify clips.
+
+        Args:
+            frames: Normalised frames. Shape: (B, T, 3, H, W).
+        """
+        maps = self.backbone(frames.flatten(0, 1))
+        heat = self.attend(maps)
+        return self.recognise(maps, heat, clips=frames.shape[0])
+
+    def attend(self, maps: BackboneMaps) -> Tensor | None:
+        """Attention of every frame (B*T, h, w), or None without attention."""
+        if self.attention == "none":
+            return None
+        weight: Tensor = self.backbone.resnet.fc.weight
+        return spatial_attention(class_activation_map(maps.layer4, maps.logits, weight))
+
+    def recognise(self, maps: BackboneMaps, heat: Tensor | None, clips: int) -> ClipOutput:
+        """From the frames' maps and attention to the clip's scores."""
+        seen = maps.layer4 if heat is None else maps.pre_activation
+        heat = None if heat is None else by_clip(heat, clips)
+        features = self.temporal(by_clip(seen, clips), heat)
+        named = {"layer3": maps.layer3, "layer4": maps.layer4, "pre_activation": maps.pre_activation}
+        folded = {name: by_clip(tensor, clips) for name, tensor in named.items()}
+        return ClipOutput(self.classifier(self.dropout(features)), features, heat, folded)

@@ -1,0 +1,94 @@
+"""Where a backbone's first weights come from: ImageNet, a file, a finished run, or nowhere."""
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+from torch import Tensor
+from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
+
+from engine.checkpoint import load_checkpoint
+from engine.errors import UserError
+from models.backbone import Backbone, BackboneName
+
+_IMAGENET = {
+    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": ResNet34_Weights.IMAGENET1K_V1,
+    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+}
+_RUN_PREFIX = "backbone.resnet."
+
+
+def read_backbone_weights(source: str, name: BackboneName) -> dict[str, Tensor] | None:
+    """Find a backbone's weights.
+
+    Args:
+        source: "imagenet" (torchvision's download, hash checked), "none", the path of a state_dict with
+            torchvision's names, or of a run directory whose model holds a backbone (as `train_frame.py`
+            makes it).
+        name: Which ResNet they are for.
+
+    Returns:
+        Weights by torchvision's names, or None for "none".
+
+    Raises:
+        UserError: The download failed, or the path holds no weights of a ResNet.
+    """
+    if source == "none":
+        return None
+    if source == "imagenet":
+        return _download(name)
+    path = Path(source)
+    content = load_checkpoint(path / "last.pt" if path.is_dir() else path)
+    return _resnet_part(content, source)
+
+
+def load_backbone_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
+    """Copy weights into a backbone, all of them or none.
+
+    Raises:
+        UserError: They are of another ResNet; the message names the first keys that don't fit.
+    """
+    own = backbone.resnet.state_dict()
+    # Checkpoints from before batch norm counted its batches lack the counters, which nothing here reads.
+    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    wrong = [key for key in weights if key not in own or weights[key].shape != own[key].shape]
+    if missing or wrong:
+        raise UserError(
+            "the weights are of another network than the backbone asked for: "
+            f"missing {missing[:5]}, not fitting {wrong[:5]}; choose the --backbone they were made with"
+        )
+    backbone.resnet.load_state_dict({**own, **weights})
+
+
+def count_classes(weights: dict[str, Tensor] | None) -> int:
+    """Number of classes of a backbone's own classifier; 1000 where there are no weights to tell."""
+    return 1000 if weights is None else int(weights["fc.weight"].shape[0])
+
+
+def _download(name: BackboneName) -> dict[str, Tensor]:
+    try:
+        weights: dict[str, Tensor] = _IMAGENET[name].get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"ImageNet weights of {name} can't be downloaded ({error}). Two ways on: --weights PATH to a "
+            "state_dict with torchvision's names, or pre-train a backbone with train_frame.py and give its "
+            "run directory as --weights"
+        ) from None
+    return weights
+
+
+def _resnet_part(content: dict[str, Any], source: str) -> dict[str, Tensor]:
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+    if any(key.startswith(_RUN_PREFIX) for key in content):
+        content = {
+            key.removeprefix(_RUN_PREFIX): value
+            for key, value in content.items()
+            if key.startswith(_RUN_PREFIX)
+        }
+    weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if "conv1.weight" not in weights or "fc.weight" not in weights:
+        raise UserError(f"{source} holds no ResNet: no conv1.weight and fc.weight in it")
+    return weights
