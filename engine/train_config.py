@@ -37,6 +37,8 @@ class TrainConfig(Config):
     """Processes that load and augment; 0 loads in the main process."""
     resume: bool = False
     """Go on with the unfinished run in --out; without one, begin."""
+    eval_every: int = Field(1, ge=1)
+    """Measure after every so many epochs, and always after the last."""
     val_fraction: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
     clips, labelled best_on_test since it is optimistic."""

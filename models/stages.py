@@ -4,16 +4,21 @@ Where the paper and the released code differ (300 or 200 epochs of stage 1), the
 since the published numbers came from it.
 """
 
-from engine.stage import Group, Stage
+from dataclasses import replace
+from typing import Literal
 
-_TEMPORAL = ("temporal.*", "classifier.*")
+from engine.stage import Group, Stage
+from models.temporal import TemporalName
+
+_RECURRENCE = ("temporal.*",)
+_CLASSIFIER = ("classifier.*",)
 # Only the convolutions: batch norm's affine parameters and the downsample convolution stay as they were. The
 # backbone's own class weights learn too, through the CAM; its bias plays no part in the CAM and stays.
 _LAST_STAGE = ("backbone.resnet.layer4.*.conv*.weight", "backbone.resnet.fc.weight")
 
-RGB_STAGE_1 = Stage(
+_RGB_STAGE_1 = Stage(
     name="rgb stage 1",
-    groups=(Group(_TEMPORAL),),
+    groups=(Group(_RECURRENCE), Group(_CLASSIFIER)),
     train_modules=("temporal", "dropout", "classifier"),
     optimizer="adam",
     lr=1e-3,
@@ -24,9 +29,9 @@ RGB_STAGE_1 = Stage(
     epochs=300,
 )
 
-RGB_STAGE_2 = Stage(
+_RGB_STAGE_2 = Stage(
     name="rgb stage 2",
-    groups=(Group(_TEMPORAL + _LAST_STAGE),),
+    groups=(Group(_RECURRENCE), Group(_CLASSIFIER + _LAST_STAGE)),
     train_modules=("temporal", "dropout", "classifier"),
     optimizer="adam",
     lr=1e-4,
@@ -48,3 +53,9 @@ FRAME = Stage(
     gamma=0.1,
     epochs=30,
 )
+
+
+def rgb_stage(number: Literal[1, 2], temporal: TemporalName) -> Stage:
+    """Return a stage of the RGB stream; average pooling has no recurrence that could learn."""
+    stage = {1: _RGB_STAGE_1, 2: _RGB_STAGE_2}[number]
+    return replace(stage, groups=stage.groups[1:]) if temporal == "avgpool" else stage

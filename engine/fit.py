@@ -1,0 +1,214 @@
+"""The training loop, the same for every stage of every stream."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from engine.checkpoint import save_checkpoint
+from engine.errors import UserError
+from engine.evaluation import predict
+from engine.files import write_text
+from engine.run_dir import RunDirectory
+from engine.seeding import seed_everything
+from engine.stage import Stage
+from engine.state import Row, TrainingState
+from engine.task import Batch, Task
+
+
+class Batches(Iterable[Batch], Sized, Protocol):
+    """Batches of a known number, such as a DataLoader."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What is learned from.
+
+    Attributes:
+        keys: Name of each item.
+        batches: The batches of an epoch (counted from 1), each item once.
+    """
+
+    keys: tuple[str, ...]
+    batches: Callable[[int], Batches]
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What is measured on.
+
+    Attributes:
+        split: "test", "val" or "train".
+        keys: Name of each item.
+        batches: Each item once.
+    """
+
+    split: str
+    keys: tuple[str, ...]
+    batches: Batches
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How the loop runs.
+
+    Attributes:
+        seed: Seed of every epoch's random numbers.
+        device: Where to compute.
+        bf16: Compute what is trained in bfloat16.
+        eval_every: Measure on the watched set after every so many epochs, and after the last.
+    """
+
+    seed: int
+    device: torch.device
+    bf16: bool = False
+    eval_every: int = 1
+
+
+def fit(
+    task: Task,
+    stage: Stage,
+    training: TrainingSet,
+    watched: EvaluationSet,
+    run: RunDirectory,
+    settings: FitSettings,
+    description: dict[str, Any],
+) -> TrainingState:
+    """Train for the stage's epochs, from the run's last saved epoch if there is one.
+
+    After every epoch the schedule steps, then best.pt, metrics.csv and last.pt are written, each whole.
+
+    Args:
+        task: Model and losses; the model is on the device.
+        stage: What is trained and how.
+        training: The training items.
+        watched: Items that best.pt is selected on.
+        run: Where results go.
+        settings: How the loop runs.
+        description: What checkpoints say about the model: architecture, class names, preprocessing, config.
+
+    Returns:
+        The state after the last epoch.
+
+    Raises:
+        UserError: The loss stopped being finite; the items of the batch are named.
+    """
+    stage.freeze(task.model)
+    optimizer = stage.build_optimizer(task.model)
+    state = TrainingState(task.model, optimizer, stage.build_scheduler(optimizer))
+    if run.last.exists():
+        state.load_state_dict(run.checkpoint("last"))
+    with (
+        SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1) as board,
+        _progress(stage, state, training) as bar,
+    ):
+        while state.epoch < stage.epochs:
+            epoch = state.epoch + 1
+            seed_everything(settings.seed, epoch)
+            stage.set_modes(task.model)
+            rows = [_train_epoch(task, state, training, epoch, settings, bar)]
+            state.scheduler.step()
+            if epoch % settings.eval_every == 0 or epoch == stage.epochs:
+                rows.append(_measure(task, watched, epoch))
+            state.epoch = epoch
+            _record(state, rows, run, board, description)
+            bar.write(_line(rows, stage.epochs))
+    return state
+
+
+def _train_epoch(
+    task: Task,
+    state: TrainingState,
+    training: TrainingSet,
+    epoch: int,
+    settings: FitSettings,
+    bar: "tqdm[Any]",
+) -> Row:
+    start = time.monotonic()
+    sums: dict[str, float] = {}
+    right = items = 0
+    lr = state.optimizer.param_groups[0]["lr"]
+    for cpu_batch in training.batches(epoch):
+        batch = {name: tensor.to(settings.device, non_blocking=True) for name, tensor in cpu_batch.items()}
+        with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bf16):
+            output = task(batch)
+        losses = {"loss": output.loss, **output.parts}
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        _stop_unless_finite(values, cpu_batch, training.keys, epoch)
+        state.optimizer.zero_grad(set_to_none=True)
+        output.loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        count = len(output.labels)
+        items += count
+        right += int((output.logits.argmax(dim=1) == output.labels).sum())
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value * count
+        bar.set_postfix(epoch=epoch, loss=f"{sums['loss'] / items:.3f}", refresh=False)
+        bar.update()
+    seconds = time.monotonic() - start
+    means = {name: total / items for name, total in sums.items()}
+    return _row(epoch, "train", means, 100.0 * right / items, lr, seconds, items)
+
+
+def _measure(task: Task, watched: EvaluationSet, epoch: int) -> Row:
+    start = time.monotonic()
+    found = predict(task, watched.batches, watched.keys)
+    accuracy = 100.0 * float((found.logits.argmax(axis=1) == found.labels).mean())
+    means = {"loss": found.loss, **found.parts}
+    return _row(epoch, watched.split, means, accuracy, "", time.monotonic() - start, len(found.labels))
+
+
+def _row(
+    epoch: int, split: str, means: dict[str, float], accuracy: float, lr: Any, seconds: float, items: int
+) -> Row:
+    speed = {"seconds": round(seconds, 3), "clips_per_sec": round(items / max(seconds, 1e-9), 2)}
+    return {"epoch": epoch, "split": split, **means, "accuracy": accuracy, "lr": lr, **speed}
+
+
+def _record(
+    state: TrainingState,
+    rows: list[Row],
+    run: RunDirectory,
+    board: SummaryWriter,
+    description: dict[str, Any],
+) -> None:
+    state.rows += rows
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, float):
+                board.add_scalar(f"{name}/{row['split']}", value, row["epoch"])
+    board.flush()
+    measured = rows[-1]
+    if measured["split"] != "train" and measured["accuracy"] > state.best_accuracy:
+        state.best_accuracy, state.best_epoch = measured["accuracy"], state.epoch
+        weights = {"model": state.model.state_dict(), "epoch": state.epoch, "selected_on": measured["split"]}
+        save_checkpoint(run.best, weights | description)
+    write_text(run.metrics, state.metrics_table())
+    save_checkpoint(run.last, state.state_dict() | description)
+
+
+def _stop_unless_finite(values: dict[str, float], batch: Batch, keys: tuple[str, ...], epoch: int) -> None:
+    if all(math.isfinite(value) for value in values.values()):
+        return
+    clips = ", ".join(keys[item] for item in batch["clip"].tolist())
+    raise UserError(
+        f"the loss is no longer finite in epoch {epoch}: {values}, at the clips {clips}. "
+        f"The state after epoch {epoch - 1} is kept; try a lower --lr, and look at these clips"
+    )
+
+
+def _progress(stage: Stage, state: TrainingState, training: TrainingSet) -> "tqdm[Any]":
+    steps = len(training.batches(state.epoch + 1))
+    return tqdm(
+        total=steps * stage.epochs, initial=steps * state.epoch, desc=stage.name, unit="step", disable=None
+    )
+
+
+def _line(rows: list[Row], epochs: int) -> str:
+    parts = [f"{row['split']} loss {row['loss']:.3f} accuracy {row['accuracy']:.1f} %" for row in rows]
+    return f"epoch {rows[0]['epoch']}/{epochs}: {', '.join(parts)}, {rows[0]['clips_per_sec']:.1f} clips/s"

@@ -1,0 +1,167 @@
+"""The folder of one training run: who may write to it, and what stands in it."""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from engine.checkpoint import load_checkpoint
+from engine.config import read_yaml
+from engine.errors import UserError
+from engine.files import write_json
+from engine.train_config import FREE_ON_RESUME, TrainConfig
+
+_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
+
+
+class RunDirectory:
+    """Names of a run's files. Make one with `begin` to train, with `finished` to read."""
+
+    def __init__(self, path: Path) -> None:
+        """Point at a folder; nothing is read or written."""
+        self.path = path
+        self.config = path / "config.yaml"
+        self.env = path / "env.json"
+        self.metrics = path / "metrics.csv"
+        self.last = path / "last.pt"
+        self.best = path / "best.pt"
+        self.eval = path / "eval.json"
+        self.tensorboard = path / "tensorboard"
+        self._lock: int | None = None
+
+    @classmethod
+    def begin(cls, config: TrainConfig) -> Self:
+        """Claim `config.out` for a training process, new or resumed, and record how it was started.
+
+        Raises:
+            UserError: The folder holds a finished run, an unfinished one and --resume was not given, one with
+                other settings, other files, or another process is writing to it.
+        """
+        run = cls(config.out)
+        run._refuse_if_taken(config)
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            run._claim()
+            config.to_yaml(run.config)
+            write_json(run.env, _environment())
+        except OSError as error:
+            raise UserError(f"--out {run.path} can't be written: {error.strerror or error}") from None
+        return run
+
+    @classmethod
+    def finished(cls, path: Path) -> Self:
+        """Open a run to read from it.
+
+        Raises:
+            UserError: There is no run in the folder, or it has not saved anything yet.
+        """
+        run = cls(path)
+        if not path.is_dir():
+            raise UserError(f"no run at {path}: no such folder")
+        if not run.last.is_file():
+            raise UserError(f"{path} is no run, or one that has not finished an epoch: no last.pt in it")
+        return run
+
+    def checkpoint(self, which: str = "last") -> dict[str, Any]:
+        """Load last.pt or best.pt.
+
+        Raises:
+            UserError: It is missing, damaged or not ours.
+        """
+        content = load_checkpoint(self.path / f"{which}.pt")
+        absent = {"model", "architecture", "class_names", "preprocessing"} - content.keys()
+        if absent:
+            raise UserError(
+                f"{self.path / which}.pt is no checkpoint of this project: no {sorted(absent)} in it"
+            )
+        return content
+
+    def _refuse_if_taken(self, config: TrainConfig) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file; name a folder")
+        if self.eval.exists():
+            raise UserError(f"--out {self.path} holds a finished run; choose another --out or remove it")
+        if not self.config.exists():
+            if any(entry.name != ".lock" for entry in self.path.iterdir()):
+                raise UserError(
+                    f"--out {self.path} holds files that are no run; choose a new or empty folder"
+                )
+            return
+        if not config.resume:
+            raise UserError(
+                f"--out {self.path} holds an unfinished run; go on with --resume or choose another"
+            )
+        self._refuse_other_settings(config)
+
+    def _refuse_other_settings(self, config: TrainConfig) -> None:
+        saved, asked = read_yaml(self.config), config.model_dump(mode="json")
+        for key in [key for key in asked if key not in FREE_ON_RESUME]:
+            if saved.get(key) != asked[key]:
+                flag = key.replace("_", "-")
+                raise UserError(
+                    f"--out {self.path} was begun with --{flag} {saved.get(key)}, now it is {asked[key]}; "
+                    "resume with the same settings or choose another --out"
+                )
+
+    def _claim(self) -> None:
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is training in {self.path}; wait for it or choose another --out"
+            ) from None
+
+
+def _environment() -> dict[str, Any]:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "command": [sys.executable, *sys.argv],
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def read_eval(path: Path) -> dict[str, Any]:
+    """Read a finished run's eval.json.
+
+    Raises:
+        UserError: The run has none, so it is not finished.
+    """
+    file = path / "eval.json"
+    if not file.is_file():
+        raise UserError(f"{path} has not finished: no eval.json in it")
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content

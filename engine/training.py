@@ -1,0 +1,102 @@
+"""A training run from start to measured result: what every training script does after building its model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from engine.evaluation import predict, summarise, write_evaluation
+from engine.fit import EvaluationSet, FitSettings, TrainingSet, fit
+from engine.metrics import Ints
+from engine.run_dir import RunDirectory
+from engine.seeding import choose_device
+from engine.stage import Stage
+from engine.task import Task
+from engine.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The items of a run.
+
+    Attributes:
+        train: What is learned from.
+        val: Held-out training items that best.pt is selected on; None selects on the test items.
+        test: What is reported.
+    """
+
+    train: TrainingSet
+    val: EvaluationSet | None
+    test: EvaluationSet
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint says about its model, so that nothing has to be typed again to use it.
+
+    Attributes:
+        architecture: Name and arguments of the model's class, for `models.build_model`.
+        class_names: The K classes in the order of the logits.
+        preprocessing: How the model's input is made.
+        groups: Coarser classes by name, each the group of every class; only used for the report.
+    """
+
+    architecture: dict[str, Any]
+    class_names: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    groups: Mapping[str, Ints]
+
+
+def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
+    """Move a model to the device and compile it if asked to."""
+    model.to(choose_device(config.device))
+    if config.compile:
+        model.compile()
+    return model
+
+
+def train_and_evaluate(
+    config: TrainConfig, run: RunDirectory, task: Task, stage: Stage, sets: Sets, about: Description
+) -> dict[str, Any]:
+    """Train a stage, measure its last and its selected epoch on the test items, write the run's files.
+
+    The number to report is the last epoch's; the selected epoch stands beside it under its selection's name.
+
+    Returns:
+        The content of eval.json.
+    """
+    settings = FitSettings(
+        seed=config.seed,
+        device=choose_device(config.device),
+        bf16=config.amp == "bf16",
+        eval_every=config.eval_every,
+    )
+    description = {
+        "architecture": about.architecture,
+        "class_names": list(about.class_names),
+        "preprocessing": about.preprocessing,
+        "config": config.model_dump(mode="json"),
+    }
+    watched = sets.val or sets.test
+    state = fit(task, stage, sets.train, watched, run, settings, description)
+    last = predict(task, sets.test.batches, sets.test.keys, show="evaluating")
+    selected = {**_selected(task, run, sets, about), "selection": f"best_on_{watched.split}"}
+    summary = summarise(last, about.groups) | {
+        "split": "test",
+        "epoch": state.epoch,
+        "checkpoint": "last.pt",
+        "selection": "last_epoch",
+        "selected": selected,
+    }
+    write_evaluation(run.path, last, about.class_names, summary)
+    return summary
+
+
+def _selected(task: Task, run: RunDirectory, sets: Sets, about: Description) -> dict[str, Any]:
+    best, last = run.checkpoint("best"), task.model.state_dict()
+    kept = {key: value.clone() for key, value in last.items()}
+    task.model.load_state_dict(best["model"])
+    found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
+    task.model.load_state_dict(kept)
+    return summarise(found, about.groups) | {"epoch": best["epoch"], "checkpoint": "best.pt"}
