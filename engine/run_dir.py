@@ -22,7 +22,11 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python",
 
 
 class RunDirectory:
-    """Names of a run's files. Make one with `begin` to train, with `finished` to read."""
+    """Names of a run's files. Make one with `begin` to train, with `finished` to read.
+
+    A run that was begun is a context manager: leaving it lets another process go on with the folder, and so
+    does the end of this process, however it ends.
+    """
 
     def __init__(self, path: Path) -> None:
         """Point at a folder; nothing is read or written."""
@@ -68,6 +72,16 @@ class RunDirectory:
         if not run.last.is_file():
             raise UserError(f"{path} is no run, or one that has not finished an epoch: no last.pt in it")
         return run
+
+    def __enter__(self) -> Self:
+        """Hold the folder."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def checkpoint(self, which: str = "last") -> dict[str, Any]:
         """Load last.pt or best.pt.
@@ -117,6 +131,7 @@ class RunDirectory:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.__exit__()
             raise UserError(
                 f"another process is training in {self.path}; wait for it or choose another --out"
             ) from None

@@ -1,0 +1,30 @@
+# `make demo` and `make test` need Python 3.11 or later, git and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(BIN)/python demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv || { echo "error: the venv module is missing; on Debian: apt-get install python3-venv"; exit 2; }
+	@echo "installing into .venv (torch takes about 5 GB)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -c 'import cv2' \
+	  || { echo "error: OpenCV misses a system library; on Debian: apt-get install libgl1 libglib2.0-0"; exit 2; }
+	@touch $(READY)
