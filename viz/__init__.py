@@ -1,0 +1,1 @@
+"""Pictures and pages: heat over frames, contact sheets, GIFs, HTML. RGB throughout."""
