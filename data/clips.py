@@ -1,0 +1,138 @@
+"""A clip and its numbered images, as plain values that worker processes can be handed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["frames", "maps", "flow_x", "flow_y"]
+KINDS: tuple[Kind, ...] = ("frames", "maps", "flow_x", "flow_y")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How the files of a series are called: prefix, number with leading zeros, extension."""
+
+    prefix: str
+    digits: int
+    suffix: str
+
+    def name(self, number: int) -> str:
+        """Give the file name of an image."""
+        return f"{self.prefix}{number:0{self.digits}d}{self.suffix}"
+
+    @property
+    def regex(self) -> re.Pattern[str]:
+        """Match exactly the names that `name` gives up to 999999, the number as group 1."""
+        number = rf"(\d{{{self.digits}}}|[1-9]\d{{{self.digits},5}})"
+        return re.compile(re.escape(self.prefix) + number + re.escape(self.suffix), re.ASCII)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbered images of one kind in one folder.
+
+    Attributes:
+        folder: Where the files are.
+        pattern: What they are called.
+        numbers: The numbers that are there, rising, at least one.
+    """
+
+    folder: Path
+    pattern: Pattern
+    numbers: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.numbers)
+
+    def path(self, number: int) -> Path:
+        """Give the file of an image, whether it is there or not."""
+        return self.folder / self.pattern.name(number)
+
+    def nearest(self, number: int) -> Path:
+        """Give the file whose number is nearest; the earlier one of two that are equally near.
+
+        18 clips of GTEA61 have no map0001, and some flow folders end a frame before the clip does.
+        """
+        return self.path(min(self.numbers, key=lambda there: abs(there - number)))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, in order."""
+        return tuple(self.path(number) for number in self.numbers)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of one action.
+
+    Attributes:
+        user: Who wears the camera, "S2".
+        action: Name of the action, "open_jam".
+        instance: Which of the user's clips of this action, "1".
+        label: Position of the action in the index's class names.
+        frames: The RGB frames.
+        maps: Motion maps, None when the tree has none for the clip.
+        flow_x: Horizontal flow, None when the tree has none for the clip.
+        flow_y: Vertical flow, None when the tree has none for the clip.
+    """
+
+    user: str
+    action: str
+    instance: str
+    label: int
+    frames: Series
+    maps: Series | None = None
+    flow_x: Series | None = None
+    flow_y: Series | None = None
+
+    @property
+    def key(self) -> str:
+        """The clip's name, "S2/open_jam/1"."""
+        return f"{self.user}/{self.action}/{self.instance}"
+
+    @property
+    def num_frames(self) -> int:
+        """Count the RGB frames."""
+        return len(self.frames)
+
+    @property
+    def num_flow(self) -> int:
+        """Count the flow images that have both axes, 0 without flow."""
+        return min(len(self.flow_x), len(self.flow_y)) if self.flow_x and self.flow_y else 0
+
+    def series(self, kind: Kind) -> Series | None:
+        """Give the images of one kind."""
+        found: Series | None = getattr(self, kind)
+        return found
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something broken on disk.
+
+    Attributes:
+        clip: Key of the clip it belongs to.
+        kind: Which of its images are concerned.
+        path: The file or folder.
+        problem: What is wrong with it.
+        remedy: What to do about it.
+    """
+
+    clip: str
+    kind: Kind
+    path: Path
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.path}: {self.problem}; {self.remedy}"
+
+
+def natural_key(name: str) -> tuple[Sequence[object], str]:
+    """Sort key under which "2" comes before "10"; names that read the same keep a fixed order."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name

@@ -1,0 +1,146 @@
+"""Clips as tensors. A data set holds no random state: its key says which clip and which draw.
+
+Axes: T frames, S pixels a side of what the network sees.
+"""
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.clips import Clip, Kind
+from data.epochs import ClipKey, FlowKey, FrameKey
+from data.frames import read_frames, read_maps
+from data.index import ClipIndex
+from data.sampling import flow_stack_numbers, rgb_frame_numbers
+from data.transforms import Preprocessing, transform_flow, transform_frames, transform_maps
+from engine.errors import UserError
+
+Item = dict[str, Tensor | int]
+
+
+class RgbClips(Dataset[Item]):
+    """Evenly spread frames of each clip, with their motion maps when asked for."""
+
+    def __init__(
+        self, index: ClipIndex, num_frames: int, preprocessing: Preprocessing, *, maps: bool = False
+    ) -> None:
+        """Describe the set; nothing is read yet.
+
+        Args:
+            index: The clips.
+            num_frames: Frames a clip, T; shorter clips repeat frames.
+            preprocessing: Sizes, mean and std.
+            maps: Whether items hold the frames' motion maps too.
+
+        Raises:
+            UserError: Maps are asked for and a clip has none.
+        """
+        _require(index, ("maps",) if maps else ())
+        self.index = index
+        self.num_frames = num_frames
+        self.preprocessing = preprocessing
+        self.maps = maps
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.index)
+
+    def __getitem__(self, key: ClipKey) -> Item:
+        """Read a clip.
+
+        Args:
+            key: Position in the index, and the draw (None for the centre crop of the test).
+
+        Returns:
+            frames, normalised float32 (T, 3, S, S); label; clip, the position in the index; and with maps
+            also maps, uint8 0 or 255 (T, 1, S, S), cropped and flipped as the frames are.
+        """
+        number, draw = key
+        clip = self.index.clips[number]
+        chosen = rgb_frame_numbers(clip.num_frames, self.num_frames).tolist()
+        frames = transform_frames(read_frames(clip.frames, chosen), self.preprocessing, draw)
+        item: Item = {"frames": frames, "label": clip.label, "clip": number}
+        if self.maps:
+            assert clip.maps is not None
+            item["maps"] = transform_maps(read_maps(clip.maps, chosen), self.preprocessing, draw)
+        return item
+
+
+class SingleFrames(Dataset[Item]):
+    """One frame of a clip at a time, for the classifier that sees no time."""
+
+    def __init__(self, index: ClipIndex, preprocessing: Preprocessing) -> None:
+        """Describe the set; nothing is read yet."""
+        self.index = index
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.index)
+
+    def __getitem__(self, key: FrameKey) -> Item:
+        """Read a frame.
+
+        Args:
+            key: Position in the index, the draw (None for the centre crop), and the frame number from 1.
+
+        Returns:
+            frames, normalised float32 (1, 3, S, S); label; clip, the position in the index.
+        """
+        number, draw, frame = key
+        clip = self.index.clips[number]
+        frames = transform_frames(read_frames(clip.frames, [frame]), self.preprocessing, draw)
+        return {"frames": frames, "label": clip.label, "clip": number}
+
+
+class FlowStacks(Dataset[Item]):
+    """Stacks of consecutive flow images."""
+
+    def __init__(self, index: ClipIndex, stack: int, preprocessing: Preprocessing) -> None:
+        """Describe the set; nothing is read yet.
+
+        Args:
+            index: The clips.
+            stack: Consecutive flow images in a stack (5 in the paper).
+            preprocessing: Sizes, and the mean and std of flow.
+
+        Raises:
+            UserError: A clip has no flow.
+        """
+        _require(index, ("flow_x", "flow_y"))
+        self.index = index
+        self.stack = stack
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.index)
+
+    def __getitem__(self, key: FlowKey) -> Item:
+        """Read a stack.
+
+        Args:
+            key: Position in the index, the draw (None for the centre crop), and the first flow number from 1.
+
+        Returns:
+            flow, normalised float32 (2 * stack, S, S) with channels x1, y1, x2, y2 and so on; label; clip,
+            the position in the index.
+        """
+        number, draw, start = key
+        clip = self.index.clips[number]
+        flow_x, flow_y = self._read(clip, start)
+        flow = transform_flow(flow_x, flow_y, self.preprocessing, draw)
+        return {"flow": flow, "label": clip.label, "clip": number}
+
+    def _read(self, clip: Clip, start: int) -> tuple[Tensor, Tensor]:
+        assert clip.flow_x is not None and clip.flow_y is not None
+        numbers = flow_stack_numbers(clip.num_flow, start, self.stack).tolist()
+        return read_maps(clip.flow_x, numbers), read_maps(clip.flow_y, numbers)
+
+
+def _require(index: ClipIndex, kinds: tuple[Kind, ...]) -> None:
+    for clip in index.clips:
+        if lacking := [kind for kind in kinds if clip.series(kind) is None]:
+            raise UserError(
+                f"{index.root}: clip {clip.key} has no {' and no '.join(lacking)}; "
+                "make them with `python -m data.motion`"
+            )

@@ -1,0 +1,141 @@
+"""The clips of a tree, in a fixed order, with labels that stay what they are whoever is selected."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data.clips import Clip, Fault, Kind, natural_key
+from data.image_faults import header_faults
+from data.scan import scan_tree
+from engine.errors import UserError
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """Clips of a tree, or some of them.
+
+    Attributes:
+        root: The tree.
+        clips: In natural order of user, action, instance.
+        class_names: All actions of the tree, sorted; a clip's label is a position here. Selecting clips does
+            not change them.
+        notes: Oddities of the whole tree that were survived, one line each.
+        faults: What is wrong by name with maps and flow; `verify` raises it for those who read them.
+    """
+
+    root: Path
+    clips: tuple[Clip, ...]
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def from_tree(cls, root: str | Path) -> "ClipIndex":
+        """Index a tree of clips by its file names; no image is opened.
+
+        Args:
+            root: Folder that holds `processed_frames2`, `processed_frames` or `frames`.
+
+        Raises:
+            UserError: No such folder, no clips in it, or clips whose frames are missing or have gaps.
+        """
+        scan = scan_tree(Path(root))
+        _raise_first([fault for fault in scan.faults if fault.kind == "frames"], scan.root)
+        names = tuple(sorted({clip.action for clip in scan.clips}))
+        return cls(scan.root, scan.clips, names, scan.notes, tuple(scan.faults))
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.clips)
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The users of the clips, in natural order."""
+        return tuple(sorted({clip.user for clip in self.clips}, key=natural_key))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The label of each clip."""
+        return tuple(clip.label for clip in self.clips)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The name of each clip, such as "S2/open_jam/1"."""
+        return tuple(clip.key for clip in self.clips)
+
+    def select(self, users: Iterable[str]) -> "ClipIndex":
+        """Keep the clips of some users; class names and labels stay.
+
+        Raises:
+            UserError: A user is not in the tree.
+        """
+        chosen = set(users)
+        if unknown := sorted(chosen - set(self.users)):
+            there = ", ".join(self.users)
+            raise UserError(f"{self.root} has no user {', '.join(unknown)}; its users are {there}")
+        return self.subset([number for number, clip in enumerate(self.clips) if clip.user in chosen])
+
+    def subset(self, numbers: Sequence[int]) -> "ClipIndex":
+        """Keep the clips with some numbers (positions in `clips`), in the given order."""
+        clips = tuple(self.clips[number] for number in numbers)
+        keys = {clip.key for clip in clips}
+        return replace(self, clips=clips, faults=tuple(f for f in self.faults if f.clip in keys))
+
+    def find(self, keys: Sequence[str]) -> "ClipIndex":
+        """Keep the clips with some names, such as "S2/open_jam/1", in the given order.
+
+        Raises:
+            UserError: There is no clip of that name.
+        """
+        numbers = {clip.key: number for number, clip in enumerate(self.clips)}
+        if unknown := [key for key in keys if key not in numbers]:
+            example = self.clips[0].key if self.clips else "USER/ACTION/1"
+            raise UserError(f"{self.root} has no clip {unknown[0]}; clips are called like {example}")
+        return self.subset([numbers[key] for key in keys])
+
+    def with_classes(self, class_names: Sequence[str]) -> "ClipIndex":
+        """Label the clips by other class names, such as those a model was trained on.
+
+        Raises:
+            UserError: A clip's action is not among them.
+        """
+        labels = {name: label for label, name in enumerate(class_names)}
+        if unknown := sorted({clip.action for clip in self.clips} - labels.keys()):
+            raise UserError(
+                f"{self.root} has {len(unknown)} actions that are not among the {len(labels)} classes wanted "
+                f"(such as {unknown[0]}); use data with the classes that the model was trained on"
+            )
+        clips = tuple(replace(clip, label=labels[clip.action]) for clip in self.clips)
+        return replace(self, clips=clips, class_names=tuple(class_names))
+
+    def verify(self, kinds: Sequence[Kind] = ("frames",), *, show: str = "") -> None:
+        """Open every image that training will read, without decoding it, so that faults are met before it.
+
+        Args:
+            kinds: What will be read.
+            show: Title of the progress bar; none is shown when empty.
+
+        Raises:
+            UserError: An image is empty, cut off, unreadable or of another size than the clip's others, or
+                the kind is missing or has gaps; the message names the first fault and counts the others.
+        """
+        wanted = set(kinds)
+        by_name = [fault for fault in self.faults if fault.kind in wanted]
+        by_name += [fault for kind in kinds for clip in self.clips for fault in _absent(clip, kind)]
+        _raise_first(by_name, self.root)
+        _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+
+
+def _absent(clip: Clip, kind: Kind) -> list[Fault]:
+    if clip.series(kind) is not None:
+        return []
+    remedy = "make them with `python -m data.motion`"
+    return [Fault(clip.key, kind, clip.frames.folder, f"the clip has no {kind}", remedy)]
+
+
+def _raise_first(faults: Sequence[Fault], root: Path) -> None:
+    if len(faults) == 1:
+        raise UserError(str(faults[0]))
+    if faults:
+        more = f"{len(faults) - 1} more such faults: `python -m data.check {root}` lists them all"
+        raise UserError(f"{faults[0]} ({more})")

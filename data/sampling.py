@@ -1,0 +1,89 @@
+"""Which frames of a clip a model sees. Frame and flow numbers start at 1, as in the file names."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+
+
+def rgb_frame_numbers(num_frames: int, T: int) -> Numbers:
+    """Choose T frames spread evenly over a clip: floor(linspace(1, num_frames, T, endpoint=False)).
+
+    Training and test take the same ones; a clip shorter than T repeats frames. The floor is taken in exact
+    integer arithmetic: numpy's floating-point linspace lands just below a whole number for a few lengths
+    (the first at T = 25 is num_frames = 206) and then gives the frame before.
+
+    Args:
+        num_frames: Length of the clip, at least 1.
+        T: How many frames are wanted, at least 1.
+
+    Returns:
+        Rising frame numbers in [1, num_frames]. Shape: (T,).
+
+    Raises:
+        ValueError: Either count is below 1.
+    """
+    _check_positive(num_frames=num_frames, T=T)
+    return _floor_linspace(num_frames, T)
+
+
+def flow_stack_starts(num_frames: int, stack: int, num_stacks: int) -> Numbers:
+    """Choose where the stacks of the flow stream's test start.
+
+    They are spread evenly: floor(linspace(1, num_frames - stack + 1, num_stacks, endpoint=False)).
+
+    Args:
+        num_frames: Flow images of the clip, at least 1.
+        stack: Consecutive flow images in a stack (5 in the paper).
+        num_stacks: How many stacks are wanted (5 in the paper).
+
+    Returns:
+        First flow number of each stack, all 1 for a clip no longer than a stack. Shape: (num_stacks,).
+
+    Raises:
+        ValueError: A count is below 1.
+    """
+    _check_positive(num_frames=num_frames, stack=stack, num_stacks=num_stacks)
+    return _floor_linspace(max(num_frames - stack + 1, 1), num_stacks)
+
+
+def flow_centre_start(num_frames: int, stack: int) -> int:
+    """Give the start of the stack a validation pass looks at: ceil((num_frames - stack) / 2), at least 1."""
+    _check_positive(num_frames=num_frames, stack=stack)
+    return max((num_frames - stack + 1) // 2, 1)
+
+
+def flow_random_start(rng: np.random.Generator, num_frames: int, stack: int) -> int:
+    """Draw the start of a training stack: uniform in [1, num_frames - stack], 1 for a shorter clip."""
+    _check_positive(num_frames=num_frames, stack=stack)
+    return int(rng.integers(1, max(num_frames - stack, 1), endpoint=True))
+
+
+def flow_stack_numbers(num_frames: int, start: int, stack: int) -> Numbers:
+    """List the flow images of a stack; a clip shorter than the stack repeats its last one.
+
+    Args:
+        num_frames: Flow images of the clip, at least 1.
+        start: First flow number, in [1, num_frames].
+        stack: Consecutive flow images in a stack.
+
+    Returns:
+        Flow numbers in [start, num_frames]. Shape: (stack,).
+
+    Raises:
+        ValueError: A count is below 1, or the start lies outside the clip.
+    """
+    _check_positive(num_frames=num_frames, stack=stack)
+    if not 1 <= start <= num_frames:
+        raise ValueError(f"start should be in [1, {num_frames}], got {start}")
+    return np.minimum(start + np.arange(stack, dtype=np.int64), num_frames)
+
+
+def _floor_linspace(stop: int, count: int) -> Numbers:
+    return 1 + np.arange(count, dtype=np.int64) * (stop - 1) // count
+
+
+def _check_positive(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} should be at least 1, got {count}")
