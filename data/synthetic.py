@@ -1,0 +1,196 @@
+"""The synthetic kitchen's command: render a preset's clips with their truth, or a catalogue of single things.
+
+`python -m data.synthetic --out DIR --preset demo` writes the canonical tree, and `DIR/truth/<user>/<action>/<n>.npz`
+beside each clip; `python -m data.synthetic --out DIR --catalogue 8000` writes `DIR/<class>/<n>.png`. The same seed
+gives the same bytes whatever --jobs is. Started again after a stop, it goes on where it was.
+"""
+
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import cv2
+import numpy as np
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from tqdm import tqdm
+
+from data import layout
+from data.kitchen.catalogue import Picture, draw_picture
+from data.kitchen.clip import ClipSpec, stage
+from data.kitchen.plan import plan
+from data.kitchen.truth import make_truth, true_flow
+from engine import cli
+from engine.config import Config, read_yaml
+from engine.errors import UserError
+from engine.files import atomic_folder, atomic_path, write_text
+
+__all__ = ["Settings", "main", "render_clip", "true_flow"]
+
+MARK = "synthetic.yaml"
+"""File that says what a folder holds."""
+
+_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+_BATCH = 32
+"""Pictures of a catalogue that a worker draws at a time."""
+
+T = TypeVar("T")
+
+
+class Settings(Config):
+    """Render clips of a synthetic kitchen, or pictures of single things."""
+
+    out: Path
+    """Folder to write to; new, empty, or holding an unfinished run of the same settings."""
+    preset: Literal["tiny", "demo", "gtea61"] | None = None
+    """Clips to render. tiny: 48 short clips for tests. demo: 560 clips of 20 actions. gtea61: as many and as long
+    as the real set's."""
+    catalogue: PositiveInt | None = None
+    """Number of single-thing pictures to draw instead of clips."""
+    seed: NonNegativeInt = 0
+    """The same seed gives the same bytes."""
+    size: int = Field(default=128, ge=32, le=1024)
+    """Width and height of the catalogue's pictures, pixels."""
+    jobs: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Processes to render with."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.preset is None) == (self.catalogue is None):
+            raise ValueError("give either --preset or --catalogue, and not both")
+        return self
+
+
+def main(settings: Settings) -> None:
+    """Write what the settings ask for.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    claim(settings)
+    if settings.preset is not None:
+        specs = plan(settings.preset, settings.seed)
+        work = [spec for spec in specs if not _frames_folder(settings.out, spec).is_dir()]
+        _run(partial(render_clip, settings.out), work, settings.jobs, "frame", lambda spec: spec.frames)
+        print(f"{settings.out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
+    else:
+        assert settings.catalogue is not None
+        numbers = range(0, settings.catalogue, _BATCH)
+        batches = [range(i, min(i + _BATCH, settings.catalogue)) for i in numbers]
+        _run(partial(_draw_batch, settings), batches, settings.jobs, "picture", len)
+        print(f"{settings.out}: {settings.catalogue} pictures")
+
+
+def claim(settings: Settings) -> None:
+    """Mark the folder as holding what the settings ask for.
+
+    Raises:
+        UserError: It holds something else already; nothing is touched then.
+    """
+    out, mark = settings.out, settings.out / MARK
+    wanted = settings.model_dump(mode="json", include={"preset", "catalogue", "seed", "size"})
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a folder")
+    if mark.is_file():
+        held = read_yaml(mark)
+        if held != wanted:
+            raise UserError(
+                f"--out {out} holds {_said(held)}, asked for was {_said(wanted)}; name another folder"
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise UserError(
+            f"--out {out} holds files that are not the synthetic kitchen's; name a new or empty folder"
+        )
+    else:
+        _write_mark(mark, wanted)
+
+
+def render_clip(root: Path, spec: ClipSpec) -> None:
+    """Render one clip into the tree under `root`: its truth, then its frames, each whole or not at all."""
+    _sweep(root, spec)
+    truth = layout.truth_file(root, spec.user, spec.action, spec.instance)
+    staged = stage(spec)
+    shown = np.zeros((spec.frames, spec.size[1], spec.size[0]), np.uint8)
+    with atomic_folder(_frames_folder(root, spec)) as folder:
+        for k, (frame, layers) in enumerate(staged.frames(spec.size)):
+            shown[k] = layers
+            _write_png(folder / layout.rgb_name(k + 1), frame)
+        with atomic_path(truth) as temporary:
+            np.savez_compressed(temporary, **make_truth(staged.layers, staged.views, shown))
+
+
+def _draw_batch(settings: Settings, numbers: range) -> None:
+    for number in numbers:
+        picture = Picture(number, settings.size, settings.seed)
+        path = settings.out / picture.class_name / picture.file_name
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}")
+            _write_png(temporary.with_suffix(".part.png"), draw_picture(picture))
+            os.replace(temporary.with_suffix(".part.png"), path)
+
+
+def _run(
+    task: Callable[[T], None], work: Sequence[T], jobs: int, unit: str, size: Callable[[T], int]
+) -> None:
+    """Do every piece of work, in this process or several, behind a progress bar."""
+    with tqdm(total=sum(map(size, work)), unit=unit, smoothing=0.05, disable=not work) as bar:
+        with _mapper(min(jobs, len(work))) as mapper:
+            for piece, _ in zip(work, mapper(task, work), strict=True):
+                bar.update(size(piece))
+
+
+@contextmanager
+def _mapper(jobs: int) -> Iterator[Callable[..., Any]]:
+    if jobs <= 1:
+        yield map
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        try:
+            yield pool.map
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _frames_folder(root: Path, spec: ClipSpec) -> Path:
+    return layout.rgb_folder(root, spec.user, spec.action, spec.instance)
+
+
+def _sweep(root: Path, spec: ClipSpec) -> None:
+    """Remove what a killed run left of a clip."""
+    frames = _frames_folder(root, spec)
+    truth = layout.truth_file(root, spec.user, spec.action, spec.instance)
+    for left in frames.parent.glob(f".{frames.name}.*"):
+        shutil.rmtree(left)
+    for left in truth.parent.glob(f".{truth.stem}.*"):
+        left.unlink()
+
+
+def _write_png(path: Path, image: Any) -> None:
+    if not cv2.imwrite(str(path), image[..., ::-1], _PNG):
+        raise OSError(f"can't write {path}; is the disk full?")
+
+
+def _write_mark(mark: Path, wanted: dict[str, Any]) -> None:
+    write_text(mark, yaml.safe_dump(wanted, sort_keys=False))
+
+
+def _said(values: dict[str, Any]) -> str:
+    what = (
+        f"preset {values.get('preset')}"
+        if values.get("preset")
+        else f"a catalogue of {values.get('catalogue')}"
+    )
+    return f"{what} with seed {values.get('seed')} and size {values.get('size')}"
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings, prog="python -m data.synthetic")
