@@ -49,7 +49,7 @@ class RunDirectory:
                 other settings, other files, or another process is writing to it.
         """
         run = cls(config.out)
-        run._refuse_if_taken(config)
+        run.refuse_if_taken(config)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
             run._claim()
@@ -97,7 +97,13 @@ class RunDirectory:
             )
         return content
 
-    def _refuse_if_taken(self, config: TrainConfig) -> None:
+    def refuse_if_taken(self, config: TrainConfig) -> None:
+        """Refuse a folder that training with `config` must not write to; nothing is changed.
+
+        Raises:
+            UserError: It holds a finished run, an unfinished one and --resume was not given, one with other
+                settings, or other files.
+        """
         if not self.path.exists():
             return
         if not self.path.is_dir():

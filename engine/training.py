@@ -100,3 +100,14 @@ def _selected(task: Task, run: RunDirectory, sets: Sets, about: Description) -> 
     found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
     task.model.load_state_dict(kept)
     return summarise(found, about.groups) | {"epoch": best["epoch"], "checkpoint": "best.pt"}
+
+
+def result_line(summary: Mapping[str, Any]) -> str:
+    """Say what eval.json holds in one line, with the interval and how the epoch was chosen."""
+    interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
+    epoch = f"epoch {summary['epoch']} ({summary['selection']})"
+    line = f"top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips, {epoch}"
+    selected = summary.get("selected")
+    if selected is None or selected["epoch"] == summary["epoch"]:
+        return line
+    return f"{line}; {selected['selection']}: {selected['top1']:.1f} %, epoch {selected['epoch']}"

@@ -17,6 +17,7 @@ _IMAGENET = {
     "resnet50": ResNet50_Weights.IMAGENET1K_V1,
 }
 _RUN_PREFIX = "backbone.resnet."
+_CLASSIFIER = ("fc.weight", "fc.bias")
 
 
 def read_backbone_weights(source: str, name: BackboneName) -> dict[str, Tensor] | None:
@@ -41,6 +42,16 @@ def read_backbone_weights(source: str, name: BackboneName) -> dict[str, Tensor] 
     path = Path(source)
     content = load_checkpoint(path / "last.pt" if path.is_dir() else path)
     return _resnet_part(content, source)
+
+
+def load_backbone_body(backbone: Backbone, weights: dict[str, Tensor]) -> None:
+    """Copy everything but the classifier, which keeps its first values and its number of classes.
+
+    Raises:
+        UserError: They are of another ResNet.
+    """
+    own = {key: value for key, value in backbone.resnet.state_dict().items() if key in _CLASSIFIER}
+    load_backbone_weights(backbone, {**weights, **own})
 
 
 def load_backbone_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:

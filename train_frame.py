@@ -1,0 +1,97 @@
+"""Trains a single-frame classifier: the baseline that sees no time, and the pre-training of a backbone.
+
+On clips (--data) it learns actions from single frames and is tested on the mean over a clip's frames. On
+class folders of pictures (--images) it learns what is in them; its class weights then give the CAM of
+train_rgb.py a meaning where ImageNet weights can't be downloaded.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from data.loaders import (
+    ClipTrainConfig,
+    Split,
+    action_groups,
+    frame_sets,
+    open_pictures,
+    open_split,
+    picture_sets,
+    rgb_preprocessing,
+)
+from engine.cli import run
+from engine.run_dir import RunDirectory
+from engine.seeding import seed_everything
+from engine.stage import Stage
+from engine.task import Classification
+from engine.training import Description, Sets, prepare_model, result_line, train_and_evaluate
+from models import FrameClassifier
+from models.backbone import BackboneName
+from models.stages import FRAME
+from models.weights import load_backbone_body, read_backbone_weights
+
+
+class Config(ClipTrainConfig):
+    """Train a ResNet on single frames of clips (--data) or on pictures in class folders (--images)."""
+
+    data: Path | None = None  # type: ignore[assignment]
+    """Tree of clips."""
+    images: Path | None = None
+    """Folder of pictures in class folders, as ImageNet has them."""
+    image_size: int = Field(224, ge=32)
+    """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
+    frames: int = Field(7, ge=1)
+    """With --data: random frames of every clip in an epoch, and frames averaged over in the test."""
+    backbone: BackboneName = "resnet34"
+    """Which torchvision ResNet."""
+    weights: str = "imagenet"
+    """imagenet, none, a state_dict file, or a run directory; the last layer always starts anew."""
+    held_out: float = Field(0.1, gt=0, lt=1)
+    """With --images: share of each class's pictures that is tested on."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Config":
+        if (self.data is None) == (self.images is None):
+            raise ValueError("give either --data (a tree of clips) or --images (pictures in class folders)")
+        if self.images is not None and self.val_fraction > 0:
+            raise ValueError("--val-fraction belongs to --data; with --images use --held-out")
+        return self
+
+
+def resolve(config: Config) -> tuple[Config, Stage]:
+    """Fill the schedule with the stage's own values where it was left out."""
+    stage = FRAME.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
+    return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
+
+
+def open_sets(config: Config, preprocessing: dict[str, Any]) -> tuple[Sets, tuple[str, ...], dict[str, Any]]:
+    """Index the source and make its batches; returns them, the class names and their groups."""
+    if config.images is not None:
+        pictures = open_pictures(config.images)
+        return picture_sets(pictures, config, config.held_out, preprocessing), pictures.class_names, {}
+    split: Split = open_split(config)
+    return frame_sets(split, config, preprocessing), split.class_names, action_groups(split.class_names)
+
+
+def main(config: Config) -> None:
+    """Train the classifier and measure it on the test users, or on the held-out pictures."""
+    config, stage = resolve(config)
+    RunDirectory(config.out).refuse_if_taken(config)
+    preprocessing = rgb_preprocessing(config.frames, config.image_size)
+    sets, class_names, groups = open_sets(config, preprocessing)
+    seed_everything(config.seed)
+    model = FrameClassifier(len(class_names), backbone=config.backbone)
+    weights = read_backbone_weights(config.weights, config.backbone)
+    if weights is not None:
+        load_backbone_body(model.backbone, weights)
+    architecture = {"name": "FrameClassifier", "num_classes": len(class_names), "backbone": config.backbone}
+    task = Classification(prepare_model(model, config), ("frames",))
+    about = Description(architecture, class_names, preprocessing, groups)
+    with RunDirectory.begin(config) as directory:
+        summary = train_and_evaluate(config, directory, task, stage, sets, about)
+    print(result_line(summary))
+
+
+if __name__ == "__main__":
+    run(main, Config)

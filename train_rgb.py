@@ -1,0 +1,170 @@
+"""Trains Ego-RNN's RGB stream: stage 1 the ConvLSTM and the classifier, stage 2 also the last backbone stage.
+
+Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a finished stage-1 run.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from torch import nn
+
+from data.loaders import (
+    ClipTrainConfig,
+    action_groups,
+    check_classes,
+    open_split,
+    rgb_preprocessing,
+    rgb_sets,
+)
+from engine.cli import run
+from engine.errors import UserError
+from engine.run_dir import RunDirectory
+from engine.seeding import seed_everything
+from engine.task import Classification
+from engine.training import Description, prepare_model, result_line, train_and_evaluate
+from models import EgoRNN, build_model
+from models.backbone import BackboneName
+from models.egornn import AttentionName
+from models.stages import rgb_stage
+from models.temporal import TemporalName
+from models.weights import count_classes, load_backbone_weights, read_backbone_weights
+
+# What stage 1 uses where a flag is left out; stage 2 takes over what its stage 1 was trained with.
+STAGE_1_DEFAULTS = {
+    "frames": 7,
+    "image_size": 224,
+    "backbone": "resnet34",
+    "weights": "imagenet",
+    "attention": "cam",
+    "temporal": "convlstm",
+    "hidden": 512,
+    "dropout": 0.7,
+}
+INHERITED = tuple(key for key in STAGE_1_DEFAULTS if key != "weights")
+
+
+class Config(ClipTrainConfig):
+    """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages."""
+
+    stage: Literal[1, 2]
+    """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too."""
+    init: Path | None = None
+    """Stage 2: the run directory of the finished stage 1."""
+    frames: int | None = Field(None, ge=1)
+    """Frames T a clip (stage 1: 7; stage 2: as its stage 1, like all that follows)."""
+    image_size: int | None = Field(None, ge=32)
+    """Side of the network's input in pixels (224); the short side of a frame is scaled to 8/7 of it."""
+    backbone: BackboneName | None = None
+    """Which torchvision ResNet (resnet34)."""
+    weights: str | None = None
+    """Stage 1: imagenet, none, a state_dict file, or a run directory of train_frame.py (imagenet)."""
+    attention: AttentionName | None = None
+    """cam, or none for the rows of the table without it (cam)."""
+    temporal: TemporalName | None = None
+    """What joins the frames (convlstm)."""
+    hidden: int | None = Field(None, ge=1)
+    """Channels of the recurrence (512)."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout before the classifier (0.7)."""
+
+    @model_validator(mode="after")
+    def _stage_and_init(self) -> "Config":
+        if self.stage == 1 and self.init is not None:
+            raise ValueError("--init belongs to --stage 2; stage 1 starts from --weights")
+        if self.stage == 2 and self.init is None:
+            raise ValueError("--stage 2 needs --init RUN, the run directory of a finished stage 1")
+        if self.stage == 2 and self.weights is not None:
+            raise ValueError("--weights belongs to --stage 1; stage 2 starts from --init")
+        return self
+
+
+def resolve(config: Config, parent: dict[str, Any] | None) -> Config:
+    """Fill what was left out: in stage 1 with the defaults, in stage 2 with stage 1's settings.
+
+    Raises:
+        UserError: A flag of stage 2 contradicts its stage 1.
+    """
+    if parent is None:
+        given = {key: getattr(config, key) for key in STAGE_1_DEFAULTS}
+        filled = {key: value if given[key] is None else given[key] for key, value in STAGE_1_DEFAULTS.items()}
+    else:
+        saved = parent["config"]
+        for key in INHERITED:
+            asked = getattr(config, key)
+            if asked is not None and asked != saved[key]:
+                flag = key.replace("_", "-")
+                raise UserError(
+                    f"--{flag} {asked}: {config.init} was trained with {saved[key]}; leave the flag out"
+                )
+        filled = {key: saved[key] for key in INHERITED}
+    stage = rgb_stage(config.stage, filled["temporal"]).override(
+        lr=config.lr, epochs=config.epochs, milestones=config.milestones
+    )
+    return config.replace(**filled, lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones)
+
+
+def read_parent(init: Path) -> dict[str, Any]:
+    """Load the stage-1 checkpoint that stage 2 starts from.
+
+    Raises:
+        UserError: The run is missing, unfinished, or no stage 1 of the RGB stream.
+    """
+    parent = RunDirectory.finished(init)
+    checkpoint = parent.checkpoint("last")
+    if checkpoint["architecture"].get("name") != "EgoRNN" or checkpoint["config"].get("stage") != 1:
+        raise UserError(f"--init {init} is no stage-1 run of train_rgb.py")
+    if not parent.eval.exists():
+        raise UserError(
+            f"--init {init} has not finished; go on with it first (the same command with --resume)"
+        )
+    return checkpoint
+
+
+def build(
+    config: Config, parent: dict[str, Any] | None, class_names: tuple[str, ...]
+) -> tuple[dict[str, Any], nn.Module]:
+    """Make the model with its first weights: the backbone's in stage 1, the whole stage 1 in stage 2.
+
+    Returns:
+        The architecture as checkpoints store it, and the model.
+
+    Raises:
+        UserError: The weights don't fit, or stage 1 knew other classes than the data has.
+    """
+    if parent is not None:
+        check_classes(parent["class_names"], class_names, where=f"--init {config.init}")
+        model = build_model(parent["architecture"])
+        model.load_state_dict(parent["model"])
+        return parent["architecture"], model
+    weights = read_backbone_weights(config.weights, config.backbone)
+    shared = {key: getattr(config, key) for key in ("backbone", "attention", "temporal", "hidden", "dropout")}
+    arguments = {"num_classes": len(class_names), **shared, "backbone_classes": count_classes(weights)}
+    stream = EgoRNN(**arguments)
+    if weights is not None:
+        load_backbone_weights(stream.backbone, weights)
+    return {"name": "EgoRNN", **arguments}, stream
+
+
+def main(config: Config) -> None:
+    """Train one stage and measure it on the test users."""
+    parent = None if config.init is None else read_parent(config.init)
+    config = resolve(config, parent)
+    RunDirectory(config.out).refuse_if_taken(config)
+    split = open_split(config)
+    preprocessing = rgb_preprocessing(config.frames, config.image_size)
+    seed_everything(config.seed)
+    architecture, model = build(config, parent, split.class_names)
+    stage = rgb_stage(config.stage, config.temporal).override(
+        lr=config.lr, epochs=config.epochs, milestones=config.milestones
+    )
+    task = Classification(prepare_model(model, config), ("frames",))
+    about = Description(architecture, split.class_names, preprocessing, action_groups(split.class_names))
+    with RunDirectory.begin(config) as directory:
+        sets = rgb_sets(split, config, preprocessing)
+        summary = train_and_evaluate(config, directory, task, stage, sets, about)
+    print(result_line(summary))
+
+
+if __name__ == "__main__":
+    run(main, Config)
