@@ -6,6 +6,6 @@ Table coordinates: nominal pixels of the camera's rest view, 256 high whatever t
 the right, y down. The whole scene is one plane, so a camera motion is exactly a homography.
 Local coordinates: nominal pixels of one thing; a standing thing's origin is the middle of its base, a flat
 thing's its centre.
-Phase: how far an action has gone, 0 to 1. A verb and its reverse run the same motion program, one with the phase
-rising, the other with it falling.
+Phase: how far an action has gone, 0 to 1. A verb and its reverse run the same motion program, one with the
+phase rising, the other with it falling.
 """

@@ -18,8 +18,8 @@ SLOWEST, FASTEST = 1.15, 5.5
 def camera_path(frames: int, shake: float, size: tuple[int, int], rng: np.random.Generator) -> Array:
     """Draw a camera path.
 
-    A closed smooth curve of views is walked at a pace that swells and fades, so that every step moves the picture
-    by `SLOWEST` to `FASTEST` pixels. Played backwards it is as likely as forwards.
+    A smooth curve of views is walked at a pace that swells and fades, so that every step moves the picture by
+    `SLOWEST` to `FASTEST` pixels. Played backwards it is as likely as forwards.
 
     Args:
         frames: N, at least 1.
@@ -30,7 +30,9 @@ def camera_path(frames: int, shake: float, size: tuple[int, int], rng: np.random
     Returns:
         Table coordinates to pixels of each frame. Shape: (N, 3, 3).
     """
-    pace = np.clip(shake * np.exp(_wave(np.arange(frames), 9.0, rng) * 0.3), SLOWEST, FASTEST)
+    pace = np.clip(
+        shake * np.exp(_wave(np.arange(frames, dtype=np.float64), 9.0, rng) * 0.3), SLOWEST, FASTEST
+    )
     walked = np.concatenate([[0.0], np.cumsum(pace[1:])])
     curve = _curve(float(walked[-1]), size, rng)
     views = _views(curve, size)
@@ -80,7 +82,7 @@ def _step_lengths(views: Array, size: tuple[int, int]) -> Array:
     """Mean motion of a grid of picture points from each view to the next, pixels. Shape: (P - 1,)."""
     w, h = size
     points = np.stack(np.meshgrid([0, w / 2, w - 1], [0, h / 2, h - 1]), axis=-1).reshape(-1, 2)
-    table = apply(np.linalg.inv(views[:-1])[:, None], points)
+    table = apply(np.asarray(np.linalg.inv(views[:-1]), np.float64)[:, None], points)
     moved = apply(views[1:][:, None], table)
     return np.asarray(np.linalg.norm(moved - points, axis=-1).mean(axis=1))
 

@@ -19,7 +19,7 @@ from data.kitchen.things import LookRange, Thing
 CLASSES = tuple(sorted((*shelf.NOUNS, *shelf.OTHERS)))
 """The sixteen nouns of the kitchen and sixteen others."""
 
-_LOOKS = LookRange(stretch=0.14, gain=0.10)
+_LOOKS = LookRange(stretch=0.14, value=0.12, hue=0.06)
 _HAND_SHARE = 0.35
 
 

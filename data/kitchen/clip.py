@@ -20,9 +20,12 @@ from data.kitchen.things import Look, LookRange
 from data.kitchen.verbs import PROGRAMS
 
 _MIDDLE = 0.42
-"""Where in a clip the middle of the motion lies. Frames sampled at linspace(1, N, T, endpoint=False) leave out the
-end of a clip; were the motion centred at one half, a bag of seven such frames would hold more of its beginning than
-of its end, and so tell an action from its reverse without looking at their order."""
+"""Where in a clip the middle of the motion lies.
+
+Frames sampled at linspace(1, N, T, endpoint=False) leave out the end of a clip; were the motion centred at
+one half, a bag of seven such frames would hold more of its beginning than of its end, and so tell an action
+from its reverse without looking at their order.
+"""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _sensor(person: Person, frames: int, scale: float, rng: np.random.Generator)
     waves = np.sin(np.arange(frames)[:, None] * rng.uniform(0.05, 0.3, 2) + rng.uniform(0, 6.28, 2)).mean(1)
     light = np.asarray(person.light) * rng.uniform(0.97, 1.03, 3)
     return Sensor(
-        rng.uniform(0.88, 1.1) * (1 + 0.05 * waves),
+        rng.uniform(0.94, 1.14) * (1 + 0.05 * waves),
         (float(light[0]), float(light[1]), float(light[2])),
         float(rng.uniform(0.15, 0.32)),
         float(rng.uniform(0.5, 0.9)) * max(0.6, scale),

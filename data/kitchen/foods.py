@@ -22,7 +22,7 @@ def paint_bread(scale: float, look: Look) -> Thing:
     _paint_slice(painter, look.print_seed)
     whole = painter.sprite()
     parts = {"body": whole}
-    for name, gone in (("left", (0, 40)), ("right", (-40, 0))):
+    for name, gone in (("left", (0.8, 40)), ("right", (-40, -0.8))):
         half = Painter((-36, -26, 36, 26), scale)
         _paint_slice(half, look.print_seed)
         half.erase(half.polygon([(gone[0], -30), (gone[1], -30), (gone[1], 30), (gone[0], 30)]))
@@ -72,7 +72,7 @@ def paint_spoon(scale: float, look: Look) -> Thing:
     painter.fill(bowl, (204, 208, 214), painter.puff(bowl, 6))
     painter.fill(painter.ellipse(0.5, 1, 6, 9), (150, 154, 162), 0.9)
     painter.fill(painter.ellipse(-2, -2, 2, 4.5), (244, 246, 250))
-    return finish(Thing("spoon", {"body": painter.sprite()}, 10, 16, flat=True), look)
+    return finish(Thing("spoon", {"body": painter.sprite()}, 10, 16, flat=True, handle=(0, -58)), look)
 
 
 def paint_teabag(scale: float, look: Look) -> Thing:

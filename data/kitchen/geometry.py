@@ -46,8 +46,9 @@ def apply(matrices: Array, xy: ArrayLike) -> Array:
         xy: Shape: (..., 2), broadcast against the matrices.
     """
     points = np.asarray(xy, np.float64)
-    mapped = np.einsum("...ij,...j->...i", matrices[..., :2], points) + matrices[..., 2]
-    return np.asarray(mapped[..., :2] / mapped[..., 2:])
+    x, y = points[..., 0], points[..., 1]
+    rows = [matrices[..., i, 0] * x + matrices[..., i, 1] * y + matrices[..., i, 2] for i in range(3)]
+    return np.stack([rows[0] / rows[2], rows[1] / rows[2]], axis=-1)
 
 
 def keyed(phase: Array, times: ArrayLike, values: ArrayLike) -> Array:

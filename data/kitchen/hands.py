@@ -4,17 +4,19 @@ A hand's local frame: the wrist at the origin, the fingers towards -y, a right h
 thumb is on the left. A left hand is its mirror image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from data.kitchen.geometry import apply, pose
 from data.kitchen.layers import Role, Stack
 from data.kitchen.painter import Array, Colour, Painter, Sprite
 
-GRIP_POINT = (-8.0, -46.0)
+GRIP_POINT = (-9.0, -54.0)
 """Where the hand holds things, between thumb and fingers, local units."""
 
 _KNUCKLES = ((-13.0, -35.0), (-4.5, -38.0), (4.5, -37.5), (12.5, -33.5))
@@ -127,7 +129,7 @@ def _arm(style: HandStyle, scale: float) -> Sprite:
 
 
 def _palm(style: HandStyle, scale: float) -> Sprite:
-    painter = Painter((-26, -48, 26, 16), scale)
+    painter = Painter((-28, -58, 26, 16), scale)
     outline = [
         (-14, 10),
         (14, 10),
@@ -142,8 +144,13 @@ def _palm(style: HandStyle, scale: float) -> Sprite:
     smooth = _rounded(outline)
     mask = painter.polygon(smooth)
     shade = painter.puff(mask, 12)
-    _fade_bottom(painter, mask, 0.0, 10.0)
+    shade = np.maximum(shade, np.float32(0.86) - 0.02 * np.abs(painter.grid()[0]))
+    _fade_bottom(painter, mask, -4.0, 10.0)
     painter.fill(mask, style.skin, shade)
+    for (x, y), spread in zip(_KNUCKLES, _SPREAD, strict=True):
+        lean = np.deg2rad(0.3 * spread - 14)
+        segment = painter.capsule((x, y), (x + 9 * np.sin(lean), y - 9 * np.cos(lean)), 5.4, 5.0)
+        painter.fill(segment, style.skin, painter.puff(segment, 5))
     for x, y in _KNUCKLES:
         painter.fill(painter.ellipse(x, y + 3, 4, 2.6), style.skin, 0.80, 0.5)
         painter.fill(painter.ellipse(x - 1, y + 2, 2.4, 1.4), style.skin, 1.08, 0.5)
@@ -167,7 +174,7 @@ def _finger(skin: Colour, length: float, radius: float, scale: float) -> Sprite:
     return painter.sprite()
 
 
-def _fade_bottom(painter: Painter, mask: "cv2.typing.MatLike", start: float, stop: float) -> None:
+def _fade_bottom(painter: Painter, mask: NDArray[np.uint8], start: float, stop: float) -> None:
     """Let a part melt into the one below it: its mask fades between two local y."""
     _, y = painter.grid()
     keep = np.clip((stop - y) / (stop - start), 0, 1)
@@ -178,14 +185,14 @@ def _shadow(scale: float) -> Sprite:
     coarse = scale * 0.35
     painter = Painter((-60, -100, 60, _ARM_LENGTH), coarse)
     mask = painter.polygon(
-        [(-13, -60), (13, -60), (20, -20), (27, 130), (31, 300), (-31, 300), (-26, 130), (-20, -20)]
+        [(-13, -42), (13, -42), (20, -12), (27, 130), (31, 300), (-31, 300), (-26, 130), (-20, -12)]
     )
     soft = cv2.GaussianBlur(mask, (0, 0), max(0.5, 7 * painter.fine))
-    painter.fill(soft, (0, 0, 0), 1.0, 0.34)
+    painter.fill(np.asarray(soft, np.uint8), (0, 0, 0), 1.0, 0.34)
     return painter.sprite()
 
 
-def _rounded(points: list[tuple[float, float]]) -> Array:
+def _rounded(points: Sequence[tuple[float, float]]) -> Array:
     """A closed curve through the middles of a polygon's edges (quadratic B-spline). Shape: (P, 2)."""
     corners = np.asarray(points, np.float64)
     before, after = np.roll(corners, 1, 0), np.roll(corners, -1, 0)

@@ -142,7 +142,7 @@ def _dice(scale: float, look: Look) -> Thing:
 def _fork(scale: float, look: Look) -> Thing:
     painter = Painter((-14, -84, 14, 16), scale)
     steel = (198, 202, 208)
-    parts = [((0, -14), (0, -76), 2.2, 3.6), ((-6, -10), (6, -10), 4, 4)]
+    parts = [((0.0, -14), (0.0, -76), 2.2, 3.6), ((-6.0, -10), (6.0, -10), 4, 4)]
     parts += [((x, -8), (x, 12), 1.4, 1.1) for x in (-7.5, -2.5, 2.5, 7.5)]
     mask = np.zeros(painter.alpha.shape, np.uint8)
     for a, b, ra, rb in parts:

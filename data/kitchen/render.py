@@ -1,4 +1,4 @@
-"""From layers to frames: warp each part through the camera, paint back to front, then what lens and sensor do."""
+"""From layers to frames: warp each part through the camera, back to front, then what lens and sensor do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,8 +50,8 @@ def render(
         rng: Decides the noise.
 
     Yields:
-        Frame, RGB, shape (H, W, 3), and which layer each pixel shows, shape (H, W): 0 for the backdrop, else 1 +
-        the layer's place in `layers`.
+        Frame, RGB, shape (H, W, 3), and which layer each pixel shows, shape (H, W): 0 for the backdrop, else
+        1 + the layer's place in `layers`.
     """
     blur = _Blur(views, size, sensor.softness)
     finish = _Finish(size, sensor, rng)

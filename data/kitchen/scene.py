@@ -1,4 +1,4 @@
-"""The still part of a clip: table, wall and the things standing about, painted once on a canvas with margins."""
+"""The still part of a clip: table, wall and things standing about, painted once on a canvas with margins."""
 
 from dataclasses import dataclass
 
@@ -40,23 +40,18 @@ class Backdrop:
         blend(self.image, sprite.rgba, matrix)
 
 
-def blend(image: NDArray[np.uint8], rgba: NDArray[np.uint8], matrix: Array) -> "tuple[slice, slice] | None":
+def blend(image: NDArray[np.uint8], rgba: NDArray[np.uint8], matrix: Array) -> None:
     """Draw a premultiplied picture into an image, in place, where a matrix puts it.
 
     Args:
         image: RGB. Shape: (H, W, 3).
         rgba: Premultiplied. Shape: (h, w, 4).
         matrix: Picture pixels to image pixels. Shape: (3, 3).
-
-    Returns:
-        Rows and columns that may have changed, None where the picture lies outside.
     """
     drawn = warp_into(rgba, matrix, image.shape[:2])
-    if drawn is None:
-        return None
-    part, at = drawn
-    over(image[at], part)
-    return at
+    if drawn is not None:
+        part, at = drawn
+        over(image[at], part)
 
 
 def warp_into(
@@ -124,7 +119,8 @@ def shadow_sprite(scale: float) -> Sprite:
     """A soft dark disc of radius 10, to be laid on the table under things."""
     painter = Painter((-20, -20, 20, 20), max(0.4, scale * 0.5))
     disc = painter.ellipse(0, 0, 10, 10)
-    painter.fill(cv2.GaussianBlur(disc, (0, 0), 3.2 * painter.fine), (0, 0, 0), 1.0, 0.5)
+    soft = cv2.GaussianBlur(disc, (0, 0), 3.2 * painter.fine)
+    painter.fill(np.asarray(soft, np.uint8), (0, 0, 0), 1.0, 0.5)
     return painter.sprite()
 
 

@@ -1,7 +1,7 @@
 """What a motion program works with: the clip's things, its clock, and a stack of layers to fill.
 
-Programs are written for a right-handed person. For a left-handed clip everything is placed mirrored, the things
-themselves unmirrored, so that labels stay as they are.
+Programs are written for a right-handed person. For a left-handed clip everything is placed mirrored, the
+things themselves unmirrored, so that labels stay as they are.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from data.kitchen import hands, shelf
-from data.kitchen.geometry import keyed, pose
+from data.kitchen.geometry import apply, keyed, pose
 from data.kitchen.hands import HandMotion, HandSprites
 from data.kitchen.layers import Role, Stack
 from data.kitchen.painter import Array, Sprite
@@ -72,6 +72,12 @@ class Shot:
         wide, high = np.multiply(sx, self.size), np.multiply(sx if sy is None else sy, self.size)
         return np.asarray(pose(self.flip(xy), turn, wide, high) @ pose(np.negative(pivot)))
 
+    def point(
+        self, xy: ArrayLike, local: tuple[float, float], angle: ArrayLike, size: ArrayLike = 1.0
+    ) -> Array:
+        """Where a thing's local point is while its origin is at `xy`, both unmirrored. Shape: (N, 2)."""
+        return apply(pose(xy, angle, np.multiply(size, self.size)), local)
+
     def flip(self, xy: ArrayLike) -> Array:
         """Points, mirrored where the clip is. Shape: (..., 2)."""
         points = np.array(xy, np.float64)
@@ -114,7 +120,7 @@ class Shot:
         root = np.array([self.width * (0.22 if left else 0.78), HEIGHT + 150.0])
         elbow = root + (at - (self.width / 2, HEIGHT * 0.7)) * (0.35, 0.1)
         turn = -angle if self.mirrored else angle
-        size = 0.92 + 0.06 * self.size
+        size = 1.05 + 0.06 * self.size
         return HandMotion(self.flip(at), turn, close, self.flip(elbow), left != self.mirrored, size)
 
     def hand_shadow(self, motion: HandMotion) -> None:

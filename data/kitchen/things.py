@@ -37,6 +37,13 @@ class Thing:
     """Lies on the table, origin at its centre, instead of standing on its base."""
     content: Colour = (200.0, 200.0, 200.0)
     """Colour of what it holds, RGB."""
+    handle: tuple[float, float] | None = None
+    """Where it is held, local units, if it has a handle."""
+
+    @property
+    def hold(self) -> tuple[float, float]:
+        """Where a hand grips it, local units: its handle, or its right side."""
+        return self.handle or (0.34 * self.width, 2.0 if self.flat else -0.45 * self.height)
 
 
 PaintThing = Callable[[float, Look], Thing]
@@ -48,12 +55,17 @@ class LookRange:
     """How much copies differ: the bounds that looks are drawn from."""
 
     stretch: float = 0.08
-    gain: float = 0.08
+    """Of width and height, each by itself."""
+    value: float = 0.08
+    """Of brightness."""
+    hue: float = 0.03
+    """Of red, green and blue, each by itself."""
 
     def draw(self, rng: np.random.Generator) -> Look:
         """Draw a look."""
         sx, sy = rng.uniform(1 - self.stretch, 1 + self.stretch, 2)
-        red, green, blue = rng.uniform(1 - self.gain, 1 + self.gain, 3)
+        value = rng.uniform(1 - self.value, 1 + self.value)
+        red, green, blue = value * rng.uniform(1 - self.hue, 1 + self.hue, 3)
         return Look(
             (float(sx), float(sy)), (float(red), float(green), float(blue)), int(rng.integers(1 << 30))
         )
@@ -70,6 +82,7 @@ def finish(thing: Thing, look: Look) -> Thing:
         thing.lid_height * sy,
         thing.flat,
         thing.content,
+        None if thing.handle is None else (thing.handle[0] * sx, thing.handle[1] * sy),
     )
 
 

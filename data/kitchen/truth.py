@@ -2,11 +2,11 @@
 
 The file `truth/<user>/<action>/<n>.npz` holds, for N frames of H x W pixels in the order of the frame files:
 
-homography: (N, 3, 3) float64. homography[k] maps pixels (x, y) of frame k to pixels of frame k-1, for all that
-    stands still on the table; the identity for the first.
-hand, object, moving: (N, H, W) bool. `object` is what the action's first noun names, with its lid, its content and
-    the crumbs of it on a spoon; `moving` all that moves by more than `MOVES_PX` against the table, shadows left out,
-    between this frame and the one before (the one after, for the first).
+homography: (N, 3, 3) float64. homography[k] maps pixels (x, y) of frame k to pixels of frame k-1, for all
+    that stands still on the table; the identity for the first.
+hand, object, moving: (N, H, W) bool. `object` is what the action's first noun names, with its lid, its
+    content and what a spoon holds of it; `moving` all parts that move by more than `MOVES_PX` against the
+    table between this frame and the one before (the one after, for the first), shadows left out.
 layer: (N, H, W) uint8. Which rigid part a pixel shows; 0: the table and what stands on it.
 view: (N, 3, 3) float64. Table coordinates to pixels.
 pose: (L, N, 2, 3) float64. For part l + 1: its own coordinates to table coordinates.
@@ -67,7 +67,7 @@ def _moves(layer: Layer, views: Array) -> NDArray[np.bool_]:
 
 
 def true_flow(npz: Path | str | Truth, k: int) -> tuple[Array, Array, Array]:
-    """The flow from frame k-1 to frame k, exact for every pixel of frame k-1, whether it is hidden in k or not.
+    """The flow from frame k-1 to frame k, exact for every pixel of frame k-1, be it hidden in k or not.
 
     Frame k sampled at p + flow(p) looks like frame k-1 at p.
 
@@ -76,8 +76,8 @@ def true_flow(npz: Path | str | Truth, k: int) -> tuple[Array, Array, Array]:
         k: 1 to N-1, counted from 0 as arrays are.
 
     Returns:
-        Flow in pixels (x, y); its part that the camera makes; its part that things and hands make by themselves, so
-        that flow = camera + own. Shapes: (H, W, 2) each.
+        Flow in pixels (x, y); its part that the camera makes; its part that things and hands make by
+        themselves, so that flow = camera + own. Shapes: (H, W, 2) each.
 
     Raises:
         IndexError: There is no frame k with one before it.

@@ -1,7 +1,7 @@
 """The motion programs: what hands and things do in each verb, as functions of the phase.
 
-`close` is the program of `open` with the phase falling, `put` that of `take`: nothing but the order of the frames
-tells them apart. Distances are in table units where they are added to places, in local units (times
+`close` is the program of `open` with the phase falling, `put` that of `take`: nothing but the order of the
+frames tells them apart. Distances are in table units where they are added to places, in local units (times
 `shot.size`) where they are measures of things.
 """
 
@@ -51,7 +51,7 @@ def unscrew(shot: Shot, nouns: list[str]) -> None:
 
 def carry(shot: Shot, nouns: list[str]) -> None:
     """A hand takes the thing from its place and carries it away towards the lower edge."""
-    thing, w, k = shot.thing(nouns[0]), shot.phase, shot.size
+    thing, w = shot.thing(nouns[0]), shot.phase
     under = nouns[1:] or (["bread"] if thing.flat and nouns[0] in ("bread", "cheese", "hotdog") else [])
     start = shot.spot((0.34, 0.62), (0.56, 0.74))
     if under:
@@ -61,14 +61,12 @@ def carry(shot: Shot, nouns: list[str]) -> None:
     lift = keyed(w, (0, 0.36, 0.5, 1), (0.0, 0.0, 26.0, 60.0))
     nearer = keyed(w, (0, 0.45, 1), (1.0, 1.0, 1.2))
     turn = keyed(w, (0, 0.4, 1), (0.0, 0.0, shot.rng.uniform(-18, 18)))
-    at = shot.pose(path, turn + shot.rng.uniform(-6, 6), sx=nearer)
-    rise = 0.0 if thing.flat else -0.45 * thing.height
-    grip = path + np.stack([0.34 * thing.width * k * nearer, (rise * k * nearer) + 2], axis=1)
-    motion = shot.reach(grip, shot.rng.uniform(-44, -26), arrive=0.33)
+    turn = turn + shot.rng.uniform(*((120, 200) if nouns[0] == "spoon" else (-6, 6)))
+    motion = shot.reach(shot.point(path, thing.hold, turn, nearer), shot.rng.uniform(-44, -26), arrive=0.33)
     shot.hand_shadow(motion)
     shot.shadow(path, thing.width, lift)
     shot.fingers(motion)
-    _whole(shot, thing, at, Role.OBJECT)
+    _whole(shot, thing, shot.pose(path, turn, sx=nearer), Role.OBJECT)
     shot.palm(motion)
 
 
@@ -81,19 +79,15 @@ def pour(shot: Shot, nouns: list[str]) -> None:
     target = shot.spot((0.34, 0.46), (0.70, 0.82))
     mouth_at = _target(shot, target, nouns[1:])
     tip = -shot.rng.uniform(104, 120)
-    pivot = (0.0, -0.45 * thing.height)
-    down = np.deg2rad(tip)
-    to_mouth = 0.55 * thing.height * k * np.array([np.sin(down), -np.cos(down)])
-    above = mouth_at + (4, -34) - to_mouth
+    pivot, spout = (0.0, -0.45 * thing.height), (0.0, -0.55 * thing.height)
+    above = mouth_at + (4, -34) - shot.point((0, 0), spout, tip)[0]
     rest = target + (shot.rng.uniform(105, 135), -0.45 * thing.height * k)
     path = keyed(w, (0, 0.14, 0.36, 0.74, 0.92, 1), (rest, rest, above, above, rest, rest))
     angle = keyed(w, (0, 0.2, 0.42, 0.72, 0.88, 1), (0, 0, tip, tip, 0, 0)) + 5 * swing(w, 0.42, 0.72, 2.5)
     motion = shot.reach(path + (0.28 * thing.width * k, 2), -34 + 0.5 * angle, arrive=0.12)
     shot.hand_shadow(motion)
     shot.shadow(path + (0, 0.45 * thing.height * k), thing.width, 0.25 * np.abs(angle))
-    mouth = path + 0.55 * thing.height * k * np.stack(
-        [np.sin(np.deg2rad(angle)), -np.cos(np.deg2rad(angle))], 1
-    )
+    mouth = shot.point(path, spout, angle)
     _pour_out(shot, thing, mouth, mouth_at, nouns[-1] != "cup")
     shot.fingers(motion)
     shot.add(thing.parts["body"], shot.pose(path, angle, pivot=pivot), Role.OBJECT)
@@ -223,7 +217,7 @@ def shake(shot: Shot, nouns: list[str]) -> None:
     mouth = foot + (0, -40 * k)
     bob = keyed(w, (0, 0.16, 0.92, 1), (-52.0, 0.0, 0.0, -30.0)) + 15 * k * swing(w, 0.14, 0.94, 5)
     path = mouth + np.stack([3 * swing(w, 0.1, 0.9, 2), -50 * k + bob], axis=1)
-    motion = shot.reach(path, -40 + shot.rng.uniform(-6, 6), arrive=0.08)
+    motion = shot.reach(path, -40 + shot.rng.uniform(-6, 6), arrive=0.0)
     shot.shadow(foot, cup.width)
     body = shot.pose(foot)
     shot.add(cup.parts["body"], body, Role.OTHER)
@@ -271,9 +265,9 @@ PROGRAMS: dict[str, tuple[Program, bool]] = {
 
 def _spoon_hand(shot: Shot, path: Array, angle: Array) -> HandMotion:
     """The hand that holds a spoon near the end of its handle."""
-    turn = np.deg2rad(angle)
-    grip = path + 58 * shot.size * np.stack([np.sin(turn), -np.cos(turn)], axis=1)
-    return shot.reach(grip, -36 + 0.35 * (angle - 40), arrive=0.0)
+    return shot.reach(
+        shot.point(path, shot.thing("spoon").hold, angle), -36 + 0.35 * (angle - 40), arrive=0.0
+    )
 
 
 def _whole(shot: Shot, thing: Thing, at: Array, role: Role) -> None:

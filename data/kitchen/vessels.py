@@ -1,6 +1,8 @@
 """Jars, bottles and the cup: the turned things of the kitchen, told apart by shape, colour and label."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,8 +22,7 @@ class Label:
     high: float
     colour: Colour
     ink: Colour
-    emblem: str = "words"
-    """words, spot, stripes, window or waves."""
+    emblem: Literal["words", "spot", "stripes", "window", "waves"] = "words"
     accent: Colour = (220.0, 40.0, 40.0)
 
 
@@ -85,7 +86,7 @@ def _paint_body(vessel: Vessel, scale: float, look: Look) -> tuple[Sprite, Sprit
     body.band(0, rim, vessel.colour)
     _print(body, vessel.label, look.print_seed)
     mouth = body.disc(rim, vessel.colour, shade=1.12)
-    body.disc(rim, tuple(np.multiply(vessel.content, 0.55)), share=0.82)  # type: ignore[arg-type]
+    body.disc(rim, tuple(np.multiply(vessel.content, 0.55)), share=0.82)
     whole = painter.sprite()
     painter.erase(mouth)
     return whole, painter.sprite()
@@ -115,7 +116,10 @@ def _box(profile: Profile) -> tuple[float, float, float, float]:
 def _print(body: Turned, label: Label, seed: int) -> None:
     body.band(label.low, label.high, label.colour)
     tall = label.high - label.low
-    at = lambda share: label.low + share * tall  # noqa: E731
+
+    def at(share: float) -> float:
+        return label.low + share * tall
+
     if label.emblem == "words":
         body.text(at(0.55), at(0.82), (-0.75, 0.7), label.ink, seed)
         body.band(at(0.3), at(0.4), label.accent, across=(-0.8, 0.8))
@@ -131,7 +135,12 @@ def _print(body: Turned, label: Label, seed: int) -> None:
         body.spot(at(0.5), 0.0, tall * 0.36, tall * 0.42, label.ink)
         body.spot(at(0.5), 0.0, tall * 0.27, tall * 0.32, label.accent)
     else:
-        for share in (0.2, 0.5, 0.8):
-            for i in range(7):
-                u = -0.9 + 0.3 * i
-                body.spot(at(share) + (i % 2 - 0.5) * tall * 0.1, u, tall * 0.13, tall * 0.07, label.accent)
+        _waves(body, label, at)
+
+
+def _waves(body: Turned, label: Label, at: Callable[[float], float]) -> None:
+    tall = label.high - label.low
+    for share in (0.2, 0.5, 0.8):
+        for i in range(7):
+            high = at(share) + (i % 2 - 0.5) * tall * 0.1
+            body.spot(high, -0.9 + 0.3 * i, tall * 0.13, tall * 0.07, label.accent)
