@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.scan import reason_to_pass_over
 from engine.errors import UserError
 
 _NAMES = ("video", "user", "action")
@@ -104,7 +105,7 @@ def _checked(row: Mapping[str | None, object], where: str) -> dict[str, str]:
 
 def _folder_name(row: Mapping[str, str], column: str, where: str) -> str:
     name = row[column]
-    if not _FOLDER_NAME.fullmatch(name):
+    if not _FOLDER_NAME.fullmatch(name) or reason_to_pass_over(name):
         raise UserError(
             f"{where}: {column} {name!r} can't be a folder's name; use letters, digits, _ - , + & ' ."
         )

@@ -1,7 +1,7 @@
 """Cut videos into the canonical tree of clips: `python -m data.prepare --annotations CSV --out DIR`.
 
-Ranges in seconds and --fps go by the video's average frame rate, whatever the times of single frames: in a video
-of variable frame rate such a range may begin a little early or late. Frame numbers are exact always.
+Ranges in seconds and --fps go by the video's average frame rate, whatever the times of single frames: where
+the rate varies, such a range may begin a little early or late. Frame numbers are exact always.
 """
 
 import hashlib

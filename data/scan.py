@@ -36,7 +36,8 @@ class Scan:
 
     def pass_over(self, path: Path) -> None:
         """Remember a file or folder that is no part of the tree."""
-        self.oddities.setdefault(_category(path.name), []).append(str(path.relative_to(self.root)))
+        category = f"passed over, {reason_to_pass_over(path.name) or 'no part of the tree'}"
+        self.oddities.setdefault(category, []).append(str(path.relative_to(self.root)))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,6 +67,13 @@ def scan_tree(root: Path) -> Scan:
     scan.faults += name_faults(scan.clips)
     scan.oddities |= name_notes(scan.clips)
     return scan
+
+
+def reason_to_pass_over(name: str) -> str | None:
+    """Say why a file or folder of this name is not looked at, None if it is."""
+    if name.startswith(".") or name in _SYSTEM:
+        return "system or hidden files"
+    return "duplicates" if _DUPLICATE.fullmatch(name) else None
 
 
 def _find_tree(root: Path) -> TreeKind:
@@ -102,20 +110,11 @@ def _subfolders(scan: Scan, folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             path = folder / entry.name
-            if entry.is_dir() and _category(entry.name) == _STRAY:
+            if entry.is_dir() and not reason_to_pass_over(entry.name):
                 found.append(path)
             else:
                 scan.pass_over(path)
     return sorted(found, key=lambda path: natural_key(path.name))
-
-
-_STRAY = "passed over, no part of the tree"
-
-
-def _category(name: str) -> str:
-    if name.startswith(".") or name in _SYSTEM:
-        return "passed over, system or hidden files"
-    return "passed over, duplicates" if _DUPLICATE.fullmatch(name) else _STRAY
 
 
 def _read_clip(scan: Scan, folder: Path) -> Clip | None:
@@ -154,6 +153,6 @@ def _find_orphans(scan: Scan) -> None:
         top = scan.root / scan.tree.places[kind].top
         for path in sorted(top.glob("*/*/*")):
             key = "/".join(path.parts[-3:])
-            if key not in known and path.is_dir() and all(_category(p) == _STRAY for p in path.parts[-3:]):
+            if key not in known and path.is_dir() and not any(map(reason_to_pass_over, path.parts[-3:])):
                 remedy = "copy the clip's frames too, or remove this folder"
                 scan.faults.append(Fault(key, kind, path, "flow of a clip that has no frames", remedy))
