@@ -1,0 +1,23 @@
+import sys
+
+import hypothesis
+import pytest
+
+# The same examples every time: a test that fails on one machine fails on all.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command as from the shell: command(main, Config, *arguments) -> status, stdout, stderr."""
+    from engine.cli import run
+
+    def start(main, config_class, *arguments):
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            run(main, config_class)
+        said = capsys.readouterr()
+        return stopped.value.code, said.out, said.err
+
+    return start

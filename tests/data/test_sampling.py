@@ -1,0 +1,112 @@
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.sampling import (
+    flow_centre_start,
+    flow_random_start,
+    flow_stack_numbers,
+    flow_stack_starts,
+    rgb_frame_numbers,
+)
+
+lengths = st.integers(1, 2000)
+counts = st.integers(1, 64)
+
+
+def exact_floor_linspace(start, stop, count):
+    return [floor(Fraction(start) + Fraction(stop - start, count) * k) for k in range(count)]
+
+
+@given(lengths, counts)
+def test_frames_are_the_floor_of_an_exact_linspace(num_frames, T):
+    assert rgb_frame_numbers(num_frames, T).tolist() == exact_floor_linspace(1, num_frames, T)
+
+
+def test_numpy_agrees_except_where_it_rounds_below_a_whole_number():
+    differing = [
+        (num_frames, T)
+        for T in (7, 16, 25)
+        for num_frames in range(1, 301)
+        if not np.array_equal(
+            rgb_frame_numbers(num_frames, T), np.floor(np.linspace(1, num_frames, T, endpoint=False))
+        )
+    ]
+    assert differing == [(206, 25)]
+
+
+@given(lengths, counts)
+def test_frames_stay_inside_rise_and_repeat_only_in_short_clips(num_frames, T):
+    numbers = rgb_frame_numbers(num_frames, T)
+    assert len(numbers) == T and numbers[0] == 1
+    assert 1 <= numbers.min() and numbers.max() <= num_frames
+    steps = np.diff(numbers)
+    assert (steps >= 0).all() and (num_frames <= T or (steps > 0).all())
+    assert len(set(numbers.tolist())) == min(T, max(num_frames - 1, 1)) or num_frames > T
+
+
+def test_short_clips_repeat_frames():
+    assert rgb_frame_numbers(1, 7).tolist() == [1] * 7
+    assert rgb_frame_numbers(4, 7).tolist() == [1, 1, 1, 2, 2, 3, 3]
+    assert rgb_frame_numbers(8, 7).tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+@given(lengths, st.integers(1, 10), counts)
+def test_flow_starts_leave_room_for_the_stack(num_frames, stack, num_stacks):
+    starts = flow_stack_starts(num_frames, stack, num_stacks)
+    assert starts.tolist() == exact_floor_linspace(1, max(num_frames - stack + 1, 1), num_stacks)
+    assert starts[-1] + stack - 1 <= max(num_frames, stack)
+
+
+def test_published_test_stacks():
+    # linspace(1, 54 - 4, 5, endpoint=False) = 1, 10.8, 20.6, 30.4, 40.2
+    assert flow_stack_starts(54, 5, 5).tolist() == [1, 10, 20, 30, 40]
+    assert flow_stack_starts(5, 5, 5).tolist() == flow_stack_starts(2, 5, 5).tolist() == [1] * 5
+
+
+@given(lengths, st.integers(1, 10))
+def test_centre_start(num_frames, stack):
+    expected = ceil(Fraction(num_frames - stack, 2)) if num_frames > stack else 1
+    assert flow_centre_start(num_frames, stack) == expected
+
+
+def test_random_start_is_uniform_over_its_range():
+    rng = np.random.default_rng(0)
+    starts = [flow_random_start(rng, 12, 5) for _ in range(7000)]
+    values, times = np.unique(starts, return_counts=True)
+    assert values.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    # Six degrees of freedom: 22.5 is passed once in a thousand.
+    assert ((times - 1000) ** 2 / 1000).sum() < 22.5
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 5, 6])
+def test_random_start_of_a_short_clip_is_its_first(num_frames):
+    assert flow_random_start(np.random.default_rng(1), num_frames, 5) == 1
+
+
+@given(lengths, st.integers(1, 10), st.data())
+def test_stack_numbers_are_consecutive_and_then_repeat_the_last(num_frames, stack, data):
+    start = data.draw(st.integers(1, num_frames))
+    numbers = flow_stack_numbers(num_frames, start, stack).tolist()
+    inside = min(stack, num_frames - start + 1)
+    assert numbers == list(range(start, start + inside)) + [num_frames] * (stack - inside)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rgb_frame_numbers(0, 7),
+        lambda: rgb_frame_numbers(7, 0),
+        lambda: flow_stack_starts(7, 0, 5),
+        lambda: flow_centre_start(0, 5),
+        lambda: flow_stack_numbers(7, 8, 5),
+        lambda: flow_stack_numbers(7, 0, 5),
+    ],
+)
+def test_counts_below_one_are_refused(call):
+    with pytest.raises(ValueError, match="got"):
+        call()
