@@ -9,8 +9,6 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from engine.errors import UserError
-
 
 @dataclass(frozen=True)
 class Group:
@@ -104,18 +102,6 @@ class Stage:
     def build_scheduler(self, optimizer: Optimizer) -> LRScheduler:
         """Make the schedule; it is stepped once after every epoch."""
         return MultiStepLR(optimizer, milestones=list(self.milestones), gamma=self.gamma)
-
-
-def check_schedule(epochs: int, milestones: tuple[int, ...]) -> None:
-    """Refuse a schedule that can't be meant.
-
-    Raises:
-        UserError: Milestones that are not rising, or not positive.
-    """
-    if epochs < 1:
-        raise UserError(f"--epochs should be at least 1, got {epochs}")
-    if any(milestone < 1 for milestone in milestones) or list(milestones) != sorted(set(milestones)):
-        raise UserError(f"--milestones should be rising epoch numbers from 1, got {list(milestones)}")
 
 
 def _matching(model: nn.Module, group: Group) -> list[tuple[str, nn.Parameter]]:

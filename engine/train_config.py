@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from engine.config import Config
 from engine.seeding import DeviceName
@@ -42,3 +42,10 @@ class TrainConfig(Config):
     val_fraction: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
     clips, labelled best_on_test since it is optimistic."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, milestones: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if milestones and (milestones[0] < 1 or list(milestones) != sorted(set(milestones))):
+            raise ValueError("should be rising epoch numbers from 1")
+        return milestones

@@ -1,0 +1,68 @@
+"""One tiny synthetic tree and one tiny chain of runs, made once and shared by the test processes."""
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import SMALL, stage_1_config
+
+import train_frame
+import train_rgb
+from data import synthetic
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The suite runs a process a core; more threads would only wait for each other."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Make a folder by name unless a test process has made it already."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def make(name: str, build: Callable[[Path], None]) -> Path:
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = base / f"{name}.done"
+            if not done.exists():
+                build(base / name)
+                done.touch()
+        return base / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tree(once) -> Path:
+    """The preset tiny: 6 actions, 4 users, 48 clips."""
+    return once(
+        "tree", lambda out: synthetic.main(synthetic.Settings(out=out, preset="tiny", seed=0, jobs=1))
+    )
+
+
+@pytest.fixture(scope="session")
+def frame_run(once, tree) -> Path:
+    """A backbone that has seen the tiny tree's frames for one epoch."""
+
+    def build(out: Path) -> None:
+        settings = SMALL | {"epochs": 1, "frames": 2, "batch_size": 24}
+        train_frame.main(
+            train_frame.Config(data=tree, out=out, backbone="resnet18", weights="none", **settings)
+        )
+
+    return once("frame_run", build)
+
+
+@pytest.fixture(scope="session")
+def stage_1(once, tree, frame_run) -> Path:
+    """Stage 1 on top of `frame_run`."""
+
+    def build(out: Path) -> None:
+        train_rgb.main(stage_1_config(tree, frame_run, out))
+
+    return once("stage_1", build)

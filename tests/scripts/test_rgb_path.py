@@ -1,0 +1,206 @@
+"""The RGB stream end to end on the tiny kitchen, through the scripts' own main functions."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_runs import stage_1_config, stage_2_config
+
+import cam_viz
+import evaluate
+import train_frame
+import train_rgb
+from data import ClipIndex
+from data.frames import read_rgb
+from engine.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = ("seconds", "clips_per_sec")
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.pt", weights_only=True)["model"]
+
+
+def test_stage_2_goes_on_from_stage_1(tree, stage_1, tmp_path, capsys):
+    train_rgb.main(stage_2_config(tree, stage_1, tmp_path / "run", epochs=1))
+    before, after = weights(stage_1), weights(tmp_path / "run")
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "backbone.resnet.layer4.0.conv1.weight" in changed and "backbone.resnet.fc.weight" in changed
+    frozen = ("downsample", "bn", "running", "num_batches", "layer3", "fc.bias")
+    assert not [key for key in changed if any(part in key for part in frozen) and key.startswith("backbone")]
+    saved = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert saved["n_clips"] == 12 and saved["epoch"] == 1
+    assert "6 classes, 36 training, 12 test clips" in capsys.readouterr().out
+    settings = train_rgb.Config.from_yaml(tmp_path / "run" / "config.yaml")
+    assert (settings.frames, settings.image_size, settings.backbone, settings.lr) == (3, 64, "resnet18", 1e-4)
+
+
+def test_the_backbone_of_stage_1_is_the_one_it_was_given(frame_run, stage_1):
+    given, kept = weights(frame_run), weights(stage_1)
+    for key in [key for key in kept if key.startswith("backbone.")]:
+        assert torch.equal(given[key], kept[key]), key
+
+
+def test_evaluate_repeats_the_runs_numbers(tree, stage_1, tmp_path):
+    evaluate.main(evaluate.Config(run=stage_1, data=tree, out=tmp_path, workers=0))
+    again, first = (json.loads((folder / "eval.json").read_text()) for folder in (tmp_path, stage_1))
+    for key in ("top1", "top5", "mean_class", "verb", "noun", "n_clips", "ci95_low", "ci95_high", "epoch"):
+        assert again[key] == first[key]
+    ours, theirs = (np.load(folder / "predictions.npz") for folder in (tmp_path, stage_1))
+    np.testing.assert_array_equal(ours["logits"], theirs["logits"])
+    right = (theirs["logits"].argmax(1) == theirs["label"]).mean()
+    assert first["top1"] == pytest.approx(100 * right)
+    names = ClipIndex.from_tree(tree).class_names
+    assert [key.split("/")[1] for key in theirs["clip"]] == [names[label] for label in theirs["label"]]
+    evaluate.main(evaluate.Config(run=stage_1, data=tree, split="train", out=tmp_path / "t", workers=0))
+    assert json.loads((tmp_path / "t" / "eval.json").read_text())["n_clips"] == 36
+
+
+def test_the_same_command_gives_the_same_bytes_whatever_loads(tree, frame_run, stage_1, tmp_path):
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "again", workers=2))
+    assert metrics(stage_1) == metrics(tmp_path / "again")
+    first, again = weights(stage_1), weights(tmp_path / "again")
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "other", seed=1, epochs=1))
+    assert metrics(tmp_path / "other")[0] != metrics(stage_1)[0]
+
+
+def test_jpg_tree_and_its_decoded_png_tree_train_to_the_same_numbers(tree, frame_run, tmp_path):
+    """The authors' JPG layout beside the canonical tree made from its decoded pixels."""
+    for clip in ClipIndex.from_tree(tree).clips:
+        if clip.instance != "1":
+            continue
+        jpg = tmp_path / "jpg" / "frames" / clip.key
+        png = tmp_path / "png" / "processed_frames2" / clip.key / "rgb"
+        jpg.mkdir(parents=True)
+        png.mkdir(parents=True)
+        for number in range(1, clip.num_frames + 1):
+            lossy = jpg / f"image_{number:05d}.jpg"
+            Image.open(clip.frames.path(number)).save(lossy, quality=85)
+            pixels = read_rgb(lossy).permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(png / f"rgb{number:04d}.png")
+    for name in ("jpg", "png"):
+        train_rgb.main(stage_1_config(tmp_path / name, frame_run, tmp_path / f"{name}_run", epochs=1))
+    assert metrics(tmp_path / "jpg_run") == metrics(tmp_path / "png_run")
+
+
+def test_heat_maps(tree, stage_1, tmp_path):
+    key = "S2/open_jam/1"
+    cam_viz.main(cam_viz.Config(runs=(stage_1,), data=tree, clips=(key,), out=tmp_path))
+    heat = np.load(tmp_path / f"S2_open_jam_1_{stage_1.name}.npy")
+    assert heat.shape == (3, 2, 2) and heat.min() >= 0 and heat.max() == 1
+    with Image.open(tmp_path / "S2_open_jam_1.gif") as gif:
+        assert gif.n_frames == 3
+    sheet = np.asarray(Image.open(tmp_path / "S2_open_jam_1.png"))
+    assert sheet.shape[1] == 3 * 228 + 2 * 4 and sheet.shape[0] > 2 * 128
+    first = read_rgb(ClipIndex.from_tree(tree).find([key]).clips[0].frames.path(1)).permute(1, 2, 0).numpy()
+    windows = [(sheet[top : top + 128, :228] == first).all() for top in range(sheet.shape[0] - 127)]
+    assert sum(windows) == 1, "the frame itself should stand on the sheet, unchanged, once"
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tree, frame_run, tmp_path):
+    """SIGKILL after the first epoch was saved, then the same command with --resume."""
+    flags = f"--stage 1 --backbone resnet18 --weights {frame_run} --hidden 8 --frames 3 --image-size 64"
+    flags += " --workers 0 --batch-size 12 --epochs 3 --device cpu"
+    command = [sys.executable, "train_rgb.py", "--data", tree, "--out", tmp_path / "killed", *flags.split()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "last.pt").exists():
+        assert process.poll() is None, "training ended before it saved anything"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "eval.json").exists()
+    subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, check=True, capture_output=True)
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "whole", epochs=3))
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    killed, whole = weights(tmp_path / "killed"), weights(tmp_path / "whole")
+    assert all(torch.equal(killed[key], whole[key]) for key in whole)
+
+
+def test_classifier_of_pictures_and_its_use_as_weights(once, tmp_path):
+    from data import synthetic
+
+    pictures = once(
+        "pictures",
+        lambda out: synthetic.main(synthetic.Settings(out=out, catalogue=128, size=48, seed=0, jobs=1)),
+    )
+    settings = {"image_size": 32, "workers": 0, "epochs": 1, "device": "cpu", "held_out": 0.25}
+    train_frame.main(
+        train_frame.Config(
+            images=pictures, out=tmp_path / "run", backbone="resnet18", weights="none", **settings
+        )
+    )
+    saved = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert saved["n_clips"] == 32 and "verb" not in saved
+    names = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["class_names"]
+    assert weights(tmp_path / "run")["backbone.resnet.fc.weight"].shape == (len(names), 512)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"test_users": ("S9",)}, "S9"),
+        ({"test_users": ("S1",)}, "S1"),
+        ({"data": Path("/nowhere")}, "/nowhere"),
+        ({"weights": "/nowhere.pth"}, "/nowhere.pth"),
+        ({"backbone": "resnet50"}, "--backbone"),
+        ({"epochs": 3, "milestones": (2, 1)}, "--milestones"),
+        ({"val_fraction": 0.001}, "--val-fraction"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written(tree, frame_run, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_about_stages(tree, frame_run, stage_1, tmp_path):
+    def mistake(**changes):
+        with pytest.raises(UserError) as error:
+            train_rgb.main(stage_2_config(tree, stage_1, tmp_path / "run", **changes))
+        assert not (tmp_path / "run").exists()
+        return str(error.value)
+
+    assert "--init" in mistake(init=None)
+    assert "no such folder" in mistake(init=tmp_path / "none")
+    assert "last.pt" in mistake(init=tmp_path)
+    assert "no stage-1 run" in mistake(init=frame_run)
+    assert "--frames 5" in mistake(frames=5) and "3" in mistake(frames=5)
+    assert "--weights belongs to --stage 1" in mistake(weights="none")
+    with pytest.raises(UserError, match="finished run"):
+        train_rgb.main(stage_1_config(tree, frame_run, stage_1))
+    with pytest.raises(UserError, match="--init belongs to --stage 2"):
+        stage_1_config(tree, frame_run, tmp_path / "run", init=stage_1)
+
+
+def test_a_run_without_attention_can_not_show_it(tree, frame_run, tmp_path):
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "run", attention="none", epochs=1))
+    with pytest.raises(UserError, match="--attention none"):
+        cam_viz.main(
+            cam_viz.Config(runs=(tmp_path / "run",), data=tree, clips=("S2/open_jam/1",), out=tmp_path / "o")
+        )
+    assert not (tmp_path / "o").exists()
+
+
+def test_command_line(tree, tmp_path):
+    command = [sys.executable, "train_rgb.py", "--stage", "1", "--data", tmp_path / "none"]
+    done = subprocess.run([*command, "--out", tmp_path / "run"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and str(tmp_path / "none") in done.stderr
+    assert "Traceback" not in done.stderr
