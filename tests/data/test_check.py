@@ -1,0 +1,129 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from trees import HEIGHT, WIDTH, jpg_tree, png_tree, save, texture
+
+from data.check import CheckConfig, main
+
+RGB = "processed_frames2/S1/open_jam/1/rgb/rgb0003.png"
+MAP = "processed_frames2/S1/open_jam/1/mmaps/map0003.png"
+FLOW = "flow_x_processed/S1/open_jam/1/flow_x_00003.png"
+
+
+@pytest.fixture
+def check(command):
+    def run_check(root):
+        status, out, err = command(main, CheckConfig, root)
+        return status, out.splitlines(), err
+
+    return run_check
+
+
+@pytest.mark.parametrize("make_tree", [png_tree, jpg_tree])
+def test_a_sound_tree_is_counted(tmp_path, check, make_tree):
+    status, lines, _ = check(make_tree(tmp_path))
+    assert status == 0 and lines[-1] == "no faults"
+    maps = "5" if make_tree is png_tree else "."
+    table = [line.split() for line in lines]
+    assert ["class", "S1", "S2", "clips", "frames", "shortest", "longest"] in table
+    assert ["open_jam", "2", "1", "3", "18", "3", "8"] in table
+    assert ["S1", "3", "2", "20", "3", "9", "3" if maps == "5" else ".", "3"] in table
+    assert ["all", "5", "2", "35", "3", "9", maps, "5"] in table
+
+
+def test_many_users_are_counted_instead_of_listed(tmp_path, check):
+    lengths = {f"S{user}/a_x/1": 1 for user in range(1, 12)} | {"S3/b_x/1": 2}
+    _, lines, _ = check(png_tree(tmp_path, lengths, maps=False, flow=False))
+    assert [line.split() for line in lines if line.startswith("a_x")] == [["a_x", "11", "11", "11", "1", "1"]]
+    assert max(map(len, lines[:4])) < 80
+    assert [line for line in lines if line.startswith("note: only S3 has b_x")]
+
+
+def half(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    "name,content,problem",
+    [
+        (RGB, b"", "empty file, 0 bytes"),
+        (FLOW, b"nothing", "no readable PNG or JPEG image"),
+        (MAP, half, "the image is cut off, its end is missing"),
+        (RGB, lambda c: c[:60] + b"\0" * 40 + c[100:], "the image can't be decoded"),
+        (
+            RGB,
+            np.zeros((HEIGHT, WIDTH - 2, 3)),
+            "46x32 pixels, where the clip's other frames have 48x32 pixels",
+        ),
+        (MAP, np.zeros((HEIGHT + 1, WIDTH)), "48x33 pixels, where the clip's other maps have 48x32 pixels"),
+        (MAP, np.full((HEIGHT, WIDTH), 7), "a motion map holds 0 and 255 only, this one also 7"),
+        (FLOW, texture("colour", 1), "a colour image, expected grey levels"),
+    ],
+)
+def test_each_fault_is_named_with_its_path(tmp_path, check, name, content, problem):
+    path = png_tree(tmp_path) / name
+    if isinstance(content, np.ndarray):
+        save(path, content)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content(path.read_bytes()))
+    status, lines, _ = check(tmp_path)
+    faults = [line for line in lines if line.startswith("fault:")]
+    assert status == 1 and lines[-1] == "1 faults"
+    assert len(faults) == 1 and faults[0].startswith(f"fault: {path}: {problem}; ")
+
+
+def test_sixteen_bits_are_named(tmp_path, check):
+    png_tree(tmp_path)
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint16)).save(tmp_path / FLOW)
+    status, lines, _ = check(tmp_path)
+    assert status == 1 and f"fault: {tmp_path / FLOW}: uint16 values, expected 8 bits a channel" in lines[-2]
+
+
+def test_every_fault_is_listed_not_only_the_first(tmp_path, check):
+    png_tree(tmp_path)
+    (tmp_path / RGB).unlink()
+    (tmp_path / "processed_frames2/S2/open_jam/1/rgb/rgb0002.png").write_bytes(b"")
+    (tmp_path / "processed_frames2/S2/close_jam/1/mmaps/map0004.png").unlink()
+    for number in (7, 8):
+        (tmp_path / f"flow_y_processed/S2/close_jam/1/flow_y_{number:05}.png").unlink()
+    shutil.rmtree(tmp_path / "flow_y_processed/S1/close_jam/1")
+    shutil.copytree(
+        tmp_path / "flow_x_processed/S1/close_jam/1", tmp_path / "flow_x_processed/S1/close_jam/5"
+    )
+    shutil.rmtree(tmp_path / "processed_frames2/S1/open_jam/2/rgb")
+    status, lines, _ = check(tmp_path)
+    faults = "\n".join(line for line in lines if line.startswith("fault:"))
+    assert status == 1 and lines[-1] == "7 faults" and faults.count("\n") == 6
+    for words in (
+        f"{tmp_path / RGB}: missing, a gap in the numbering",
+        "S2/open_jam/1/rgb/rgb0002.png: empty file",
+        "S2/close_jam/1/mmaps/map0004.png: missing, a gap in the numbering",
+        "flow_y_processed/S2/close_jam/1: ends at number 6, but the clip's frames end at 8",
+        "S1/close_jam/1/rgb: the clip has no flow_y, but 3 others have",
+        "flow_x_processed/S1/close_jam/5: flow of a clip that has no frames",
+        "processed_frames2/S1/open_jam/2/rgb: the clip has no frames",
+    ):
+        assert words in faults
+
+
+def test_what_was_survived_is_noted_without_being_a_fault(tmp_path, check):
+    png_tree(tmp_path)
+    (tmp_path / "processed_frames2/S1/.DS_Store").write_bytes(b"x")
+    (tmp_path / "processed_frames2/S1/open_jam/1/mmaps/map0001.png").unlink()
+    (tmp_path / "flow_x_processed/S1/open_jam/1/flow_x_00008.png").unlink()
+    status, lines, _ = check(tmp_path)
+    notes = [line for line in lines if line.startswith("note:")]
+    assert status == 0 and len(notes) == 3
+    assert any("system or hidden files: 1" in note for note in notes)
+
+
+@pytest.mark.parametrize("inside", [None, "", "processed_frames2"])
+def test_no_tree_is_a_users_mistake(tmp_path, check, inside):
+    root = tmp_path / "tree"
+    if inside is not None:
+        (root / inside).mkdir(parents=True)
+    status, lines, err = check(root)
+    assert status == 2 and lines == [] and err.startswith("error: ") and str(root) in err
+    assert err.count("\n") == 1
