@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from data.index import ClipIndex
-from data.loaders import action_groups, evaluation_set
+from data.loaders import action_relations, evaluation_set
 from engine.cli import run
 from engine.config import Config as BaseConfig
 from engine.evaluation import predict, summarise, write_evaluation
@@ -53,7 +53,7 @@ def main(config: Config) -> None:
     model.load_state_dict(checkpoint["model"])
     task = Classification(model.to(choose_device(config.device)), ("frames",))
     predictions = predict(task, clips.batches, clips.keys, show="evaluating")
-    summary = summarise(predictions, action_groups(names)) | {
+    summary = summarise(predictions, action_relations(names)) | {
         "split": config.split if config.users is None else " ".join(config.users),
         "epoch": checkpoint["epoch"],
         "checkpoint": f"{config.checkpoint}.pt",

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from data.loaders import (
     ClipTrainConfig,
     Split,
-    action_groups,
+    action_relations,
     frame_sets,
     open_pictures,
     open_split,
@@ -21,6 +21,7 @@ from data.loaders import (
     rgb_preprocessing,
 )
 from engine.cli import run
+from engine.evaluation import Relations
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything
 from engine.stage import Stage
@@ -65,13 +66,14 @@ def resolve(config: Config) -> tuple[Config, Stage]:
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 
-def open_sets(config: Config, preprocessing: dict[str, Any]) -> tuple[Sets, tuple[str, ...], dict[str, Any]]:
-    """Index the source and make its batches; returns them, the class names and their groups."""
+def open_sets(config: Config, preprocessing: dict[str, Any]) -> tuple[Sets, tuple[str, ...], Relations]:
+    """Index the source and make its batches; returns them, the class names and their relations."""
     if config.images is not None:
         pictures = open_pictures(config.images)
-        return picture_sets(pictures, config, config.held_out, preprocessing), pictures.class_names, {}
+        sets = picture_sets(pictures, config, config.held_out, preprocessing)
+        return sets, pictures.class_names, Relations()
     split: Split = open_split(config)
-    return frame_sets(split, config, preprocessing), split.class_names, action_groups(split.class_names)
+    return frame_sets(split, config, preprocessing), split.class_names, action_relations(split.class_names)
 
 
 def main(config: Config) -> None:
@@ -79,7 +81,7 @@ def main(config: Config) -> None:
     config, stage = resolve(config)
     RunDirectory(config.out).refuse_if_taken(config)
     preprocessing = rgb_preprocessing(config.frames, config.image_size)
-    sets, class_names, groups = open_sets(config, preprocessing)
+    sets, class_names, relations = open_sets(config, preprocessing)
     seed_everything(config.seed)
     model = FrameClassifier(len(class_names), backbone=config.backbone)
     weights = read_backbone_weights(config.weights, config.backbone)
@@ -87,7 +89,7 @@ def main(config: Config) -> None:
         load_backbone_body(model.backbone, weights)
     architecture = {"name": "FrameClassifier", "num_classes": len(class_names), "backbone": config.backbone}
     task = Classification(prepare_model(model, config), ("frames",))
-    about = Description(architecture, class_names, preprocessing, groups)
+    about = Description(architecture, class_names, preprocessing, relations)
     with RunDirectory.begin(config) as directory:
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))

@@ -11,7 +11,7 @@ from torch import nn
 
 from data.loaders import (
     ClipTrainConfig,
-    action_groups,
+    action_relations,
     check_classes,
     open_split,
     rgb_preprocessing,
@@ -159,7 +159,8 @@ def main(config: Config) -> None:
         lr=config.lr, epochs=config.epochs, milestones=config.milestones
     )
     task = Classification(prepare_model(model, config), ("frames",))
-    about = Description(architecture, split.class_names, preprocessing, action_groups(split.class_names))
+    relations = action_relations(split.class_names)
+    about = Description(architecture, split.class_names, preprocessing, relations)
     with RunDirectory.begin(config) as directory:
         sets = rgb_sets(split, config, preprocessing)
         summary = train_and_evaluate(config, directory, task, stage, sets, about)

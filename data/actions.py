@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_REVERSE = {"open": "close", "close": "open", "take": "put", "put": "take"}
+
 
 def verb(action: str) -> str:
     """Give what stands before the first underscore: "pour"."""
@@ -32,6 +34,19 @@ def noun_ids(class_names: Sequence[str]) -> NDArray[np.int64]:
         For each class, the position of its nouns among the sorted noun lists. Shape: (K,).
     """
     return _group_ids(class_names, nouns)
+
+
+def reversed_actions(class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Find for each action the one that is its reverse in time: open and close, take and put.
+
+    "take_cheese" and "put_cheese,bread" are a pair: what is put stands first, where it is put may follow.
+
+    Returns:
+        Position of each class's reverse, -1 where there is none. Shape: (K,).
+    """
+    keys = {(verb(name), nouns(name).partition(",")[0]): number for number, name in enumerate(class_names)}
+    reverse = [keys.get((_REVERSE.get(verb(n), ""), nouns(n).partition(",")[0]), -1) for n in class_names]
+    return np.array(reverse, dtype=np.int64)
 
 
 def _group_ids(class_names: Sequence[str], group: Callable[[str], str]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
-from data.actions import noun_ids, verb_ids
+from data.actions import noun_ids, reversed_actions, verb_ids
 from data.datasets import RgbClips, SingleFrames
 from data.epochs import ClipKey, EpochSampler, FrameKey, evaluation_keys, frame_keys
 from data.image_folder import PictureIndex, Pictures, picture_key
@@ -18,8 +18,8 @@ from data.index import ClipIndex
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
 from engine.errors import UserError
+from engine.evaluation import Relations
 from engine.fit import Batches, EvaluationSet, TrainingSet
-from engine.metrics import Ints
 from engine.train_config import TrainConfig
 from engine.training import Sets
 
@@ -148,9 +148,10 @@ def rgb_preprocessing(frames: int, image_size: int) -> dict[str, Any]:
     return {"input": "rgb", "frames": frames, "pixels": Preprocessing.rgb(image_size).to_dict()}
 
 
-def action_groups(class_names: Sequence[str]) -> dict[str, Ints]:
-    """The coarser classes that accuracy is reported for: verb and noun of every action."""
-    return {"verb": verb_ids(class_names), "noun": noun_ids(class_names)}
+def action_relations(class_names: Sequence[str]) -> Relations:
+    """What accuracy is reported for beside the action: its verb, its nouns, and its direction in time."""
+    groups = {"verb": verb_ids(class_names), "noun": noun_ids(class_names)}
+    return Relations(groups, reversed_actions(class_names))
 
 
 class EpochLoader:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from engine.metrics import (
     confusion_matrix,
     group_accuracy,
     mean_class_accuracy,
+    rival_wins,
     top_k,
     wilson_interval,
 )
@@ -49,6 +50,19 @@ class Predictions:
             np.savez(file, clip=np.array(self.keys), label=self.labels, logits=self.logits)
 
 
+@dataclass(frozen=True)
+class Relations:
+    """What K classes are to each other.
+
+    Attributes:
+        groups: Coarser classes by name (such as "verb"), each the group of every class. Shape: (K,).
+        rivals: The class each is hardest told from (such as its reverse in time), -1 for none. Shape: (K,).
+    """
+
+    groups: Mapping[str, Ints] = field(default_factory=dict)
+    rivals: Ints | None = None
+
+
 @torch.no_grad()
 def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show: str = "") -> Predictions:
     """Run a task in eval mode; the modes of its modules are put back afterwards.
@@ -74,15 +88,17 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
     return _joined(rows, keys)
 
 
-def summarise(predictions: Predictions, groups: Mapping[str, Ints]) -> dict[str, Any]:
+def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
     """Describe predictions in numbers.
 
     Args:
         predictions: What to describe.
-        groups: Coarser classes by name (such as "verb"), each the group of every class.
+        relations: What else than equal or not classes can be to each other.
 
     Returns:
-        top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1.
+        top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1;
+        where classes have rivals also `order`, the share of their items that score above the rival, in per
+        cent, and n_order, their number.
     """
     logits, labels = predictions.logits, predictions.labels
     right = int((logits.argmax(axis=1) == labels).sum())
@@ -91,10 +107,11 @@ def summarise(predictions: Predictions, groups: Mapping[str, Ints]) -> dict[str,
         "top1": 100.0 * right / len(labels),
         "top5": top_k(logits, labels, 5),
         "mean_class": mean_class_accuracy(logits, labels),
-        **{name: group_accuracy(logits, labels, ids) for name, ids in groups.items()},
+        **{name: group_accuracy(logits, labels, ids) for name, ids in relations.groups.items()},
         "n_clips": len(labels),
         "ci95_low": low,
         "ci95_high": high,
+        **_order(predictions, relations.rivals),
     }
 
 
@@ -112,6 +129,13 @@ def write_evaluation(
     write_text(folder / "per_class.csv", _per_class_table(counts, class_names))
     save_confusion(folder / "confusion.png", counts, class_names)
     write_json(folder / "eval.json", dict(summary))
+
+
+def _order(predictions: Predictions, rivals: Ints | None) -> dict[str, Any]:
+    if rivals is None:
+        return {}
+    wins, items = rival_wins(predictions.logits, predictions.labels, rivals)
+    return {"order": 100.0 * wins / items, "n_order": items} if items else {}
 
 
 def _row(task: Task, batch: Batch) -> tuple[Ints, Ints, Floats, dict[str, float]]:

@@ -45,6 +45,25 @@ def group_accuracy(logits: Floats, labels: Ints, groups: Ints) -> float:
     return 100.0 * float((groups[logits.argmax(axis=1)] == groups[labels]).mean())
 
 
+def rival_wins(logits: Floats, labels: Ints, rivals: Ints) -> tuple[int, int]:
+    """Count items of classes that have a rival, and those among them that score above it.
+
+    With time-reversed pairs as rivals (open against close) this asks for the order of the frames and nothing
+    else: a model that does not know it wins half of them. A tie is lost.
+
+    Args:
+        logits: Scores. Shape: (N, K).
+        labels: True classes. Shape: (N,).
+        rivals: Rival of every class, -1 for none. Shape: (K,).
+
+    Returns:
+        Wins, and items that have a rival.
+    """
+    items = np.flatnonzero(rivals[labels] >= 0)
+    true, rival = logits[items, labels[items]], logits[items, rivals[labels[items]]]
+    return int((true > rival).sum()), len(items)
+
+
 def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
     """Count items by true class (rows) and predicted class (columns). Shape: (K, K)."""
     classes = logits.shape[1]
@@ -52,11 +71,11 @@ def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927), in per cent.
 
     Args:
-        successes: Number of right items, from 0 to `trials`.
+        successes: Number of right items, from 0 to `trials`; a mean over several runs may be fractional.
         trials: Number of items, at least 1.
         z: Normal quantile; the default gives 95 %.
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from engine.evaluation import predict, summarise, write_evaluation
+from engine.evaluation import Relations, predict, summarise, write_evaluation
 from engine.fit import EvaluationSet, FitSettings, TrainingSet, fit
-from engine.metrics import Ints
 from engine.run_dir import RunDirectory
 from engine.seeding import choose_device
 from engine.stage import Stage
@@ -39,13 +38,13 @@ class Description:
         architecture: Name and arguments of the model's class, for `models.build_model`.
         class_names: The K classes in the order of the logits.
         preprocessing: How the model's input is made.
-        groups: Coarser classes by name, each the group of every class; only used for the report.
+        relations: What the classes are to each other; only used for the report.
     """
 
     architecture: dict[str, Any]
     class_names: tuple[str, ...]
     preprocessing: dict[str, Any]
-    groups: Mapping[str, Ints]
+    relations: Relations
 
 
 def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
@@ -82,7 +81,7 @@ def train_and_evaluate(
     state = fit(task, stage, sets.train, watched, run, settings, description)
     last = predict(task, sets.test.batches, sets.test.keys, show="evaluating")
     selected = {**_selected(task, run, sets, about), "selection": f"best_on_{watched.split}"}
-    summary = summarise(last, about.groups) | {
+    summary = summarise(last, about.relations) | {
         "split": "test",
         "epoch": state.epoch,
         "checkpoint": "last.pt",
@@ -99,7 +98,7 @@ def _selected(task: Task, run: RunDirectory, sets: Sets, about: Description) -> 
     task.model.load_state_dict(best["model"])
     found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
     task.model.load_state_dict(kept)
-    return summarise(found, about.groups) | {"epoch": best["epoch"], "checkpoint": "best.pt"}
+    return summarise(found, about.relations) | {"epoch": best["epoch"], "checkpoint": "best.pt"}
 
 
 def result_line(summary: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from engine.errors import UserError
+from engine.evaluation import Relations
 from engine.fit import EvaluationSet, TrainingSet
 from engine.run_dir import RunDirectory, read_eval
 from engine.stage import Group, Stage
@@ -65,7 +66,7 @@ def run(out, epochs=4, resume=False, poison=False, val=False, **flags):
         EvaluationSet("val", KEYS, batches(order[:9])) if val else None,
         EvaluationSet("test", KEYS, batches(order, size=7)),
     )
-    about = Description({"name": "Toy"}, NAMES, {}, {"verb": np.array([0, 0, 1])})
+    about = Description({"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}))
     task = Classification(Toy(), ("x",))
     with RunDirectory.begin(config) as directory:
         return train_and_evaluate(config, directory, task, stage(epochs), sets, about), task.model

@@ -42,6 +42,13 @@ def test_groups_forgive_a_wrong_noun():
     assert metrics.group_accuracy(logits, labels, nouns) == pytest.approx(100 / 3)
 
 
+def test_rivals():
+    logits = np.array([[2.0, 1, 9], [1, 2, 9], [2, 2, 9], [0, 5, 9], [9, 9, 0]])
+    labels = np.array([0, 0, 0, 1, 2])
+    assert metrics.rival_wins(logits, labels, np.array([1, 0, -1])) == (2, 4)
+    assert metrics.rival_wins(logits, labels, np.array([-1, -1, -1])) == (0, 0)
+
+
 @given(st.integers(1, 500), st.data())
 def test_wilson_ends_solve_their_equation(trials, data):
     """Each end p is where the score statistic (share - p)^2 = z^2 p (1 - p) / n."""

@@ -1,0 +1,96 @@
+"""Results of finished runs as the rows of a table, with how sure they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from engine.metrics import wilson_interval
+from engine.run_dir import read_eval
+from viz.page import Table
+
+HEADER = (
+    "trained",
+    "seeds",
+    "top-1 %",
+    "95 % interval",
+    "mean class %",
+    "verb %",
+    "noun %",
+    "order %",
+    "order, 95 % interval",
+    "best on test %",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row: the same training from one or more seeds.
+
+    Attributes:
+        name: How the table calls it.
+        runs: Finished run directories, a seed each.
+    """
+
+    name: str
+    runs: Sequence[Path]
+
+    def cells(self) -> list[str]:
+        """Give the row's cells, in the order of `HEADER`.
+
+        Raises:
+            UserError: A run has not finished.
+        """
+        found = [read_eval(run) for run in self.runs]
+        selected = [evaluation["selected"]["top1"] for evaluation in found]
+        return [
+            self.name,
+            str(len(found)),
+            _spread(_values(found, "top1")),
+            _interval(found, "top1", "n_clips"),
+            *(_spread(_values(found, key)) for key in ("mean_class", "verb", "noun")),
+            *_order(found),
+            _spread(selected),
+        ]
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """Put results under the header that explains itself in `HOW_TO_READ`."""
+    return Table(HEADER, [result.cells() for result in results])
+
+
+def as_markdown(table: Table) -> str:
+    """Write a table for a README."""
+    lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+HOW_TO_READ = (
+    "Accuracy of the last epoch on the clips of the unseen user S2; over several seeds the mean and, behind "
+    "the sign, the standard deviation between seeds. The interval is Wilson's at the mean accuracy and the "
+    "number of test clips: seeds are tested on the same clips, so more seeds do not make it narrower. Order: "
+    "among clips of actions with a reverse in time (open and close, take and put), how often the action "
+    "scores above its reverse; 50 % is chance. Best on test is the best epoch chosen on the test clips "
+    "themselves: optimistic, and never the number to report."
+)
+
+
+def _order(found: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    if "order" not in found[0]:
+        return "", ""
+    return _spread(_values(found, "order")), _interval(found, "order", "n_order")
+
+
+def _values(found: Sequence[dict[str, Any]], key: str) -> list[float]:
+    return [float(evaluation[key]) for evaluation in found if key in evaluation]
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.1f}" if len(values) == 1 else f"{mean(values):.1f} ± {stdev(values):.1f}"
+
+
+def _interval(found: Sequence[dict[str, Any]], key: str, count: str) -> str:
+    clips = int(found[0][count])
+    low, high = wilson_interval(mean(_values(found, key)) / 100 * clips, clips)
+    return f"{low:.1f} to {high:.1f}"
