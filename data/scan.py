@@ -53,8 +53,15 @@ def scan_tree(root: Path) -> Scan:
         root: Folder that holds `processed_frames2`, `processed_frames` or `frames`.
 
     Raises:
-        UserError: No such folder, no tree in it, or a tree without clips.
+        UserError: No such folder, one that can't be listed, no tree in it, or a tree without clips.
     """
+    try:
+        return _scan(root)
+    except OSError as error:
+        raise UserError(f"can't read {error.filename}: {error.strerror}; mend that first") from None
+
+
+def _scan(root: Path) -> Scan:
     scan = Scan(root, _find_tree(root))
     clips = [clip for path in _clip_folders(scan) if (clip := _read_clip(scan, path)) is not None]
     if not clips and not scan.faults:

@@ -335,3 +335,17 @@ def test_the_published_test_user_by_the_manifest(tmp_path):
     assert {clip.key: clip.num_frames for clip in index.clips} == lengths
     late = sum(row["first_map"] == "map0002.png" for row in rows)
     assert late > 0 and f": {late} (" in one_note(index, "map 1")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    png_tree(tmp_path)
+    closed, scandir = str(tmp_path / "processed_frames2/S2"), os.scandir
+
+    def refuse(path):
+        if str(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(UserError, match="can't read .*S2: Permission denied"):
+        ClipIndex.from_tree(tmp_path)
