@@ -90,7 +90,7 @@ def test_another_frame_rate_takes_the_frame_shown_at_each_time(tmp_path, prepare
 
 def test_seconds(tmp_path, prepare):
     rows = [
-        "videos/one.avi,S1,stir,0.4,1.0",
+        "videos/one.avi,S1,stir,0.37,1.04",
         "videos/one.avi,S1,stir,0.0,0.01",
         "videos/one.avi,S1,stir,2.0,2.4",
     ]
