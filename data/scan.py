@@ -63,6 +63,9 @@ def scan_tree(root: Path) -> Scan:
 
 def _scan(root: Path) -> Scan:
     scan = Scan(root, _find_tree(root))
+    others = [root / tree.top for tree in tree_kinds() if tree.top != scan.tree.top]
+    for other in filter(Path.is_dir, others):
+        scan.pass_over(other)
     clips = [clip for path in _clip_folders(scan) if (clip := _read_clip(scan, path)) is not None]
     if not clips and not scan.faults:
         frames = scan.tree.places["frames"]

@@ -45,6 +45,13 @@ def test_jpg_tree(tmp_path):
     index.verify(("frames", "flow_x", "flow_y"))
 
 
+def test_of_two_trees_the_canonical_one_is_read_and_the_other_named(tmp_path):
+    jpg_tree(tmp_path, {"S1/a_x/1": 1})
+    index = ClipIndex.from_tree(png_tree(tmp_path))
+    assert list(index.keys) == sorted(LENGTHS)
+    assert one_note(index, "no part of the tree").endswith("1 (such as frames)")
+
+
 def test_a_tree_of_frames_alone(tmp_path):
     index = ClipIndex.from_tree(png_tree(tmp_path, maps=False, flow=False))
     assert index.clips[0].maps is None and index.clips[0].num_flow == 0
