@@ -5,14 +5,17 @@ import numpy as np
 from data.kitchen.geometry import apply
 from data.kitchen.painter import Array
 
-_DENSITY = 24
-"""Points of the path worked out for each frame's worth of it."""
+_REACH = (10.5, 6.5, 1.45, 0.0145, 0.7e-4, 0.7e-4)
+"""How far a path typically goes in x, y (table units), turn (degrees), zoom, tilt in x and in y."""
 
-_REACH = (13.0, 8.0, 1.8, 0.018, 0.9e-4, 0.9e-4)
-"""How far a path goes in x, y (table units), turn (degrees), zoom, tilt in x and in y."""
+_PERIODS = (30.0, 34.0, 50.0, 60.0, 60.0, 60.0)
+"""How quickly each of those comes and goes along the path."""
 
-SLOWEST, FASTEST = 1.15, 5.5
-"""Bounds of the motion, pixels a frame on average over the picture."""
+_FAR = 1 << 16
+"""Steps of a path after which it must have gone as far as one frame's motion."""
+
+SLOWEST, FASTEST = 1.1, 5.2
+"""Bounds of the camera's motion, pixels a frame, averaged over a picture of 128 lines or more."""
 
 
 def camera_path(frames: int, shake: float, size: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -30,39 +33,47 @@ def camera_path(frames: int, shake: float, size: tuple[int, int], rng: np.random
     Returns:
         Table coordinates to pixels of each frame. Shape: (N, 3, 3).
     """
-    pace = np.clip(
-        shake * np.exp(_wave(np.arange(frames, dtype=np.float64), 9.0, rng) * 0.3), SLOWEST, FASTEST
+    swell = _Wave(9.0, rng)(np.arange(frames - 1, dtype=np.float64))
+    pace = np.clip(shake * np.exp(0.3 * swell), SLOWEST, FASTEST) * min(1.0, size[1] / 128)
+    waves = [_Wave(period, rng) for period in _PERIODS]
+    views = [_views_at(waves, np.zeros(1), size)]
+    at = 0.0
+    for step in pace:
+        at = _next(waves, at, float(step), views[-1], size)
+        views.append(_views_at(waves, np.array([at]), size))
+    return np.concatenate(views)
+
+
+class _Wave:
+    """A smooth unrest of about unit size."""
+
+    def __init__(self, period: float, rng: np.random.Generator) -> None:
+        self.rates = rng.uniform(0.6, 1.6, 3) * 2 * np.pi / period
+        self.starts = rng.uniform(0, 2 * np.pi, 3)
+
+    def __call__(self, at: Array) -> Array:
+        waves = np.sin(at[:, None] * self.rates + self.starts)
+        return np.asarray(waves.sum(axis=1) / np.sqrt(1.5))
+
+
+def _next(waves: list[_Wave], at: float, step: float, view: Array, size: tuple[int, int]) -> float:
+    """How far along the curve the picture has first moved by `step` pixels from a view of it at `at`."""
+    ahead = np.arange(0, 3, 1 / 16)
+    while len(ahead) < _FAR:
+        moved = _motion(view, _views_at(waves, at + ahead, size), size)
+        k = int(np.argmax(moved >= step))
+        if k:
+            share = (step - moved[k - 1]) / (moved[k] - moved[k - 1])
+            return float(at + ahead[k - 1] + share * (ahead[k] - ahead[k - 1]))
+        ahead = np.concatenate([ahead, ahead + ahead[-1] + 1 / 16])
+    raise AssertionError(f"a camera path that never moves the picture by {step} pixels")
+
+
+def _views_at(waves: list[_Wave], at: Array, size: tuple[int, int]) -> Array:
+    """Views of the curve at so many places along it. Shape: (P, 3, 3)."""
+    return _views(
+        np.stack([reach * wave(at) for reach, wave in zip(_REACH, waves, strict=True)], axis=1), size
     )
-    walked = np.concatenate([[0.0], np.cumsum(pace[1:])])
-    curve = _curve(float(walked[-1]), size, rng)
-    views = _views(curve, size)
-    along = np.concatenate([[0.0], np.cumsum(_step_lengths(views, size))])
-    fine = np.interp(walked + 1e-9, along, np.arange(len(along)))
-    picked = np.stack([np.interp(fine, np.arange(len(curve)), curve[:, i]) for i in range(6)], axis=1)
-    return _views(picked, size)
-
-
-def _wave(at: Array, period: float, rng: np.random.Generator) -> Array:
-    """A smooth unrest of about unit size. Shape: as `at`."""
-    rates, starts = rng.uniform(0.6, 1.6, 3) * 2 * np.pi / period, rng.uniform(0, 2 * np.pi, 3)
-    return np.asarray(np.sin(np.asarray(at)[..., None] * rates + starts).sum(-1) / np.sqrt(1.5))
-
-
-def _curve(length_px: float, size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """View parameters along a path at least that long. Shape: (P, 6)."""
-    count = 64
-    while True:
-        state = rng.bit_generator.state
-        at = np.arange(count) / _DENSITY
-        columns = [
-            reach * _wave(at, period, rng)
-            for reach, period in zip(_REACH, (30, 34, 50, 60, 60, 60), strict=True)
-        ]
-        curve = np.stack(columns, axis=1) * 0.8
-        if _step_lengths(_views(curve, size), size).sum() > length_px + 1:
-            return curve
-        rng.bit_generator.state = state
-        count *= 2
 
 
 def _views(parameters: Array, size: tuple[int, int]) -> Array:
@@ -78,12 +89,12 @@ def _views(parameters: Array, size: tuple[int, int]) -> Array:
     return np.asarray(to_pixels @ view @ middle)
 
 
-def _step_lengths(views: Array, size: tuple[int, int]) -> Array:
-    """Mean motion of a grid of picture points from each view to the next, pixels. Shape: (P - 1,)."""
+def _motion(view: Array, others: Array, size: tuple[int, int]) -> Array:
+    """Mean motion of a grid of picture points from one view to each of the others, pixels. Shape: (P,)."""
     w, h = size
-    points = np.stack(np.meshgrid([0, w / 2, w - 1], [0, h / 2, h - 1]), axis=-1).reshape(-1, 2)
-    table = apply(np.asarray(np.linalg.inv(views[:-1]), np.float64)[:, None], points)
-    moved = apply(views[1:][:, None], table)
+    share = (np.arange(5) + 0.5) / 5
+    points = np.stack(np.meshgrid(w * share - 0.5, h * share - 0.5), axis=-1).reshape(-1, 2)
+    moved = apply(others[:, None], apply(np.asarray(np.linalg.inv(view), np.float64), points))
     return np.asarray(np.linalg.norm(moved - points, axis=-1).mean(axis=1))
 
 

@@ -19,7 +19,7 @@ from data.kitchen.shot import Shot
 from data.kitchen.things import Look, LookRange
 from data.kitchen.verbs import PROGRAMS
 
-_MIDDLE = 0.42
+_MIDDLE = 0.41
 """Where in a clip the middle of the motion lies.
 
 Frames sampled at linspace(1, N, T, endpoint=False) leave out the end of a clip; were the motion centred at

@@ -61,7 +61,7 @@ def carry(shot: Shot, nouns: list[str]) -> None:
     lift = keyed(w, (0, 0.36, 0.5, 1), (0.0, 0.0, 26.0, 60.0))
     nearer = keyed(w, (0, 0.45, 1), (1.0, 1.0, 1.2))
     turn = keyed(w, (0, 0.4, 1), (0.0, 0.0, shot.rng.uniform(-18, 18)))
-    turn = turn + shot.rng.uniform(*((120, 200) if nouns[0] == "spoon" else (-6, 6)))
+    turn = turn + shot.rng.uniform(*((50, 100) if nouns[0] == "spoon" else (-6, 6)))
     motion = shot.reach(shot.point(path, thing.hold, turn, nearer), shot.rng.uniform(-44, -26), arrive=0.33)
     shot.hand_shadow(motion)
     shot.shadow(path, thing.width, lift)

@@ -1,0 +1,142 @@
+"""The kitchen's command: same bytes whatever the jobs, goes on after a stop, refuses what is not its own."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data import layout, synthetic
+from data.kitchen.catalogue import CLASSES, Picture, draw_picture
+from data.kitchen.clip import ClipSpec
+from data.synthetic import Settings, main
+from engine import cli
+from engine.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def short_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four short, small clips in place of the presets'."""
+
+    def plan(preset: str, seed: int) -> list[ClipSpec]:
+        return [
+            ClipSpec(u, a, "1", 4, (114, 64), seed)
+            for u in ("S1", "S2")
+            for a in ("open_jam", "pour_honey,cup")
+        ]
+
+    monkeypatch.setattr(synthetic, "plan", plan)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
+
+
+def test_same_bytes_whatever_the_jobs(tmp_path: Path) -> None:
+    for jobs in (1, 2):
+        main(Settings(out=tmp_path / f"jobs{jobs}", preset="tiny", jobs=jobs))
+    one, two = contents(tmp_path / "jobs1"), contents(tmp_path / "jobs2")
+    assert one == two
+    assert len(one) == 4 * 4 + 4 + 1
+    main(Settings(out=tmp_path / "other", preset="tiny", seed=1, jobs=1))
+    assert contents(tmp_path / "other") != one
+
+
+def test_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = (Settings(out=tmp_path / name, preset="tiny", jobs=1) for name in ("whole", "cut"))
+    main(whole)
+    written = []
+
+    def dies(path: Path, image: object) -> None:
+        written.append(path)
+        if len(written) == 7:
+            raise KeyboardInterrupt
+        write_png(path, image)
+
+    write_png = synthetic._write_png
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(synthetic, "_write_png", dies)
+        main(cut)
+    frames = layout.rgb_folder(cut.out, "S1", "pour_honey,cup", "1")
+    assert not frames.exists() and layout.rgb_folder(cut.out, "S1", "open_jam", "1").is_dir()
+    (frames.parent / ".rgb.left").mkdir(parents=True)
+    (layout.truth_file(cut.out, "S1", "pour_honey,cup", "1").parent).mkdir(parents=True, exist_ok=True)
+    main(cut)
+    assert contents(cut.out) == contents(whole.out)
+    assert not (frames.parent / ".rgb.left").exists()
+
+
+def test_frames_never_stand_without_their_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        main(Settings(out=tmp_path, preset="tiny", jobs=1))
+    assert not list(tmp_path.rglob("rgb")) and not list(tmp_path.rglob("*.npz"))
+
+
+@pytest.mark.parametrize("wanted", [dict(preset="demo"), dict(preset="tiny", seed=3), dict(catalogue=5)])
+def test_refuses_another_run_s_folder(tmp_path: Path, wanted: dict[str, object]) -> None:
+    main(Settings(out=tmp_path, preset="tiny", jobs=1))
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="holds preset tiny with seed 0"):
+        main(Settings(out=tmp_path, jobs=1, **wanted))
+    assert contents(tmp_path) == before
+
+
+def test_refuses_foreign_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not the synthetic kitchen's"):
+        main(Settings(out=tmp_path, preset="tiny", jobs=1))
+    with pytest.raises(UserError, match="is a file"):
+        main(Settings(out=tmp_path / "thesis.txt", preset="tiny", jobs=1))
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--preset", "tiny", "--jobs", "0"],
+        ["--preset", "tiny", "--catalogue", "4"],
+        [],
+        ["--catalogue", "-3"],
+        ["--preset", "huge"],
+        ["--preset", "tiny", "--seed", "-1"],
+        ["--catalogue", "4", "--size", "8"],
+    ],
+)
+def test_bad_flags_end_with_status_2(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["synthetic", "--out", str(tmp_path / "new"), *flags])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main, Settings)
+    assert stop.value.code == 2 and not (tmp_path / "new").exists()
+
+
+def test_catalogue_fills_class_folders(tmp_path: Path) -> None:
+    settings = Settings(out=tmp_path, catalogue=70, size=32, jobs=1)
+    main(settings)
+    pictures = sorted(tmp_path.rglob("*.png"))
+    assert len(pictures) == 70 and {path.parent.name for path in pictures} == set(CLASSES)
+    assert all(cv2.imread(str(path)).shape == (32, 32, 3) for path in pictures)
+    before = contents(tmp_path)
+    pictures[11].unlink()
+    main(settings)
+    assert contents(tmp_path) == before
+
+
+def test_catalogue_has_the_kitchen_s_nouns_and_as_many_others() -> None:
+    from data.kitchen.plan import plan
+
+    nouns = {noun for spec in plan("gtea61", 0) for noun in spec.nouns}
+    assert len(nouns) == 16 and nouns <= set(CLASSES) and len(CLASSES) == 32
+
+
+def test_pictures_of_a_class_differ() -> None:
+    first, second = (draw_picture(Picture(number, 64, 0)).astype(int) for number in (3, 3 + len(CLASSES)))
+    assert np.abs(first - second).mean() > 5

@@ -1,0 +1,120 @@
+"""What the verbs and the camera do: every action works, reverses are reverses, the camera keeps its pace."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.kitchen import clip as clip_module
+from data.kitchen.camera import camera_path, steps_back
+from data.kitchen.clip import ClipSpec, phases, stage
+from data.kitchen.layers import Role
+from data.kitchen.plan import GTEA61_COUNTS, plan
+
+ACTIONS = sorted({spec.action for spec in plan("gtea61", 0)})
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_shows_hand_and_object(action: str) -> None:
+    size = (72, 40)
+    spec = ClipSpec("S3", action, "1", 9, size, 0)
+    staged = stage(spec)
+    assert len(staged.layers) < 255
+    shown = np.stack([numbers for _, numbers in staged.frames(size)])
+    roles = np.array([-1, *(layer.role for layer in staged.layers)])[shown]
+    assert (roles == Role.HAND).any(axis=(1, 2)).sum() >= 2
+    assert (roles == Role.OBJECT).mean(axis=(1, 2)).max() > 0.002
+
+
+def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every clip draw the same numbers, and its action take the whole clip."""
+    monkeypatch.setattr(clip_module, "generator", lambda *address: np.random.default_rng(5))
+    monkeypatch.setattr(clip_module, "phases", lambda frames, rng: np.linspace(0, 1, frames))
+
+
+@pytest.mark.parametrize(
+    ("action", "reverse"),
+    [
+        ("open_jam", "close_jam"),
+        ("open_sugar", "close_sugar"),
+        ("take_cheese", "put_cheese,bread"),
+        ("take_bread", "put_bread,bread"),
+    ],
+)
+def test_reverse_is_the_same_program_backwards(
+    action: str, reverse: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same_draws(monkeypatch)
+    ahead, back = (stage(ClipSpec("S1", name, "1", 13, (114, 64), 0)) for name in (action, reverse))
+    things = [[layer for layer in staged.layers if layer.role is Role.OBJECT] for staged in (ahead, back)]
+    assert len(things[0]) == len(things[1]) >= 1
+    for one, other in zip(*things, strict=True):
+        np.testing.assert_allclose(one.poses, other.poses[::-1], atol=1e-9)
+        np.testing.assert_array_equal(one.visible, other.visible[::-1])
+    assert max(np.abs(layer.poses[0] - layer.poses[-1]).max() for layer in things[0]) > 10
+    np.testing.assert_array_equal(ahead.backdrop.image, back.backdrop.image)
+
+
+@pytest.mark.parametrize("samples", [7, 16])
+def test_a_bag_of_sampled_frames_does_not_tell_the_direction(samples: int) -> None:
+    """Frames sampled as the models see them show the start of a motion as often as its end."""
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(3000):
+        frames = int(rng.integers(16, 33))
+        numbers = np.floor(np.linspace(1, frames, samples, endpoint=False)).astype(int)
+        seen.append(phases(frames, rng)[numbers - 1])
+    phase = np.stack(seen)
+    slack = {7: 0.01, 16: 0.05}[samples]
+    assert abs(phase.mean() - 0.5) < slack
+    assert abs((phase < 0.02).mean() - (phase > 0.98).mean()) < 2 * slack
+    assert (np.diff(phase, axis=1) >= 0).all() and phase.min() == 0 and phase.max() == 1
+
+
+@given(
+    st.integers(2, 40), st.floats(0.5, 8), st.sampled_from([(455, 256), (228, 128)]), st.integers(0, 10**6)
+)
+@settings(max_examples=15, deadline=None)
+def test_camera_keeps_its_pace(frames: int, shake: float, size: tuple[int, int], seed: int) -> None:
+    views = camera_path(frames, shake, size, np.random.default_rng(seed))
+    back = steps_back(views)
+    w, h = size
+    x, y = np.meshgrid(w * (np.arange(9) + 0.5) / 9, h * (np.arange(9) + 0.5) / 9)
+    points = np.stack([x.ravel(), y.ravel(), np.ones(81)])
+    for step in back[1:]:
+        moved = step @ points
+        motion = np.linalg.norm(moved[:2] / moved[2] - points[:2], axis=0).mean()
+        assert 1.0 < motion < 6.0
+
+
+def test_gtea61_has_the_real_set_s_counts() -> None:
+    specs = plan("gtea61", 0)
+    assert len(specs) == 457 and sum(spec.frames for spec in specs) == 22708 and len(ACTIONS) == 61
+    assert sum(spec.user == "S2" for spec in specs) == 116
+    assert len({(spec.user, spec.action, spec.instance) for spec in specs}) == 457
+
+
+def test_gtea61_counts_are_the_manifest_s() -> None:
+    manifest = Path(__file__).parents[2].parent / "shared" / "gtea61_manifest.csv"
+    if not manifest.is_file():
+        pytest.skip("no ../shared/gtea61_manifest.csv beside the checkout")
+    ours = [line.rsplit(",", 1) for line in GTEA61_COUNTS.read_text().splitlines()[1:]]
+    assert [f"{address},{count}" for address, count in ours] == [
+        ",".join(line.rsplit(",", 5)[:2]) for line in manifest.read_text().splitlines()[1:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "actions", "clips", "lengths"), [("tiny", 6, 2, (16, 24)), ("demo", 20, 7, (16, 32))]
+)
+def test_presets(preset: str, actions: int, clips: int, lengths: tuple[int, int]) -> None:
+    specs = plan(preset, 1)
+    names = {spec.action for spec in specs}
+    assert len(names) == actions and names <= set(ACTIONS)
+    assert len(specs) == actions * clips * 4
+    assert all(lengths[0] <= spec.frames <= lengths[1] and spec.size == (228, 128) for spec in specs)
+    pairs = [name for name in names if name.replace("open_", "close_") in names and name.startswith("open_")]
+    pairs += [name for name in names if name.startswith("take_") and f"put_{name[5:]},bread" in names]
+    assert len(pairs) >= 2
