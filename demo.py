@@ -145,7 +145,7 @@ def report(config: Config) -> Path:
         Section(
             "Where the network looks",
             [
-                "Attention of the CAM network over the seven frames it sees, after stage 1 and after stage 2. "
+                "Attention of the CAM network over the seven frames it sees, after stage 1 and stage 2. "
                 "The white square is the part of the frame that the network is given; heat is scaled to its "
                 "highest value in the clip."
             ],
@@ -171,7 +171,7 @@ def main(config: Config) -> None:
     left = [step for step in steps if not step.mark.exists()]
     minutes = sum(step.minutes for step in left)
     print(
-        f"{len(left)} of {len(steps)} steps to do, about {minutes:.0f} minutes on two cores; all in {config.out}"
+        f"{len(left)} of {len(steps)} steps to do, about {minutes:.0f} minutes on two cores, in {config.out}"
     )
     for number, step in enumerate(steps, start=1):
         if step.mark.exists():

@@ -9,9 +9,9 @@ Numbers = NDArray[np.int64]
 def rgb_frame_numbers(num_frames: int, T: int) -> Numbers:
     """Choose T frames spread evenly over a clip: floor(linspace(1, num_frames, T, endpoint=False)).
 
-    Training and test take the same ones; a clip shorter than T repeats frames. The floor is taken in exact
-    integer arithmetic: numpy's floating-point linspace lands just below a whole number for a few lengths
-    (the first at T = 25 is num_frames = 206) and then gives the frame before.
+    Training and test take the same ones; a clip shorter than T repeats frames. The arithmetic is numpy's
+    floating-point linspace, as in the released code: for a few lengths (one up to 300 frames, 206 at T = 25)
+    it lands just below a whole number and gives the frame before, and so did the published numbers.
 
     Args:
         num_frames: Length of the clip, at least 1.
@@ -80,7 +80,7 @@ def flow_stack_numbers(num_frames: int, start: int, stack: int) -> Numbers:
 
 
 def _floor_linspace(stop: int, count: int) -> Numbers:
-    return 1 + np.arange(count, dtype=np.int64) * (stop - 1) // count
+    return np.floor(np.linspace(1, stop, count, endpoint=False)).astype(np.int64)
 
 
 def _check_positive(**counts: int) -> None:

@@ -26,9 +26,14 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
     try:
         status = main(config)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def _message(error: UserError) -> str:
+    """Give the message alone, also of an error that a data-loading process wrapped in its traceback."""
+    return str(error).rpartition("UserError: ")[2].strip()

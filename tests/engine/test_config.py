@@ -63,6 +63,13 @@ from engine.cli import run
 from engine.config import Config
 from engine.errors import UserError
 
+class Shelf:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, item):
+        raise UserError("no jam at shelf 4; buy some")
+
 class C(Config):
     '''Test command.'''
     mode: str
@@ -71,6 +78,9 @@ class C(Config):
 def main(config):
     if config.mode == "mistake":
         raise UserError("no jam at shelf 3; buy some")
+    if config.mode == "loader":
+        from torch.utils.data import DataLoader
+        list(DataLoader(Shelf(), num_workers=1))
     if config.mode == "fault":
         raise RuntimeError("ours")
     if config.mode == "found":
@@ -86,6 +96,7 @@ run(main, C)
         (["--mode", "fine"], 0, ""),
         (["--mode", "found"], 1, ""),
         (["--mode", "mistake"], 2, "error: no jam at shelf 3; buy some"),
+        (["--mode", "loader"], 2, "error: no jam at shelf 4; buy some"),
         (["--mode", "fault"], 1, "Traceback"),
         (["--moed", "fine"], 2, "--mode"),
         ([], 2, "--mode"),

@@ -1,0 +1,98 @@
+"""Every command of the README runs, on the tiny kitchen, with the sizes turned down."""
+
+import csv
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAKE_TARGETS = {"demo", "test"}  # .ci/run calls both
+
+_FAST = "--epochs 1 --workers 0 --device cpu --batch-size 12 --image-size 64"
+_BACKBONE = "--backbone resnet18 --weights none"
+SMALLER = {
+    "train_rgb.py --stage 1": f"{_FAST} {_BACKBONE} --frames 2 --hidden 4",
+    "train_rgb.py --stage 1 --weights runs": f"{_FAST} --frames 2 --hidden 4",
+    "train_rgb.py --stage 2": "--epochs 1 --workers 0 --device cpu --batch-size 12",
+    "train_frame.py --data": f"{_FAST} {_BACKBONE} --frames 1",
+    "train_frame.py --images": _FAST,
+    "evaluate.py": "--workers 0 --device cpu",
+    "cam_viz.py": "--device cpu",
+    "-m data.synthetic --preset": "--jobs 1",
+    "-m data.synthetic --catalogue": "--jobs 1 --size 32",
+}
+
+
+def commands() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [re.sub(r"\s+#.*", "", line).strip() for line in lines if line.strip()]
+
+
+def smaller(words: list[str]) -> list[str]:
+    """Replace repeated flags, so that what is run differs from the README in its sizes alone."""
+    fitting = [key for key in SMALLER if set(key.split()) <= {w.split("/")[0] for w in words}]
+    extra = SMALLER[max(fitting, key=len)].split() if fitting else []
+    for flag in [word for word in extra if word.startswith("--")]:
+        if flag in words:
+            position = words.index(flag)
+            words = words[:position] + words[position + 2 :]
+    return words + extra
+
+
+def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a command line as Python would, but in this process, which has torch loaded already."""
+    monkeypatch.setattr(sys, "argv", words[1:] if words[0] == "-m" else words)
+    with pytest.raises(SystemExit) as left:
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+    return int(left.value.code or 0)
+
+
+def test_make_targets_are_the_ones_that_are_there():
+    named = {line.split()[1] for line in commands() if line.startswith("make ")}
+    assert named == MAKE_TARGETS
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named)
+
+
+def test_every_python_command_runs(tmp_path, monkeypatch):
+    lines = [line for line in commands() if not line.startswith("make ")]
+    assert len(lines) >= 10
+    small_world(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for line in sorted(lines, key=lambda line: "data.synthetic" not in line):
+        words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("6000", "64"))
+        assert words[0] == "python", line
+        assert run(smaller(words[1:]), monkeypatch) == 0, line
+
+
+def small_world(folder: Path) -> None:
+    """What the README takes for granted: GTEA61, and a video with its annotations."""
+    from data import synthetic
+
+    synthetic.main(synthetic.Settings(out=folder / "GTEA61", preset="tiny", jobs=1))
+    import cv2
+    import numpy as np
+
+    writer = cv2.VideoWriter(str(folder / "kitchen.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
+    for brightness in range(40, 60):
+        writer.write(np.full((64, 96, 3), brightness, np.uint8))
+    writer.release()
+    with (folder / "annotations.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["video", "user", "action", "start_frame", "stop_frame"])
+        table.writerow(["kitchen.avi", "S1", "pour_honey,cup", 0, 8])
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
