@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from data.flow import Flow, Grey, Method, compute_flow
+from data.homography import Homography, Points, fit_homography, transform
+from data.rest import pixel_grid, rest_where_still
 
-Points = npt.NDArray[np.float32]
-Homography = npt.NDArray[np.float64]
-
-MOST_CORNERS = 400
-LEAST_MATCHES = 50
-LEAST_INLIERS = 25
-INLIER_PX = 1.0
+CELLS = (5, 8)
+"""Rows and columns of the grid over which corners are spread."""
+CORNERS_A_CELL = 12
+CORNER_SPACING_PX = 9
+LEAST_STRUCTURE = 1e-4
+"""Smaller eigenvalue of the structure tensor (grey levels 0 to 1) under which a corner may be noise."""
 LARGEST_STEP_PX = 25.0
 """A match longer than this for each 256 px of the short side is taken for a wrong one."""
 LEAST_LIKENESS = 0.5
@@ -47,7 +47,7 @@ class Camera:
         Returns:
             Displacement in pixels per frame. Shape: (height, width, 2).
         """
-        grid = _grid(height, width)
+        grid = pixel_grid(height, width)
         return self.to_current(grid.reshape(-1, 2)).reshape(grid.shape) - grid
 
     def to_current(self, points: Points) -> Points:
@@ -88,7 +88,10 @@ def camera_homography(prev: Grey, cur: Grey) -> Camera:
         The homography from `cur` to `prev`, or the identity where there is nothing to hold on to.
     """
     source, target = tracked_corners(prev, cur)
-    return fit_homography(source, target)
+    fit = fit_homography(source, target)
+    if fit is None:
+        return Camera(np.eye(3), len(source), 0, False)
+    return Camera(fit.homography, len(source), fit.inliers, True)
 
 
 def tracked_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
@@ -97,38 +100,36 @@ def tracked_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     Returns:
         Places in `prev` and in `cur`, in pixels. Shapes: (n, 2) each.
     """
-    corners = cv2.goodFeaturesToTrack(prev, MOST_CORNERS, qualityLevel=0.001, minDistance=8)
-    if corners is None:
-        return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
+    source = even_corners(prev)
+    if len(source) == 0:
+        return source, source
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        prev, cur, corners, np.empty_like(corners), winSize=(15, 15), maxLevel=3
+        prev, cur, source, np.empty_like(source), winSize=(15, 15), maxLevel=3
     )
-    source = np.asarray(corners, np.float32).reshape(-1, 2)
     target = np.asarray(moved, np.float32).reshape(-1, 2)
     longest = LARGEST_STEP_PX * max(1.0, min(prev.shape) / 256)
     good = (found.ravel() == 1) & (np.linalg.norm(target - source, axis=1) <= longest)
     return source[good], target[good]
 
 
-def fit_homography(source: Points, target: Points) -> Camera:
-    """Fit a homography to matches, most of which lie on what does not move.
+def even_corners(frame: Grey) -> Points:
+    """Find corners that are spread evenly, the strongest of each cell of a grid.
 
-    Args:
-        source: Places in the previous frame, in pixels. Shape: (n, 2).
-        target: The same points in the current frame. Shape: (n, 2).
+    Taken over the whole frame, the strongest corners crowd on textured hands and leave a plain table bare:
+    the homography then follows the hands.
 
     Returns:
-        The camera motion; accepted with more than 50 matches and more than 25 of them within 1 px.
+        Places in pixels. Shape: (n, 2).
     """
-    if len(source) <= LEAST_MATCHES:
-        return Camera(np.eye(3), len(source), 0, False)
-    homography, mask = cv2.findHomography(
-        target, source, cv2.RANSAC, INLIER_PX, maxIters=2000, confidence=0.995
-    )
-    inliers = 0 if mask is None else int(mask.sum())
-    if homography is None or inliers <= LEAST_INLIERS or not np.isfinite(homography).all():
-        return Camera(np.eye(3), len(source), inliers, False)
-    return Camera(np.asarray(homography, np.float64), len(source), inliers, True)
+    structure = cv2.cornerMinEigenVal(frame, 5)
+    highest = cv2.dilate(structure, np.ones((CORNER_SPACING_PX, CORNER_SPACING_PX), np.uint8))
+    rows, columns = np.nonzero((structure == highest) & (structure > LEAST_STRUCTURE))
+    height, width = frame.shape
+    cells = (rows * CELLS[0] // height) * CELLS[1] + columns * CELLS[1] // width
+    order = np.lexsort((-structure[rows, columns], cells))
+    rank = np.arange(len(order)) - np.searchsorted(cells[order], cells[order])
+    kept = order[rank < CORNERS_A_CELL]
+    return np.column_stack([columns[kept], rows[kept]]).astype(np.float32)
 
 
 def warp_back(prev: Grey, cur: Grey, camera: Camera) -> Grey:
@@ -140,18 +141,6 @@ def warp_back(prev: Grey, cur: Grey, camera: Camera) -> Grey:
         cur, camera.homography, (width, height), dst=prev.copy(), borderMode=cv2.BORDER_TRANSPARENT
     )
     return np.asarray(warped, np.uint8)
-
-
-def remove_camera(flow_px: Flow, camera: Camera) -> Flow:
-    """Take the camera's part out of a plain flow, without computing a flow again.
-
-    Args:
-        flow_px: Flow between two frames in pixels per frame. Shape: (H, W, 2).
-        camera: Camera motion between them.
-    """
-    grid = _grid(*flow_px.shape[:2])
-    landed = transform(camera.homography, (grid + flow_px).reshape(-1, 2))
-    return landed.reshape(grid.shape) - grid
 
 
 def is_cut(prev: Grey, cur: Grey) -> bool:
@@ -178,17 +167,5 @@ def warp_flow(prev: Grey, cur: Grey, method: Method = "dis") -> WarpFlow:
         method: Flow algorithm.
     """
     camera = camera_homography(prev, cur)
-    return WarpFlow(compute_flow(prev, warp_back(prev, cur, camera), method), camera)
-
-
-def transform(homography: Homography, points: Points) -> Points:
-    """Map points by a homography. Shapes: (3, 3), (n, 2) -> (n, 2)."""
-    if len(points) == 0:
-        return points
-    moved = cv2.perspectiveTransform(points.reshape(-1, 1, 2), homography)
-    return np.asarray(moved, np.float32).reshape(-1, 2)
-
-
-def _grid(height: int, width: int) -> npt.NDArray[np.float32]:
-    """Place of every pixel, (x, y) last. Shape: (height, width, 2)."""
-    return np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
+    seen = warp_back(prev, cur, camera)
+    return WarpFlow(rest_where_still(compute_flow(prev, seen, method), prev, seen), camera)

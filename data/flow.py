@@ -37,9 +37,10 @@ def compute_flow(prev: Grey, cur: Grey, method: Method = "dis") -> Flow:
         ValueError: The frames are no uint8 pictures of one shape, or a side is under 32 pixels.
     """
     _check_pair(prev, cur)
+    solve = _solver(method)
     if np.array_equal(prev, cur) or _is_flat(prev) or _is_flat(cur):
         return np.zeros((*prev.shape, 2), np.float32)
-    flow: Flow = _solver(method)(np.ascontiguousarray(prev), np.ascontiguousarray(cur))
+    flow = solve(np.ascontiguousarray(prev), np.ascontiguousarray(cur))
     return flow if np.isfinite(flow).all() else np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
 
 

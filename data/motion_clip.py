@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.camera_motion import STILL, Camera, camera_homography, is_cut, remove_camera, warp_back
+from data.camera_motion import STILL, Camera, is_cut, warp_flow
 from data.clips import Clip, Kind, Series
 from data.flow import Flow, Grey, Method, compute_flow, encode
 from data.trajectories import DenseTracks
@@ -57,16 +57,13 @@ def pair_motion(prev: Grey, cur: Grey, method: Method, warp: bool) -> PairMotion
         method: Flow algorithm.
         warp: Whether the flow images show warp flow.
     """
-    camera = camera_homography(prev, cur)
-    if not camera.accepted and is_cut(prev, cur):
+    warped = warp_flow(prev, cur, method)
+    if not warped.camera.accepted and is_cut(prev, cur):
         still = np.zeros((*prev.shape, 2), np.float32)
         return PairMotion(still, still, STILL, "cut, flow set to zero")
-    note = "" if camera.accepted else "no homography, camera taken as still"
-    if warp:
-        own = compute_flow(prev, warp_back(prev, cur, camera), method)
-        return PairMotion(own, own, camera, note)
-    flow = compute_flow(prev, cur, method)
-    return PairMotion(flow, remove_camera(flow, camera), camera, note)
+    note = "" if warped.camera.accepted else "no homography, camera taken as still"
+    flow = warped.flow_px if warp else compute_flow(prev, cur, method)
+    return PairMotion(flow, warped.flow_px, warped.camera, note)
 
 
 def missing_series(tree: TreeKind, root: Path, clip: Clip, settings: MotionSettings) -> dict[Kind, Path]:

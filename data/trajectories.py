@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from data.camera_motion import Camera, Points, warp_flow
+from data.camera_motion import Camera, warp_flow
 from data.flow import Flow, Grey, Method
+from data.homography import Points
 
 Mask = npt.NDArray[np.bool_]
 

@@ -1,0 +1,108 @@
+"""Ways to match two frames and to fit a homography, measured against the one of data.camera_motion."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from data.camera_motion import STILL, Camera, even_corners
+from data.flow import Grey, compute_flow
+from data.homography import INLIER_PX, Points, fit_homography
+
+Matcher = Callable[[Grey, Grey], tuple[Points, Points]]
+Fitter = Callable[[Points, Points], Camera]
+
+MOST_CORNERS = 1000
+LARGEST_STEP_PX = 25.0
+
+
+def strongest_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Track the 400 strongest corners of the whole frame by pyramidal Lucas-Kanade."""
+    corners = cv2.goodFeaturesToTrack(prev, 400, 0.001, 8)
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(prev, cur, corners, None, winSize=(15, 15), maxLevel=3)
+    return _short(corners.reshape(-1, 2)[found.ravel() == 1], moved.reshape(-1, 2)[found.ravel() == 1])
+
+
+def flow_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Displace up to 1000 corners by the DIS flow."""
+    corners = cv2.goodFeaturesToTrack(prev, MOST_CORNERS, 0.001, 8).reshape(-1, 2)
+    return _displace(corners, prev, cur)
+
+
+def even_flow_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Displace evenly spread corners by the DIS flow."""
+    return _displace(even_corners(prev), prev, cur)
+
+
+def sift(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Match SIFT features, mutual nearest neighbours."""
+    return _features(cv2.SIFT_create(1000), cv2.NORM_L2, prev, cur)
+
+
+def orb(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Match ORB features, mutual nearest neighbours."""
+    return _features(cv2.ORB_create(1000), cv2.NORM_HAMMING, prev, cur)
+
+
+def sift_and_flow(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Put SIFT matches and corners displaced by the flow together, as the original tool does with SURF."""
+    pairs = [sift(prev, cur), flow_corners(prev, cur)]
+    return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
+
+
+def ransac(source: Points, target: Points) -> Camera:
+    """Fit by RANSAC with a threshold of 1 px; OpenCV refines it on the inliers."""
+    return _fit(source, target, cv2.RANSAC)
+
+
+def refined(source: Points, target: Points) -> Camera:
+    """Fit as data.homography does: RANSAC, then Tukey's weights with a scale that follows the residuals."""
+    fit = fit_homography(source, target)
+    return STILL if fit is None else Camera(fit.homography, len(source), fit.inliers, True)
+
+
+def magsac(source: Points, target: Points) -> Camera:
+    """Fit by MAGSAC++."""
+    return _fit(source, target, cv2.USAC_MAGSAC)
+
+
+def magsac_refitted(source: Points, target: Points) -> Camera:
+    """Fit by MAGSAC++, then by least squares to the matches within 1 px."""
+    first = magsac(source, target)
+    if not first.accepted:
+        return first
+    error = np.linalg.norm(first.to_current(source) - target, axis=1)
+    near = error < INLIER_PX
+    homography, _ = cv2.findHomography(target[near], source[near], 0)
+    return STILL if homography is None else Camera(homography, len(source), int(near.sum()), True)
+
+
+def _displace(corners: Points, prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    columns, rows = np.rint(corners).astype(int).T
+    return _short(corners, corners + compute_flow(prev, cur, "dis")[rows, columns])
+
+
+def _features(detector: cv2.Feature2D, norm: int, prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    (keys, words), (other_keys, other_words) = (
+        detector.detectAndCompute(frame, None) for frame in (prev, cur)
+    )
+    if words is None or other_words is None:
+        return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
+    pairs = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words)
+    source = np.float32([keys[pair.queryIdx].pt for pair in pairs]).reshape(-1, 2)
+    target = np.float32([other_keys[pair.trainIdx].pt for pair in pairs]).reshape(-1, 2)
+    return _short(source, target)
+
+
+def _short(source: Points, target: Points) -> tuple[Points, Points]:
+    near = np.linalg.norm(target - source, axis=1) <= LARGEST_STEP_PX
+    return source[near], target[near]
+
+
+def _fit(source: Points, target: Points, how: int) -> Camera:
+    if len(source) <= 50:
+        return STILL
+    homography, mask = cv2.findHomography(target, source, how, INLIER_PX, maxIters=2000, confidence=0.995)
+    if homography is None or mask.sum() <= 25:
+        return STILL
+    return Camera(homography, len(source), int(mask.sum()), True)

@@ -1,0 +1,81 @@
+"""Clips of the synthetic kitchen as the motion benchmark needs them: grey frames, true flow, true masks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from data import layout
+from data.camera_motion import Camera
+from data.clips import Clip
+from data.flow import Flow, Grey
+from data.index import ClipIndex
+from data.synthetic import true_flow
+
+
+@dataclass(frozen=True)
+class TruePair:
+    """Two neighbouring frames and what is true of them.
+
+    Attributes:
+        user: Who wears the camera.
+        prev: Grey frame. Shape: (H, W).
+        cur: The frame after it.
+        camera: The camera's motion between them.
+        flow_px: Flow from `prev` to `cur`. Shape: (H, W, 2).
+        moving: What moves by itself. Shape: (H, W).
+    """
+
+    user: str
+    prev: Grey
+    cur: Grey
+    camera: Camera
+    flow_px: Flow
+    moving: npt.NDArray[np.bool_]
+
+    @cached_property
+    def camera_px(self) -> Flow:
+        """Flow that the camera alone causes. Shape: (H, W, 2)."""
+        return self.camera.flow(*self.prev.shape)
+
+
+class TrueClip:
+    """A clip with its frames and its truth in memory."""
+
+    def __init__(self, root: Path, clip: Clip) -> None:
+        """Read the clip."""
+        self.user = clip.user
+        self.frames = [np.asarray(cv2.imread(str(path), 0), np.uint8) for path in clip.frames.paths]
+        with np.load(layout.truth_file(root, clip.user, clip.action, clip.instance)) as truth:
+            self._truth = {name: truth[name] for name in truth.files}
+
+    @property
+    def moving(self) -> npt.NDArray[np.bool_]:
+        """What moves against the table between a frame and the one before it. Shape: (N, H, W)."""
+        return np.asarray(self._truth["moving"], np.bool_)
+
+    def pairs(self, every: int) -> Iterator[TruePair]:
+        """Give every so-manieth pair of frames."""
+        for k in range(1, len(self.frames), every):
+            whole, _, own = true_flow(self._truth, k)
+            camera = Camera(self._truth["homography"][k], 0, 0, True)
+            # `moving` of frame k is said where things are in frame k; a flow starts where they are in k - 1.
+            moving = np.linalg.norm(own, axis=2) > 0.25
+            yield TruePair(
+                self.user, self.frames[k - 1], self.frames[k], camera, whole.astype(np.float32), moving
+            )
+
+
+def choose_clips(root: Path, a_user: int) -> Sequence[Clip]:
+    """Choose some clips of each user, spread over the actions."""
+    index = ClipIndex.from_tree(root)
+    chosen: list[Clip] = []
+    for user in index.users:
+        clips = [clip for clip in index.clips if clip.user == user]
+        places = np.linspace(0, len(clips) - 1, min(a_user, len(clips))).round().astype(int)
+        chosen += [clips[place] for place in places]
+    return chosen
