@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,9 @@ __all__ = ["Settings", "main", "render_clip", "true_flow"]
 
 MARK = "synthetic.yaml"
 """File that says what a folder holds."""
+
+EDITION = 1
+"""Raised whenever the same seed gives other pictures than before, so that no folder holds a mixture."""
 
 _PNG = (
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
@@ -63,7 +67,7 @@ class Settings(Config):
     """The same seed gives the same bytes."""
     size: int = Field(default=128, ge=32, le=1024)
     """Width and height of the catalogue's pictures, pixels."""
-    jobs: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    jobs: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     """Processes to render with."""
 
     @model_validator(mode="after")
@@ -77,20 +81,20 @@ def main(settings: Settings) -> None:
     """Write what the settings ask for.
 
     Raises:
-        UserError: The folder holds something else.
+        UserError: The folder holds something else, or can't be written to.
     """
-    claim(settings)
-    if settings.preset is not None:
-        specs = plan(settings.preset, settings.seed)
-        work = [spec for spec in specs if not _frames_folder(settings.out, spec).is_dir()]
-        _run(partial(render_clip, settings.out), work, settings.jobs, "frame", lambda spec: spec.frames)
-        print(f"{settings.out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
-    else:
-        assert settings.catalogue is not None
-        numbers = range(0, settings.catalogue, _BATCH)
-        batches = [range(i, min(i + _BATCH, settings.catalogue)) for i in numbers]
-        _run(partial(_draw_batch, settings), batches, settings.jobs, "picture", len)
-        print(f"{settings.out}: {settings.catalogue} pictures")
+    try:
+        claim(settings)
+        if settings.preset is not None:
+            _render(settings)
+        else:
+            _draw(settings)
+    except OSError as error:
+        raise UserError(f"can't write to --out {settings.out}: {error}; what is finished is kept") from error
+    except BrokenProcessPool:
+        raise UserError(
+            "a rendering process was killed, for want of memory maybe; try fewer --jobs"
+        ) from None
 
 
 def claim(settings: Settings) -> None:
@@ -100,7 +104,8 @@ def claim(settings: Settings) -> None:
         UserError: It holds something else already; nothing is touched then.
     """
     out, mark = settings.out, settings.out / MARK
-    wanted = settings.model_dump(mode="json", include={"preset", "catalogue", "seed", "size"})
+    fields = {"preset", "seed"} if settings.preset is not None else {"catalogue", "size", "seed"}
+    wanted = {"edition": EDITION, **settings.model_dump(mode="json", include=fields)}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
     if mark.is_file():
@@ -114,7 +119,23 @@ def claim(settings: Settings) -> None:
             f"--out {out} holds files that are not the synthetic kitchen's; name a new or empty folder"
         )
     else:
-        _write_mark(mark, wanted)
+        write_text(mark, yaml.safe_dump(wanted, sort_keys=False))
+
+
+def _render(settings: Settings) -> None:
+    assert settings.preset is not None
+    specs = plan(settings.preset, settings.seed)
+    work = [spec for spec in specs if not _frames_folder(settings.out, spec).is_dir()]
+    _run(partial(render_clip, settings.out), work, settings.jobs, "frame", lambda spec: spec.frames)
+    print(f"{settings.out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
+
+
+def _draw(settings: Settings) -> None:
+    assert settings.catalogue is not None
+    starts = range(0, settings.catalogue, _BATCH)
+    batches = [range(start, min(start + _BATCH, settings.catalogue)) for start in starts]
+    _run(partial(_draw_batch, settings), batches, settings.jobs, "picture", len)
+    print(f"{settings.out}: {settings.catalogue} pictures")
 
 
 def render_clip(root: Path, spec: ClipSpec) -> None:
@@ -183,20 +204,11 @@ def _sweep(root: Path, spec: ClipSpec) -> None:
 
 def _write_png(path: Path, image: Any) -> None:
     if not cv2.imwrite(str(path), image[..., ::-1], _PNG):
-        raise OSError(f"can't write {path}; is the disk full?")
-
-
-def _write_mark(mark: Path, wanted: dict[str, Any]) -> None:
-    write_text(mark, yaml.safe_dump(wanted, sort_keys=False))
+        raise OSError(f"{path} could not be written; is the disk full?")
 
 
 def _said(values: dict[str, Any]) -> str:
-    what = (
-        f"preset {values.get('preset')}"
-        if values.get("preset")
-        else f"a catalogue of {values.get('catalogue')}"
-    )
-    return f"{what} with seed {values.get('seed')} and size {values.get('size')}"
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def _show(image: NDArray[np.uint8], thing: Thing, share: float, rng: np.random.G
     at = pose(foot, turn, unit)[0]
     if thing.name in ("spoon", "fork"):
         at = at @ pose((0, 34))[0]
-    blend(image, shadow_sprite(unit).rgba, _shadow_at(foot, thing, unit))
+    shadow = shadow_sprite(1.0)
+    blend(image, shadow.rgba, shadow_pose(foot, thing.width * unit)[0] @ shadow.to_local)
     stack = Stack(1)
     holding = _holding(side, at, thing, unit, rng) if rng.random() < _HAND_SHARE else None
     if holding is not None:
@@ -85,11 +86,6 @@ def _show(image: NDArray[np.uint8], thing: Thing, share: float, rng: np.random.G
 def _stamp(image: NDArray[np.uint8], stack: Stack) -> None:
     for layer in stack.layers:
         blend(image, layer.sprite.rgba, layer.poses[0] @ layer.sprite.to_local)
-
-
-def _shadow_at(foot: Array, thing: Thing, unit: float) -> Array:
-    sprite = shadow_sprite(unit)
-    return np.asarray(shadow_pose(foot, thing.width * unit)[0] @ sprite.to_local)
 
 
 def _holding(
@@ -140,6 +136,6 @@ def _table(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 def _light(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur, light and noise of a careless photographer."""
     soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.0)) * len(image) / 128)
-    gain = rng.uniform(0.7, 1.15) * rng.uniform(0.93, 1.07, 3)
+    gain = (rng.uniform(0.7, 1.15) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
-    return np.clip(soft * gain + noise, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.add(soft * gain, noise, dtype=cv2.CV_8U), np.uint8)

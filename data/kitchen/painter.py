@@ -54,7 +54,7 @@ class Painter:
         self.scale = scale
         self.fine = scale * _SUPERSAMPLE
         w, h = self.size[0] * _SUPERSAMPLE, self.size[1] * _SUPERSAMPLE
-        self.rgb = np.zeros((h, w, 3), np.float32)
+        self.rgb = np.zeros((h, w, 3), np.float32)  # premultiplied
         self.alpha = np.zeros((h, w), np.float32)
 
     def fill(
@@ -141,7 +141,7 @@ class Painter:
 
     def sprite(self) -> Sprite:
         """What was painted, at the scale asked for."""
-        rgba = np.dstack([self.rgb * self.alpha[..., None], self.alpha * 255])
+        rgba = np.dstack([self.rgb, self.alpha * 255])
         small = cv2.resize(rgba, self.size, interpolation=cv2.INTER_AREA)
         unit = 1 / self.scale
         to_local = np.array([[unit, 0, self.left + unit / 2], [0, unit, self.top + unit / 2], [0, 0, 1]])

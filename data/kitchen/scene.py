@@ -1,6 +1,7 @@
 """The still part of a clip: table, wall and things standing about, painted once on a canvas with margins."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -12,6 +13,9 @@ from data.kitchen.people import Person
 
 MARGIN = 60.0
 """How far the canvas reaches beyond the rest view on every side, table units."""
+
+_LEDGE = 11.0
+"""Height of the strip where the wall meets the table, table units."""
 
 HEIGHT = 256.0
 """Height of the rest view, table units."""
@@ -91,17 +95,16 @@ def paint_backdrop(person: Person, rng: np.random.Generator, width: float, scale
     slope, bow = rng.uniform(-0.07, 0.07), rng.uniform(2, 9)
     edge = HEIGHT * (person.wall_edge + rng.uniform(-0.04, 0.04))
     below = y - (edge + slope * (x - width / 2) + bow * (2 * x / width - 1) ** 2).astype(np.float32)
-    table = _wood(person, rng, size)
-    light = 1.06 - 0.24 * np.hypot((x - width * 0.5) / width, (y - 190) / 300)
-    image = table * light[..., None]
-    wall = np.asarray(person.wall, np.float32) * (0.86 + 0.1 * np.clip(-below / 90, 0, 1))[..., None]
-    wall *= 1 - 0.03 * np.abs(x / width - 0.4)[..., None]
-    ledge = np.asarray(person.wall, np.float32) * 1.13
-    image = np.where((below < 0)[..., None], ledge, image)
-    image = np.where((below < -11)[..., None], wall, image)
-    image *= (1 - 0.38 * np.exp(-((below / 2.2) ** 2)))[..., None]
-    image *= (1 - 0.22 * np.exp(-(((below + 11) / 1.4) ** 2)))[..., None]
-    image *= (1 - 0.2 * np.exp(-np.maximum(below, 0) / 16) * (below > 0))[..., None]
+    image = _wood(person, rng, size)
+    image[below < 0] = np.multiply(person.wall, 1.13)
+    image[below < -_LEDGE] = person.wall
+    on_table = 1.06 - 0.24 * np.hypot((x - width * 0.5) / width, (y - 190) / 300)
+    on_table *= 1 - 0.2 * np.exp(-np.maximum(below, 0) / 16)
+    on_wall = 0.86 + 0.1 * np.clip(-below / 90, 0, 1)
+    light = np.where(below < 0, 1.0, on_table)
+    light = np.where(below < -_LEDGE, on_wall, light)
+    light *= 1 - 0.38 * np.exp(-((below / 2.2) ** 2)) - 0.22 * np.exp(-(((below + _LEDGE) / 1.4) ** 2))
+    image *= light.astype(np.float32)[..., None]
     return Backdrop(np.clip(image, 0, 255).astype(np.uint8), scale, width)
 
 
@@ -115,6 +118,7 @@ def _wood(person: Person, rng: np.random.Generator, size: tuple[int, int]) -> ND
     return np.asarray(np.asarray(person.table, np.float32) * grain[..., None], np.float32)
 
 
+@lru_cache(maxsize=8)
 def shadow_sprite(scale: float) -> Sprite:
     """A soft dark disc of radius 10, to be laid on the table under things."""
     painter = Painter((-20, -20, 20, 20), max(0.4, scale * 0.5))

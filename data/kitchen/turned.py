@@ -51,7 +51,7 @@ class Turned:
     def spot(self, height: float, across: float, rx: float, ry: float, colour: Colour) -> None:
         """Paint an ellipse that lies on the front surface, at a height and a share of the half width."""
         half = self.half_width(height)
-        x, y = self._front(height, across)
+        x, y = self._front(np.array(height), np.array(across)).tolist()
         squeeze = np.sqrt(max(0.05, 1 - across**2))
         self.painter.fill(self.painter.ellipse(x, y, min(rx, half) * squeeze, ry), colour, self.shade)
 
@@ -79,19 +79,19 @@ class Turned:
             self.band(low, high, colour, across=(u, min(u + width, across[1])))
             u += width + rng.uniform(0.03, 0.06)
 
-    def _front(self, height: float, across: float) -> tuple[float, float]:
-        half = self.half_width(height)
-        return half * across, -height + ELLIPSE_RATIO * half * float(np.sqrt(max(0.0, 1 - across**2)))
+    def _front(self, heights: Array, across: Array) -> Array:
+        """Points on the front surface. Shapes: (P,) or numbers, to (P, 2)."""
+        half = np.interp(heights, self.heights, self.half_widths)
+        drop = ELLIPSE_RATIO * half * np.sqrt(np.maximum(0.0, 1 - across * across))
+        return np.stack(np.broadcast_arrays(half * across, drop - heights), axis=-1)
 
     def _outline(self, low: float, high: float, across: tuple[float, float]) -> Array:
         u = np.sin(np.linspace(np.arcsin(max(-1.0, across[0])), np.arcsin(min(1.0, across[1])), 15))
         between = self.heights[(self.heights > low) & (self.heights < high)]
-        rising = np.unique(np.concatenate([[low, high], between]))
-        bottom = [self._front(low, v) for v in u]
-        right = [self._front(y, float(u[-1])) for y in rising]
-        top = [self._front(high, v) for v in u[::-1]]
-        left = [self._front(y, float(u[0])) for y in rising[::-1]]
-        return np.array(bottom + right + top + left)
+        rising = np.concatenate([[low], between, [high]])
+        heights = np.concatenate([np.full(15, low), rising, np.full(15, high), rising[::-1]])
+        side = np.ones(len(rising))
+        return self._front(heights, np.concatenate([u, u[-1] * side, u[::-1], u[0] * side]))
 
     def _shade(self) -> NDArray[np.float32]:
         x, y = self.painter.grid()

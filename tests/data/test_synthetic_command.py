@@ -74,7 +74,7 @@ def test_frames_never_stand_without_their_truth(tmp_path: Path, monkeypatch: pyt
         raise OSError("No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="No space"):
         main(Settings(out=tmp_path, preset="tiny", jobs=1))
     assert not list(tmp_path.rglob("rgb")) and not list(tmp_path.rglob("*.npz"))
 
@@ -83,7 +83,7 @@ def test_frames_never_stand_without_their_truth(tmp_path: Path, monkeypatch: pyt
 def test_refuses_another_run_s_folder(tmp_path: Path, wanted: dict[str, object]) -> None:
     main(Settings(out=tmp_path, preset="tiny", jobs=1))
     before = contents(tmp_path)
-    with pytest.raises(UserError, match="holds preset tiny with seed 0"):
+    with pytest.raises(UserError, match="holds edition 1, preset tiny, seed 0, asked for"):
         main(Settings(out=tmp_path, jobs=1, **wanted))
     assert contents(tmp_path) == before
 
