@@ -6,7 +6,7 @@ READY := .venv/ready
 .PHONY: demo test lint clean
 
 demo: $(READY)
-	$(BIN)/python demo.py
+	$(BIN)/python demo.py $(DEMO_FLAGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto

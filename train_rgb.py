@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
+from data.cached_clips import cached_rgb_sets
 from data.loaders import (
     ClipTrainConfig,
     action_relations,
@@ -67,6 +68,8 @@ class Config(ClipTrainConfig):
     """Channels of the recurrence (512)."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout before the classifier (0.7)."""
+    cache: Path | None = None
+    """Folder to keep the outputs of never-trained layers in, shared by epochs, seeds and stages."""
 
     @model_validator(mode="after")
     def _stage_and_init(self) -> "Config":
@@ -158,11 +161,15 @@ def main(config: Config) -> None:
     stage = rgb_stage(config.stage, config.temporal).override(
         lr=config.lr, epochs=config.epochs, milestones=config.milestones
     )
-    task = Classification(prepare_model(model, config), ("frames",))
+    prepare_model(model, config)
     relations = action_relations(split.class_names)
     about = Description(architecture, split.class_names, preprocessing, relations)
     with RunDirectory.begin(config) as directory:
-        sets = rgb_sets(split, config, preprocessing)
+        if config.cache is None:
+            sets, task = rgb_sets(split, config, preprocessing), Classification(model, ("frames",))
+        else:
+            sets = cached_rgb_sets(split, config, preprocessing, model.backbone, config.cache)
+            task = Classification(model, ("layer3",))
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))
 

@@ -43,13 +43,13 @@ class Classification:
 
         Args:
             model: Returns an object with `logits`.
-            inputs: Names of the batch's tensors that the model takes, in its order.
+            inputs: Names of the batch's tensors that the model takes, which are also its arguments' names.
         """
         self.model = model
         self.inputs = inputs
 
     def __call__(self, batch: Batch) -> StepOutput:
         """Classify a batch; its true classes are under "label"."""
-        logits = self.model(*(batch[name] for name in self.inputs)).logits.float()
+        logits = self.model(**{name: batch[name] for name in self.inputs}).logits.float()
         loss = torch.nn.functional.cross_entropy(logits, batch["label"])
         return StepOutput(loss, {}, logits, batch["label"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, resnet18, resnet34, resnet50
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50"]
+_STRIDE_OF_LAYER3 = 16
 _BUILDERS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 
 
@@ -57,21 +58,33 @@ class Backbone(nn.Module):
         Args:
             frames: Normalised pictures. Shape: (N, 3, H, W).
         """
-        parts = [
-            self.last_stage(self.trunk(chunk)) for chunk in torch.split(frames, self._chunk_size(frames))
-        ]
-        return BackboneMaps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        return self.last_stage(self.trunk(frames))
 
     def trunk(self, frames: Tensor) -> Tensor:
         """Everything up to layer3, which no stage of Ego-RNN trains: (N, 3, H, W) to (N, C/2, 2h, 2w)."""
+        size = self._chunk_size(frames, frames.shape[-2] * frames.shape[-1])
+        return torch.cat([self._trunk(chunk) for chunk in torch.split(frames, size)])
+
+    def last_stage(self, layer3: Tensor) -> BackboneMaps:
+        """From layer3's output to the two maps of the last block and the backbone's logits."""
+        size = self._chunk_size(layer3, _STRIDE_OF_LAYER3**2 * layer3.shape[-2] * layer3.shape[-1])
+        parts = [self._last_stage(chunk) for chunk in torch.split(layer3, size)]
+        layer4, pre_activation, logits = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        return BackboneMaps(layer3, layer4, pre_activation, logits)
+
+    def frozen_modules(self) -> tuple[nn.Module, ...]:
+        """The modules of the trunk, which no stage of Ego-RNN trains."""
         net = self.resnet
-        with _full_precision_if_frozen(net.conv1, net.bn1, net.layer1, net.layer2, net.layer3):
+        return net.conv1, net.bn1, net.layer1, net.layer2, net.layer3
+
+    def _trunk(self, frames: Tensor) -> Tensor:
+        net = self.resnet
+        with _full_precision_if_frozen(*self.frozen_modules()):
             stem = net.maxpool(net.relu(net.bn1(net.conv1(frames))))
             maps: Tensor = net.layer3(net.layer2(net.layer1(stem)))
         return maps
 
-    def last_stage(self, layer3: Tensor) -> BackboneMaps:
-        """From layer3's output to the two maps of the last block and the backbone's logits."""
+    def _last_stage(self, layer3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         net = self.resnet
         with _full_precision_if_frozen(net.layer4):
             residual = net.layer4[:-1](layer3)
@@ -80,12 +93,12 @@ class Backbone(nn.Module):
             # g is "conv + residual": the reference code reads the sum before batch norm and ReLU.
             pre_activation = convolved[0] + residual
             logits = net.fc(net.avgpool(layer4).flatten(1))
-        return BackboneMaps(layer3, layer4, pre_activation, logits)
+        return layer4, pre_activation, logits
 
-    def _chunk_size(self, frames: Tensor) -> int:
-        if frames.is_cuda or self.training or frames.shape[0] == 0:
-            return max(1, frames.shape[0])
-        return max(1, self.CPU_CHUNK_PIXELS // (frames.shape[-2] * frames.shape[-1]))
+    def _chunk_size(self, tensor: Tensor, pixels: int) -> int:
+        if tensor.is_cuda or self.training or tensor.shape[0] == 0:
+            return max(1, tensor.shape[0])
+        return max(1, self.CPU_CHUNK_PIXELS // pixels)
 
 
 def _last_convolution(block: nn.Module) -> nn.Module:

@@ -52,15 +52,18 @@ class EgoRNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.temporal.features, num_classes)
 
-    def forward(self, frames: Tensor) -> ClipOutput:
-        """Classify clips.
+    def forward(self, frames: Tensor | None = None, layer3: Tensor | None = None) -> ClipOutput:
+        """Classify clips, from their frames or from what the layers that no stage trains made of them.
 
         Args:
             frames: Normalised frames. Shape: (B, T, 3, H, W).
+            layer3: In place of frames, the output of the backbone's layer3. Shape: (B, T, C/2, 2h, 2w).
         """
-        maps = self.backbone(frames.flatten(0, 1))
-        heat = self.attend(maps)
-        return self.recognise(maps, heat, clips=frames.shape[0])
+        given = frames if layer3 is None else layer3
+        assert given is not None, "frames or layer3 is needed"
+        folded = given.flatten(0, 1)
+        maps = self.backbone.last_stage(self.backbone.trunk(folded) if layer3 is None else folded)
+        return self.recognise(maps, self.attend(maps), clips=given.shape[0])
 
     def attend(self, maps: BackboneMaps) -> Tensor | None:
         """Attention of every frame (B*T, h, w), or None without attention."""

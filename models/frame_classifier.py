@@ -18,12 +18,12 @@ class FrameClassifier(nn.Module):
         super().__init__()
         self.backbone = Backbone(backbone, num_classes)
 
-    def forward(self, images: Tensor) -> ClipOutput:
+    def forward(self, frames: Tensor) -> ClipOutput:
         """Classify pictures (B, 3, H, W), or clips (B, T, 3, H, W) frame by frame.
 
         `heat` is the attention that `models.cam` reads off the network's own winning class.
         """
-        clips = images if images.ndim == 5 else images[:, None]
+        clips = frames if frames.ndim == 5 else frames[:, None]
         maps = self.backbone(clips.flatten(0, 1))
         activation = class_activation_map(maps.layer4, maps.logits, self.backbone.resnet.fc.weight)
         heat = by_clip(spatial_attention(activation), len(clips))

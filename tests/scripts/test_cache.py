@@ -1,0 +1,45 @@
+"""Training from kept outputs is training: same losses, same weights, whoever filled the store."""
+
+import csv
+
+import torch
+from small_runs import stage_1_config, stage_2_config
+
+import train_rgb
+
+
+def run(config: train_rgb.Config) -> tuple[list[tuple[str, ...]], dict[str, torch.Tensor]]:
+    train_rgb.main(config)
+    with (config.out / "metrics.csv").open() as file:
+        rows = [(row["epoch"], row["split"], row["loss"], row["accuracy"]) for row in csv.DictReader(file)]
+    return rows, torch.load(config.out / "last.pt", weights_only=True)["model"]
+
+
+def same(one, other):
+    assert one[0] == other[0]
+    assert all(torch.equal(value, other[1][key]) for key, value in one[1].items())
+
+
+def test_same_bits_in_both_stages_and_from_a_half_filled_store(tree, frame_run, tmp_path):
+    cache = tmp_path / "cache"
+    plain = run(stage_1_config(tree, frame_run, tmp_path / "plain1", epochs=3))
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "filler", epochs=1, cache=cache))
+    kept = run(stage_1_config(tree, frame_run, tmp_path / "kept1", epochs=3, cache=cache))
+    same(plain, kept)
+    [store] = {path.parent for path in cache.glob("*/marks.u8") if path.stat().st_size > 41 * 12}
+    marks = (store / "marks.u8").read_bytes()
+    two = {"epochs": 2}
+    plain2 = run(stage_2_config(tree, tmp_path / "plain1", tmp_path / "plain2", **two))
+    kept2 = run(stage_2_config(tree, tmp_path / "kept1", tmp_path / "kept2", cache=cache, **two))
+    same(plain2, kept2)
+    assert (store / "marks.u8").read_bytes() == marks, (
+        "stage 2 draws as stage 1 did, so it finds all it needs"
+    )
+
+
+def test_other_weights_do_not_find_the_old_outputs(tree, frame_run, tmp_path):
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "a", epochs=1, cache=tmp_path / "cache"))
+    stores = set((tmp_path / "cache").iterdir())
+    other = stage_1_config(tree, "none", tmp_path / "b", epochs=1, cache=tmp_path / "cache")
+    train_rgb.main(other)
+    assert len(set((tmp_path / "cache").iterdir())) == 2 * len(stores)
