@@ -101,6 +101,8 @@ def trainings(config: Config, seed: int) -> dict[str, train_rgb.Config]:
     """Settings of a seed's trainings by the name of their row, parents first."""
     half = config.epochs // 2
     shared = {"data": config.out / "kitchen", "seed": seed, "resume": True, "batch_size": 16}
+    # The five trainings of a seed draw the same crops, so what one computes the others find.
+    shared |= {"cache": config.out / "cache"}
     first = shared | {
         "stage": 1,
         "weights": str(config.out / "backbone"),

@@ -135,7 +135,7 @@ def _number(text: str, seconds: bool) -> float:
 
 def _video_path(folder: Path, name: str, where: str) -> Path:
     # By name, not by where links lead: a linked video is the user's wish, `../` in another's file is not.
-    folder = folder.absolute()
+    folder = Path(os.path.normpath(folder.absolute()))
     video = Path(os.path.normpath(folder / name))
     if not video.is_relative_to(folder):
         raise UserError(f"{where}: video {name} lies outside the folder of the annotations")

@@ -66,6 +66,15 @@ def test_clips_hold_exactly_their_frames(tmp_path, prepare):
     assert Image.open(index.clips[0].frames.path(1)).size == (48, 32)
 
 
+def test_annotations_named_from_a_sister_folder(tmp_path, prepare, command, monkeypatch):
+    prepare(["videos/one.avi,S1,stir,0,4"])
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    flags = ("--annotations", "../annotations.csv", "--out", "../other")
+    status, out, _ = command(main, PrepareConfig, *flags)
+    assert status == 0 and "1 clips of 1 actions" in out
+
+
 def test_instances_are_numbered_in_the_order_of_the_rows_and_clips_may_overlap(tmp_path, prepare):
     rows = ["videos/one.avi,S1,stir,10,14", "videos/one.avi,S1,stir,2,12", "videos/one.avi,S1,stir,11,12"]
     assert prepare(rows, "--short-side", "32")[0] == 0
