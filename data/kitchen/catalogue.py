@@ -20,7 +20,7 @@ CLASSES = tuple(sorted((*shelf.NOUNS, *shelf.OTHERS)))
 """The sixteen nouns of the kitchen and sixteen others."""
 
 _LOOKS = LookRange(stretch=0.14, value=0.12, hue=0.06)
-_HAND_SHARE = 0.35
+_HAND_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def draw_picture(picture: Picture) -> NDArray[np.uint8]:
     """Draw a picture. Returns RGB, shape (size, size, 3)."""
     rng = generator(picture.seed, "catalogue", picture.number)
     image = _background(picture.size, rng)
-    share = rng.uniform(0.32, 0.85)
+    share = rng.uniform(0.38, 0.9)
     thing = shelf.NOUNS | shelf.OTHERS
     drawn = thing[picture.class_name](share * picture.size / 64, _LOOKS.draw(rng))
     _show(image, drawn, share, rng)
@@ -136,6 +136,6 @@ def _table(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 def _light(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur, light and noise of a careless photographer."""
     soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.0)) * len(image) / 128)
-    gain = (rng.uniform(0.7, 1.15) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
+    gain = (rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 5))
     return np.asarray(cv2.add(soft * gain, noise, dtype=cv2.CV_8U), np.uint8)

@@ -42,7 +42,7 @@ def paint_cheese(scale: float, look: Look) -> Thing:
         painter.fill(painter.ellipse(x, y, r, r * 0.7), (222, 152, 22))
     wrap = Painter((-34, -24, 34, 26), scale)
     film = wrap.polygon(np.multiply(outline, 1.08))
-    wrap.fill(film, (232, 238, 246), 1.0, 0.45)
+    wrap.fill(film, (232, 238, 246), 1.0, 0.6)
     wrap.fill(wrap.polygon(np.multiply(outline, (0.75, 0.5))), (40, 70, 170))
     wrap.fill(wrap.polygon(np.multiply(outline, (0.5, 0.2))), (250, 214, 70))
     parts = {"body": painter.sprite(), "lid": wrap.sprite()}

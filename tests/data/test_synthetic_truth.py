@@ -134,3 +134,15 @@ def test_flow_reads_files_and_knows_its_ends(tmp_path: Path) -> None:
     for k in (0, 4):
         with pytest.raises(IndexError, match="1 to 3"):
             true_flow(path, k)
+
+
+def test_masks_lie_on_what_they_name(tmp_path: Path) -> None:
+    """Ketchup is red and this user's hand brown, whatever the light."""
+    render_clip(tmp_path, ClipSpec("S4", "take_ketchup", "1", 12, SIZE, 0))
+    folder = layout.rgb_folder(tmp_path, "S4", "take_ketchup", "1")
+    frames = np.stack([cv2.imread(str(folder / layout.rgb_name(k)))[..., ::-1] for k in range(1, 13)])
+    with np.load(layout.truth_file(tmp_path, "S4", "take_ketchup", "1")) as truth:
+        red = np.median(frames[truth["object"]], axis=0)
+        brown = np.median(frames[truth["hand"]], axis=0)
+    assert red[0] > 2 * red[1] and red[0] > 2 * red[2]
+    assert brown[0] > 1.15 * brown[1] > 1.15 * brown[2] and brown[0] < 1.9 * brown[1]
