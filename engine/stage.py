@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, MultiStepLR
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stage:
         optimizer: Which optimiser.
         lr: Learning rate of the groups that name none.
         weight_decay: L2 penalty, as the optimiser understands it.
-        milestones: Epochs after which the learning rate is multiplied by `gamma`.
+        milestones: Epochs after which the learning rates are multiplied by `gamma`; None means every epoch.
         gamma: The factor.
         epochs: Length of the stage.
         eps: Adam's epsilon.
@@ -48,7 +48,7 @@ class Stage:
     optimizer: Literal["adam", "sgd"]
     lr: float
     weight_decay: float
-    milestones: tuple[int, ...]
+    milestones: tuple[int, ...] | None
     gamma: float
     epochs: int
     eps: float = 1e-8
@@ -101,6 +101,8 @@ class Stage:
 
     def build_scheduler(self, optimizer: Optimizer) -> LRScheduler:
         """Make the schedule; it is stepped once after every epoch."""
+        if self.milestones is None:
+            return ExponentialLR(optimizer, gamma=self.gamma)
         return MultiStepLR(optimizer, milestones=list(self.milestones), gamma=self.gamma)
 
 

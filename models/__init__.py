@@ -2,14 +2,18 @@
 
 from models.build import build_model
 from models.egornn import EgoRNN
+from models.flow_stream import FlowStream
 from models.frame_classifier import FrameClassifier
 from models.outputs import ClipOutput
 from models.reference_weights import load_reference_state, reference_state
+from models.two_stream import TwoStream
 
 __all__ = [
     "ClipOutput",
     "EgoRNN",
+    "FlowStream",
     "FrameClassifier",
+    "TwoStream",
     "build_model",
     "load_reference_state",
     "reference_state",

@@ -3,7 +3,7 @@
 Axes: N frames (clips and time folded together), C channels, H W pixels, h w cells, L backbone classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -35,45 +35,51 @@ class BackboneMaps(NamedTuple):
 class Backbone(nn.Module):
     """A torchvision ResNet that also gives the maps the attention and the recurrence are built from.
 
-    Frames pass in chunks, which is exact as long as batch norm is in eval mode; on a CPU a chunk that stays
-    in the cache is faster, on a GPU one call is.
+    Frames pass in chunks where batch norm is in eval mode, which makes chunks exact; on a CPU a chunk that
+    stays in the cache is faster, on a GPU one call is.
     """
 
     CPU_CHUNK_PIXELS = 8 * 224 * 224
 
-    def __init__(self, name: BackboneName = "resnet34", num_classes: int = 1000) -> None:
+    def __init__(
+        self, name: BackboneName = "resnet34", num_classes: int = 1000, *, in_channels: int = 3
+    ) -> None:
         """Build an untrained backbone.
 
         Args:
             name: Which ResNet.
             num_classes: Classes of the backbone's own classifier, 1000 for ImageNet weights.
+            in_channels: Channels of the input, 3 for RGB.
         """
         super().__init__()
         self.resnet: ResNet = _BUILDERS[name](weights=None, num_classes=num_classes)
+        if in_channels != 3:
+            self.resnet.conv1 = _first_convolution(in_channels)
         self.channels: int = self.resnet.fc.in_features
 
     def forward(self, frames: Tensor) -> BackboneMaps:
         """Run frames through the whole backbone.
 
         Args:
-            frames: Normalised pictures. Shape: (N, 3, H, W).
+            frames: Normalised pictures. Shape: (N, in_channels, H, W).
         """
         return self.last_stage(self.trunk(frames))
 
     def trunk(self, frames: Tensor) -> Tensor:
-        """Everything up to layer3, which no stage of Ego-RNN trains: (N, 3, H, W) to (N, C/2, 2h, 2w)."""
-        size = self._chunk_size(frames, frames.shape[-2] * frames.shape[-1])
+        """Everything up to layer3, which no stage of the RGB stream trains: to (N, C/2, 2h, 2w)."""
+        size = self._chunk_size(frames, frames.shape[-2] * frames.shape[-1], self.frozen_modules())
         return torch.cat([self._trunk(chunk) for chunk in torch.split(frames, size)])
 
     def last_stage(self, layer3: Tensor) -> BackboneMaps:
         """From layer3's output to the two maps of the last block and the backbone's logits."""
-        size = self._chunk_size(layer3, _STRIDE_OF_LAYER3**2 * layer3.shape[-2] * layer3.shape[-1])
+        pixels = _STRIDE_OF_LAYER3**2 * layer3.shape[-2] * layer3.shape[-1]
+        size = self._chunk_size(layer3, pixels, (self.resnet.layer4,))
         parts = [self._last_stage(chunk) for chunk in torch.split(layer3, size)]
         layer4, pre_activation, logits = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return BackboneMaps(layer3, layer4, pre_activation, logits)
 
     def frozen_modules(self) -> tuple[nn.Module, ...]:
-        """The modules of the trunk, which no stage of Ego-RNN trains."""
+        """The modules of the trunk, which no stage of the RGB stream trains."""
         net = self.resnet
         return net.conv1, net.bn1, net.layer1, net.layer2, net.layer3
 
@@ -95,10 +101,19 @@ class Backbone(nn.Module):
             logits = net.fc(net.avgpool(layer4).flatten(1))
         return layer4, pre_activation, logits
 
-    def _chunk_size(self, tensor: Tensor, pixels: int) -> int:
-        if tensor.is_cuda or self.training or tensor.shape[0] == 0:
+    def _chunk_size(self, tensor: Tensor, pixels: int, modules: Iterable[nn.Module]) -> int:
+        # In joint training layer4 alone is in train mode: each part is asked, not the backbone.
+        whole = any(module.training for module in modules)
+        if tensor.is_cuda or whole or tensor.shape[0] == 0:
             return max(1, tensor.shape[0])
         return max(1, self.CPU_CHUNK_PIXELS // pixels)
+
+
+def _first_convolution(in_channels: int) -> nn.Conv2d:
+    """The first layer of torchvision's ResNet, with its first weights, for another number of channels."""
+    convolution = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
 
 
 def _last_convolution(block: nn.Module) -> nn.Module:

@@ -54,8 +54,53 @@ FRAME = Stage(
     epochs=30,
 )
 
+FLOW = Stage(
+    name="flow",
+    groups=(Group(("*",)),),
+    train_modules=("backbone", "dropout"),
+    optimizer="sgd",
+    lr=1e-2,
+    weight_decay=5e-4,
+    milestones=(150, 300, 500),
+    gamma=0.5,
+    epochs=750,
+)
+
+FLOW_LAYER4_LR = 1e-4
+# The classifier and the flow stream's layer4 alone are in train mode, so its batch norm goes on counting; the
+# single streams' dropouts are off the path. The rest of what learns does so in eval mode.
+_JOINT = Stage(
+    name="two-stream",
+    groups=(),
+    train_modules=("dropout", "classifier", "flow.backbone.resnet.layer4"),
+    optimizer="sgd",
+    lr=1e-2,
+    weight_decay=5e-4,
+    milestones=None,
+    gamma=0.99,
+    epochs=250,
+)
+
 
 def rgb_stage(number: Literal[1, 2], temporal: TemporalName) -> Stage:
     """Return a stage of the RGB stream; average pooling has no recurrence that could learn."""
     stage = {1: _RGB_STAGE_1, 2: _RGB_STAGE_2}[number]
     return replace(stage, groups=stage.groups[1:]) if temporal == "avgpool" else stage
+
+
+def two_stream_stage(
+    temporal: TemporalName, *, flow_lr: float = FLOW_LAYER4_LR, gamma: float = 0.99
+) -> Stage:
+    """Return the joint training of both streams.
+
+    Args:
+        temporal: What joins the frames of the RGB stream; average pooling has nothing to learn.
+        flow_lr: Learning rate of the flow stream's layer4, which has one of its own.
+        gamma: Factor of both learning rates after every epoch.
+    """
+    rgb = _LAST_STAGE if temporal == "avgpool" else _RECURRENCE + _LAST_STAGE
+    learned = Group(_CLASSIFIER + tuple(f"rgb.{pattern}" for pattern in rgb))
+    flow = Group(("flow.backbone.resnet.layer4.*",), lr=flow_lr)
+    # cuDNN's LSTM has no backward pass in eval mode; the mode makes no other difference to it.
+    modes = _JOINT.train_modules + (("rgb.temporal",) if temporal == "lstm" else ())
+    return replace(_JOINT, groups=(learned, flow), train_modules=modes, gamma=gamma)

@@ -47,11 +47,30 @@ def read_backbone_weights(source: str, name: BackboneName) -> dict[str, Tensor] 
 def load_backbone_body(backbone: Backbone, weights: dict[str, Tensor]) -> None:
     """Copy everything but the classifier, which keeps its first values and its number of classes.
 
+    Weights of an RGB backbone fit one that takes flow too: see `cross_modality`.
+
     Raises:
         UserError: They are of another ResNet.
     """
     own = {key: value for key, value in backbone.resnet.state_dict().items() if key in _CLASSIFIER}
-    load_backbone_weights(backbone, {**weights, **own})
+    first = cross_modality(weights["conv1.weight"], backbone.resnet.conv1.in_channels)
+    load_backbone_weights(backbone, {**weights, **own, "conv1.weight": first})
+
+
+def cross_modality(rgb_weight: Tensor, in_channels: int) -> Tensor:
+    """Make a first layer for another kind of input: the mean over R, G, B, repeated without rescaling.
+
+    Args:
+        rgb_weight: First convolution of an RGB network; one that has other channels already is left alone.
+            Shape: (D, 3, k, k).
+        in_channels: Channels of the input, 2 for each flow image of a stack.
+
+    Returns:
+        The first convolution. Shape: (D, in_channels, k, k).
+    """
+    if rgb_weight.shape[1] != 3 or in_channels == 3:
+        return rgb_weight
+    return rgb_weight.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1)
 
 
 def load_backbone_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
