@@ -18,7 +18,7 @@ from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import atomic_path
 from engine.run_dir import RunDirectory
-from engine.seeding import DeviceName, choose_device
+from engine.seeding import DeviceName, choose_device, set_up_numerics
 from models import build_model
 from viz.overlay import ColourMap, Heat, Picture, centre_box, normalise, overlay
 from viz.sheet import caption, contact_sheet, save_gif, save_png
@@ -138,6 +138,7 @@ def _draw(frames: Picture, look: Look, pixels: Preprocessing, config: Config) ->
 
 def main(config: Config) -> None:
     """Draw every clip that was asked for."""
+    set_up_numerics()
     viewers = [Viewer.open(path, config.device) for path in config.runs]
     if len({viewer.frames for viewer in viewers}) > 1:
         lengths = ", ".join(f"{viewer.name}: {viewer.frames}" for viewer in viewers)

@@ -6,10 +6,10 @@ train_rgb.py a meaning where ImageNet weights can't be downloaded.
 """
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
+from data.inputs import RgbInput
 from data.loaders import (
     ClipTrainConfig,
     Split,
@@ -18,12 +18,12 @@ from data.loaders import (
     open_pictures,
     open_split,
     picture_sets,
-    rgb_preprocessing,
 )
+from data.transforms import Preprocessing
 from engine.cli import run
 from engine.evaluation import Relations
 from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything
+from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
 from engine.task import Classification
 from engine.training import Description, Sets, prepare_model, result_line, train_and_evaluate
@@ -66,30 +66,31 @@ def resolve(config: Config) -> tuple[Config, Stage]:
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 
-def open_sets(config: Config, preprocessing: dict[str, Any]) -> tuple[Sets, tuple[str, ...], Relations]:
+def open_sets(config: Config, inputs: RgbInput) -> tuple[Sets, tuple[str, ...], Relations]:
     """Index the source and make its batches; returns them, the class names and their relations."""
     if config.images is not None:
         pictures = open_pictures(config.images)
-        sets = picture_sets(pictures, config, config.held_out, preprocessing)
+        sets = picture_sets(pictures, config, config.held_out, inputs.pixels)
         return sets, pictures.class_names, Relations()
-    split: Split = open_split(config)
-    return frame_sets(split, config, preprocessing), split.class_names, action_relations(split.class_names)
+    split: Split = open_split(config, inputs.kinds)
+    return frame_sets(split, config, inputs), split.class_names, action_relations(split.class_names)
 
 
 def main(config: Config) -> None:
     """Train the classifier and measure it on the test users, or on the held-out pictures."""
+    set_up_numerics()
     config, stage = resolve(config)
     RunDirectory(config.out).refuse_if_taken(config)
-    preprocessing = rgb_preprocessing(config.frames, config.image_size)
-    sets, class_names, relations = open_sets(config, preprocessing)
+    inputs = RgbInput(config.frames, Preprocessing.rgb(config.image_size))
+    sets, class_names, relations = open_sets(config, inputs)
     seed_everything(config.seed)
     model = FrameClassifier(len(class_names), backbone=config.backbone)
     weights = read_backbone_weights(config.weights, config.backbone)
     if weights is not None:
         load_backbone_body(model.backbone, weights)
     architecture = {"name": "FrameClassifier", "num_classes": len(class_names), "backbone": config.backbone}
-    task = Classification(prepare_model(model, config), ("frames",))
-    about = Description(architecture, class_names, preprocessing, relations)
+    task = Classification(prepare_model(model, config), inputs.names)
+    about = Description(architecture, class_names, inputs.to_dict(), relations)
     with RunDirectory.begin(config) as directory:
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))

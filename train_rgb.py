@@ -10,18 +10,19 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from data.cached_clips import cached_rgb_sets
+from data.inputs import RgbInput
 from data.loaders import (
     ClipTrainConfig,
     action_relations,
-    check_classes,
+    clip_sets,
     open_split,
-    rgb_preprocessing,
-    rgb_sets,
 )
+from data.parents import Parent
+from data.transforms import Preprocessing
 from engine.cli import run
 from engine.errors import UserError
 from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything
+from engine.seeding import seed_everything, set_up_numerics
 from engine.task import Classification
 from engine.training import Description, prepare_model, result_line, train_and_evaluate
 from models import EgoRNN, build_model
@@ -52,6 +53,8 @@ class Config(ClipTrainConfig):
     """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too."""
     init: Path | None = None
     """Stage 2: the run directory of the finished stage 1."""
+    init_sha256: str | None = None
+    """Hash of the last.pt of --init: recorded, and compared where it is given."""
     frames: int | None = Field(None, ge=1)
     """Frames T a clip (stage 1: 7; stage 2: as its stage 1, like all that follows)."""
     image_size: int | None = Field(None, ge=32)
@@ -82,7 +85,7 @@ class Config(ClipTrainConfig):
         return self
 
 
-def resolve(config: Config, parent: dict[str, Any] | None) -> Config:
+def resolve(config: Config, parent: Parent | None) -> Config:
     """Fill what was left out: in stage 1 with the defaults, in stage 2 with stage 1's settings.
 
     Raises:
@@ -92,7 +95,7 @@ def resolve(config: Config, parent: dict[str, Any] | None) -> Config:
         given = {key: getattr(config, key) for key in STAGE_1_DEFAULTS}
         filled = {key: value if given[key] is None else given[key] for key, value in STAGE_1_DEFAULTS.items()}
     else:
-        saved = parent["config"]
+        saved = parent.checkpoint["config"]
         for key in INHERITED:
             asked = getattr(config, key)
             if asked is not None and asked != saved[key]:
@@ -100,32 +103,31 @@ def resolve(config: Config, parent: dict[str, Any] | None) -> Config:
                 raise UserError(
                     f"--{flag} {asked}: {config.init} was trained with {saved[key]}; leave the flag out"
                 )
-        filled = {key: saved[key] for key in INHERITED}
+        filled = {key: saved[key] for key in INHERITED} | {"init_sha256": parent.sha256}
     stage = rgb_stage(config.stage, filled["temporal"]).override(
         lr=config.lr, epochs=config.epochs, milestones=config.milestones
     )
     return config.replace(**filled, lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones)
 
 
-def read_parent(init: Path) -> dict[str, Any]:
-    """Load the stage-1 checkpoint that stage 2 starts from.
+def open_parent(config: Config) -> Parent | None:
+    """Load the stage-1 run that stage 2 starts from; stage 1 has none.
 
     Raises:
         UserError: The run is missing, unfinished, or no stage 1 of the RGB stream.
     """
-    parent = RunDirectory.finished(init)
-    checkpoint = parent.checkpoint("last")
-    if checkpoint["architecture"].get("name") != "EgoRNN" or checkpoint["config"].get("stage") != 1:
-        raise UserError(f"--init {init} is no stage-1 run of train_rgb.py")
-    if not parent.eval.exists():
-        raise UserError(
-            f"--init {init} has not finished; go on with it first (the same command with --resume)"
-        )
-    return checkpoint
+    if config.init is None:
+        return None
+    parent = Parent.open(
+        config.init, "--init", network="EgoRNN", script="train_rgb.py", sha256=config.init_sha256
+    )
+    if parent.checkpoint["config"].get("stage") != 1:
+        raise UserError(f"--init {config.init} is no stage-1 run of train_rgb.py")
+    return parent
 
 
 def build(
-    config: Config, parent: dict[str, Any] | None, class_names: tuple[str, ...]
+    config: Config, parent: Parent | None, class_names: tuple[str, ...]
 ) -> tuple[dict[str, Any], nn.Module]:
     """Make the model with its first weights: the backbone's in stage 1, the whole stage 1 in stage 2.
 
@@ -133,13 +135,14 @@ def build(
         The architecture as checkpoints store it, and the model.
 
     Raises:
-        UserError: The weights don't fit, or stage 1 knew other classes than the data has.
+        UserError: The weights don't fit, or stage 1 may not be built upon with this data.
     """
     if parent is not None:
-        check_classes(parent["class_names"], class_names, where=f"--init {config.init}")
-        model = build_model(parent["architecture"])
-        model.load_state_dict(parent["model"])
-        return parent["architecture"], model
+        parent.check(config, class_names)
+        architecture = parent.checkpoint["architecture"]
+        model = build_model(architecture)
+        model.load_state_dict(parent.checkpoint["model"])
+        return architecture, model
     weights = read_backbone_weights(config.weights, config.backbone)
     shared = {key: getattr(config, key) for key in ("backbone", "attention", "temporal", "hidden", "dropout")}
     arguments = {"num_classes": len(class_names), **shared, "backbone_classes": count_classes(weights)}
@@ -151,11 +154,12 @@ def build(
 
 def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
-    parent = None if config.init is None else read_parent(config.init)
+    set_up_numerics()
+    parent = open_parent(config)
     config = resolve(config, parent)
     RunDirectory(config.out).refuse_if_taken(config)
-    split = open_split(config)
-    preprocessing = rgb_preprocessing(config.frames, config.image_size)
+    inputs = RgbInput(config.frames, Preprocessing.rgb(config.image_size))
+    split = open_split(config, inputs.kinds)
     seed_everything(config.seed)
     architecture, model = build(config, parent, split.class_names)
     stage = rgb_stage(config.stage, config.temporal).override(
@@ -163,12 +167,12 @@ def main(config: Config) -> None:
     )
     prepare_model(model, config)
     relations = action_relations(split.class_names)
-    about = Description(architecture, split.class_names, preprocessing, relations)
+    about = Description(architecture, split.class_names, inputs.to_dict(), relations)
     with RunDirectory.begin(config) as directory:
         if config.cache is None:
-            sets, task = rgb_sets(split, config, preprocessing), Classification(model, ("frames",))
+            sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
-            sets = cached_rgb_sets(split, config, preprocessing, model.backbone, config.cache)
+            sets = cached_rgb_sets(split, config, inputs, model.backbone, config.cache)
             task = Classification(model, ("layer3",))
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))
