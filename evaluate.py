@@ -6,12 +6,13 @@ from typing import Literal
 from pydantic import Field
 
 from data.index import ClipIndex
+from data.inputs import read_input
 from data.loaders import action_relations, evaluation_set
 from engine.cli import run
 from engine.config import Config as BaseConfig
 from engine.evaluation import predict, summarise, write_evaluation
 from engine.run_dir import RunDirectory
-from engine.seeding import DeviceName, choose_device
+from engine.seeding import DeviceName, choose_device, set_up_numerics
 from engine.task import Classification
 from engine.training import result_line
 from models import build_model
@@ -42,19 +43,22 @@ class Config(BaseConfig):
 
 def main(config: Config) -> None:
     """Load the run's checkpoint, predict the clips, write and print what came out."""
+    set_up_numerics()
     checkpoint = RunDirectory.finished(config.run).checkpoint(config.checkpoint)
     saved = checkpoint["config"]
     users = config.users or {"test": saved["test_users"], "train": saved["train_users"]}[config.split]
     names = tuple(checkpoint["class_names"])
     index = ClipIndex.from_tree(config.data).with_classes(names).select(users)
-    index.verify()
-    clips = evaluation_set("test", index, checkpoint["preprocessing"], config.batch_size, config.workers)
+    inputs = read_input(checkpoint["preprocessing"])
+    index.verify(inputs.kinds)
+    clips = evaluation_set(config.split, index, inputs, config.batch_size, config.workers)
     model = build_model(checkpoint["architecture"])
     model.load_state_dict(checkpoint["model"])
-    task = Classification(model.to(choose_device(config.device)), ("frames",))
+    task = Classification(model.to(choose_device(config.device)), inputs.names)
     predictions = predict(task, clips.batches, clips.keys, show="evaluating")
     summary = summarise(predictions, action_relations(names)) | {
         "split": config.split if config.users is None else " ".join(config.users),
+        "protocol": clips.protocol,
         "epoch": checkpoint["epoch"],
         "checkpoint": f"{config.checkpoint}.pt",
         "selection": "last_epoch" if config.checkpoint == "last" else f"best_on_{checkpoint['selected_on']}",

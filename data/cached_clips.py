@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from data.datasets import RgbClips
 from data.epochs import ClipKey, EpochSampler, evaluation_keys
 from data.index import ClipIndex
+from data.inputs import RgbInput
 from data.loaders import ClipTrainConfig, Split
 from data.sampling import rgb_frame_numbers
-from data.transforms import NUM_DRAWS, Preprocessing
+from data.transforms import NUM_DRAWS
 from engine.fit import EvaluationSet, TrainingSet
 from engine.task import Batch
 from engine.tensor_store import TensorStore
@@ -128,7 +129,7 @@ class CachedBatches:
 def cached_rgb_sets(
     split: Split,
     config: ClipTrainConfig,
-    preprocessing: Mapping[str, Any],
+    inputs: RgbInput,
     backbone: FrozenLayers,
     folder: Path,
 ) -> Sets:
@@ -147,12 +148,11 @@ def cached_rgb_sets(
         return backbone.trunk(frames.to(device)).cpu()
 
     def opened(index: ClipIndex) -> CachedClips:
-        clips = RgbClips(index, preprocessing["frames"], Preprocessing.from_dict(preprocessing["pixels"]))
-        return CachedClips(clips, frozen, identity, folder, config.workers)
+        return CachedClips(inputs.dataset(index), frozen, identity, folder, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         batches = CachedBatches(opened(index), evaluation_keys(len(index)), config.batch_size)
-        return EvaluationSet(name, index.keys, batches)
+        return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
     sampler: EpochSampler[ClipKey] = EpochSampler(len(split.train), config.seed)
     train = CachedBatches(opened(split.train), sampler, config.batch_size)
@@ -163,8 +163,9 @@ def cached_rgb_sets(
 
     room = train.clips.store.bytes_at_most / 2**30
     print(f"keeping frozen outputs in {folder}: at most {room:.1f} GiB for the training clips")
-    val = None if split.val is None else measured("val", split.val)
-    return Sets(TrainingSet(split.train.keys, epoch), val, measured("test", split.test))
+    test = measured("test", split.test)
+    watched = test if split.val is None else measured("val", split.val)
+    return Sets(TrainingSet(split.train.keys, epoch), watched, test)
 
 
 def weights_hash(modules: Iterable[nn.Module]) -> str:

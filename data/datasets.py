@@ -119,22 +119,48 @@ class FlowStacks(Dataset[Item]):
         """Read a stack.
 
         Args:
-            key: Position in the index, the draw (None for the centre crop), and the first flow number from 1.
+            key: Position in the index, the draw (None for the centre crop), and the first flow number, from
+                1, of each of N stacks.
 
         Returns:
-            flow, normalised float32 (2 * stack, S, S) with channels x1, y1, x2, y2 and so on; label; clip,
-            the position in the index.
+            flow, normalised float32 (N, 2 * stack, S, S) with channels x1, y1, x2, y2 and so on; label;
+            clip, the position in the index.
         """
-        number, draw, start = key
+        number, draw, starts = key
         clip = self.index.clips[number]
-        flow_x, flow_y = self._read(clip, start)
+        flow_x, flow_y = self._read(clip, starts)
         flow = transform_flow(flow_x, flow_y, self.preprocessing, draw)
-        return {"flow": flow, "label": clip.label, "clip": number}
+        stacks = flow.reshape(len(starts), -1, *flow.shape[1:])
+        return {"flow": stacks, "label": clip.label, "clip": number}
 
-    def _read(self, clip: Clip, start: int) -> tuple[Tensor, Tensor]:
+    def _read(self, clip: Clip, starts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         assert clip.flow_x is not None and clip.flow_y is not None
-        numbers = flow_stack_numbers(clip.num_flow, start, self.stack).tolist()
+        stacks = [flow_stack_numbers(clip.num_flow, start, self.stack).tolist() for start in starts]
+        numbers = [number for stack in stacks for number in stack]
         return read_maps(clip.flow_x, numbers), read_maps(clip.flow_y, numbers)
+
+
+class TwoStreamClips(Dataset[Item]):
+    """Frames and flow stacks of the same clips, under one draw."""
+
+    def __init__(self, rgb: RgbClips, flow: FlowStacks) -> None:
+        """Join two data sets over one index."""
+        assert rgb.index is flow.index, "both streams see the same clips"
+        self.rgb = rgb
+        self.flow = flow
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.rgb)
+
+    def __getitem__(self, key: FlowKey) -> Item:
+        """Read a clip; the key's draw crops and flips its frames and its flow alike.
+
+        Returns:
+            frames, as of `RgbClips`; flow, as of `FlowStacks`; label; clip, the position in the index.
+        """
+        number, draw, _ = key
+        return {**self.rgb[number, draw], **self.flow[key]}
 
 
 def _require(index: ClipIndex, kinds: tuple[Kind, ...]) -> None:

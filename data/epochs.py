@@ -17,7 +17,7 @@ from data.transforms import Draw
 Key = TypeVar("Key")
 ClipKey = tuple[int, Draw | None]
 FrameKey = tuple[int, Draw | None, int]
-FlowKey = tuple[int, Draw | None, int]
+FlowKey = tuple[int, Draw | None, tuple[int, ...]]
 
 # Set apart the random numbers of an epoch's order from those of its items.
 _ITEMS, _ORDER = 0, 1
@@ -55,11 +55,11 @@ def frame_keys(index: ClipIndex) -> Callable[[int, np.random.Generator], FrameKe
 
 
 def flow_keys(index: ClipIndex, stack: int) -> Callable[[int, np.random.Generator], FlowKey]:
-    """Make training keys of flow stacks: a draw (the same as for the clip's frames), then a start."""
+    """Make training keys of a flow stack: a draw (the same as for the clip's frames), then a start."""
     lengths = [clip.num_flow for clip in index.clips]
 
     def key(clip: int, rng: np.random.Generator) -> FlowKey:
-        return clip, Draw.random(rng), flow_random_start(rng, lengths[clip], stack)
+        return clip, Draw.random(rng), (flow_random_start(rng, lengths[clip], stack),)
 
     return key
 
@@ -125,7 +125,7 @@ def evaluation_keys(num_items: int) -> list[tuple[int, None]]:
 
 
 def flow_evaluation_keys(index: ClipIndex, stack: int, num_stacks: int | None = None) -> list[FlowKey]:
-    """Give the flow stacks of a measurement, clip after clip, with the centre crop.
+    """Give every clip once with the flow stacks of a measurement, without augmentation.
 
     Args:
         index: The clips; all have flow.
@@ -134,7 +134,9 @@ def flow_evaluation_keys(index: ClipIndex, stack: int, num_stacks: int | None = 
     """
     keys: list[FlowKey] = []
     for number, clip in enumerate(index.clips):
-        centre = [flow_centre_start(clip.num_flow, stack)]
-        starts = centre if num_stacks is None else flow_stack_starts(clip.num_flow, stack, num_stacks)
-        keys += [(number, None, int(start)) for start in starts]
+        if num_stacks is None:
+            starts = [flow_centre_start(clip.num_flow, stack)]
+        else:
+            starts = flow_stack_starts(clip.num_flow, stack, num_stacks).tolist()
+        keys.append((number, None, tuple(starts)))
     return keys

@@ -119,18 +119,12 @@ class ClipIndex:
             UserError: An image is empty, cut off, unreadable or of another size than the clip's others, or
                 the kind is missing or has gaps; the message names the first fault and counts the others.
         """
-        wanted = set(kinds)
-        by_name = [fault for fault in self.faults if fault.kind in wanted]
-        by_name += [fault for kind in kinds for clip in self.clips for fault in _absent(clip, kind)]
-        _raise_first(by_name, self.root)
+        _raise_first([fault for fault in self.faults if fault.kind in set(kinds)], self.root)
+        # Images that some clips have and others lack are among the faults already.
+        if absent := [kind for kind in kinds if any(clip.series(kind) is None for clip in self.clips)]:
+            remedy = f"make them with `python -m data.motion --root {self.root}`"
+            raise UserError(f"{self.root} has no {' and no '.join(absent)} images; {remedy}")
         _raise_first(header_faults(self.clips, kinds, show=show), self.root)
-
-
-def _absent(clip: Clip, kind: Kind) -> list[Fault]:
-    if clip.series(kind) is not None:
-        return []
-    remedy = "make them with `python -m data.motion`"
-    return [Fault(clip.key, kind, clip.frames.folder, f"the clip has no {kind}", remedy)]
 
 
 def _raise_first(faults: Sequence[Fault], root: Path) -> None:

@@ -1,6 +1,6 @@
 """From a tree and a run's settings to the batches that the training and evaluation scripts need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
 from data.actions import noun_ids, reversed_actions, verb_ids
-from data.datasets import RgbClips, SingleFrames
-from data.epochs import ClipKey, EpochSampler, FrameKey, evaluation_keys, frame_keys
+from data.clips import Kind
+from data.datasets import SingleFrames
+from data.epochs import EpochSampler, FrameKey, evaluation_keys, frame_keys
 from data.image_folder import PictureIndex, Pictures, picture_key
 from data.index import ClipIndex
+from data.inputs import ClipInput, RgbInput
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
-from engine.errors import UserError
 from engine.evaluation import Relations
 from engine.fit import Batches, EvaluationSet, TrainingSet
 from engine.train_config import TrainConfig
@@ -55,15 +56,19 @@ class Split:
         return self.train.class_names
 
 
-def open_split(config: ClipTrainConfig) -> Split:
-    """Index the tree, look at every frame's header, divide by user, and say what was found.
+def open_split(config: ClipTrainConfig, kinds: Sequence[Kind]) -> Split:
+    """Index the tree, look at every image's header, divide by user, and say what was found.
+
+    Args:
+        config: Tree and users.
+        kinds: The images that training will read.
 
     Raises:
         UserError: Something in the tree is broken or the users don't fit; the message names it.
     """
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
-    index.verify(show="checking frames")
+    index.verify(kinds, show="checking images")
     for note in index.notes:
         print(f"note: {note}")
     train, val = index.select(config.train_users), None
@@ -76,14 +81,13 @@ def open_split(config: ClipTrainConfig) -> Split:
     return split
 
 
-def rgb_sets(split: Split, config: ClipTrainConfig, preprocessing: Mapping[str, Any]) -> Sets:
-    """Make the batches of the RGB stream: a clip an item."""
-    sampler: EpochSampler[ClipKey] = EpochSampler(len(split.train), config.seed)
-    learned = EpochLoader(_rgb_clips(split.train, preprocessing), sampler, config)
-    return _clip_sets(split, config, preprocessing, learned)
+def clip_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput) -> Sets:
+    """Make the batches of a stream, or of both: a clip an item."""
+    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
+    return _measured_sets(split, config, inputs, EpochLoader(inputs.dataset(split.train), sampler, config))
 
 
-def frame_sets(split: Split, config: ClipTrainConfig, preprocessing: Mapping[str, Any]) -> Sets:
+def frame_sets(split: Split, config: ClipTrainConfig, inputs: RgbInput) -> Sets:
     """Make the batches of the single-frame classifier: as many random frames a clip as the test sees."""
     clips = len(split.train)
     key = frame_keys(split.train)
@@ -91,23 +95,23 @@ def frame_sets(split: Split, config: ClipTrainConfig, preprocessing: Mapping[str
     def frame_of_item(item: int, rng: np.random.Generator) -> FrameKey:
         return key(item % clips, rng)
 
-    sampler = EpochSampler(clips * preprocessing["frames"], config.seed, frame_of_item)
-    dataset = SingleFrames(split.train, Preprocessing.from_dict(preprocessing["pixels"]))
-    return _clip_sets(split, config, preprocessing, EpochLoader(dataset, sampler, config))
+    sampler = EpochSampler(clips * inputs.frames, config.seed, frame_of_item)
+    dataset = SingleFrames(split.train, inputs.pixels)
+    return _measured_sets(split, config, inputs, EpochLoader(dataset, sampler, config))
 
 
-def picture_sets(
-    pictures: PictureIndex, config: TrainConfig, held_out: float, preprocessing: Mapping[str, Any]
-) -> Sets:
+def picture_sets(pictures: PictureIndex, config: TrainConfig, held_out: float, pixels: Preprocessing) -> Sets:
     """Make the batches of a classifier of pictures; a share of every class is held out for the test."""
-    pixels = Preprocessing.from_dict(preprocessing["pixels"])
     kept, held = stratified_split(pictures.labels, held_out, config.seed)
     train, test = pictures.subset(kept), pictures.subset(held)
     print(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
     sampler = EpochSampler(len(train), config.seed, picture_key)
     learned = EpochLoader(Pictures(train, pixels), sampler, config)
-    measured = evaluation_loader(Pictures(test, pixels), config.batch_size, config.workers)
-    return Sets(TrainingSet(train.keys, learned), None, EvaluationSet("test", test.keys, measured))
+    batches = evaluation_loader(
+        Pictures(test, pixels), evaluation_keys(len(test)), config.batch_size, config.workers
+    )
+    measured = EvaluationSet("test", test.keys, batches, "centre crop")
+    return Sets(TrainingSet(train.keys, learned), measured, measured)
 
 
 def open_pictures(root: Path) -> PictureIndex:
@@ -122,30 +126,21 @@ def open_pictures(root: Path) -> PictureIndex:
 
 
 def evaluation_set(
-    split: str, index: ClipIndex, preprocessing: Mapping[str, Any], batch_size: int, workers: int
+    split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int
 ) -> EvaluationSet:
-    """Make the batches that measure a model on every clip of an index."""
-    loader = evaluation_loader(_rgb_clips(index, preprocessing), batch_size, workers)
-    return EvaluationSet(split, index.keys, loader)
+    """Make the batches that the reported number is measured on: every clip of an index."""
+    loader = evaluation_loader(inputs.dataset(index), inputs.test_keys(index), batch_size, workers)
+    return EvaluationSet(split, index.keys, loader, inputs.test_protocol())
 
 
-def _clip_sets(
-    split: Split, config: ClipTrainConfig, preprocessing: Mapping[str, Any], learned: "EpochLoader"
-) -> Sets:
-    def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        return evaluation_set(name, index, preprocessing, config.batch_size, config.workers)
-
-    val = None if split.val is None else measured("val", split.val)
-    return Sets(TrainingSet(split.train.keys, learned), val, measured("test", split.test))
-
-
-def _rgb_clips(index: ClipIndex, preprocessing: Mapping[str, Any]) -> RgbClips:
-    return RgbClips(index, preprocessing["frames"], Preprocessing.from_dict(preprocessing["pixels"]))
-
-
-def rgb_preprocessing(frames: int, image_size: int) -> dict[str, Any]:
-    """What a checkpoint says about the RGB stream's input, in plain values."""
-    return {"input": "rgb", "frames": frames, "pixels": Preprocessing.rgb(image_size).to_dict()}
+def _measured_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput, learned: "EpochLoader") -> Sets:
+    test = evaluation_set("test", split.test, inputs, config.batch_size, config.workers)
+    name, index = ("test", split.test) if split.val is None else ("val", split.val)
+    keys, watched = inputs.watching_keys(index), test
+    if index is not split.test or keys != inputs.test_keys(index):  # else one loader does for both
+        loader = evaluation_loader(inputs.dataset(index), keys, config.batch_size, config.workers)
+        watched = EvaluationSet(name, index.keys, loader, inputs.watching_protocol())
+    return Sets(TrainingSet(split.train.keys, learned), watched, test)
 
 
 def action_relations(class_names: Sequence[str]) -> Relations:
@@ -168,9 +163,9 @@ class EpochLoader:
         return self.loader
 
 
-def evaluation_loader(dataset: Dataset[Any], batch_size: int, workers: int) -> Batches:
-    """Every clip of a dataset once, as the test sees it."""
-    return _loader(dataset, evaluation_keys(len(dataset)), batch_size, workers)  # type: ignore[arg-type]
+def evaluation_loader(dataset: Dataset[Any], keys: Sequence[Any], batch_size: int, workers: int) -> Batches:
+    """Give a data set's items by their keys, in order."""
+    return _loader(dataset, keys, batch_size, workers)
 
 
 def _loader(dataset: Dataset[Any], sampler: Any, batch_size: int, workers: int) -> "DataLoader[Any]":
@@ -183,19 +178,4 @@ def _loader(dataset: Dataset[Any], sampler: Any, batch_size: int, workers: int) 
         persistent_workers=workers > 0,
         # A generator of its own: a loader would otherwise draw from the one that dropout draws from.
         generator=torch.Generator(),
-    )
-
-
-def check_classes(known: Sequence[str], found: Sequence[str], *, where: str) -> None:
-    """Refuse to join a model and data that know different classes.
-
-    Raises:
-        UserError: The lists differ; the message names the first differences.
-    """
-    if tuple(known) == tuple(found):
-        return
-    missing, extra = sorted(set(known) - set(found)), sorted(set(found) - set(known))
-    raise UserError(
-        f"{where}: the run knows {len(known)} classes, the data has {len(found)}; "
-        f"only the run has {missing[:5]}, only the data has {extra[:5]}"
     )

@@ -46,11 +46,13 @@ class EvaluationSet:
         split: "test", "val" or "train".
         keys: Name of each item.
         batches: Each item once.
+        protocol: What is shown of an item, in words for eval.json.
     """
 
     split: str
     keys: tuple[str, ...]
     batches: Batches
+    protocol: str = "all of it"
 
 
 @dataclass(frozen=True)

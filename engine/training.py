@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+import torch._dynamo
 from torch import nn
 
 from engine.evaluation import Relations, predict, summarise, write_evaluation
@@ -21,12 +23,13 @@ class Sets:
 
     Attributes:
         train: What is learned from.
-        val: Held-out training items that best.pt is selected on; None selects on the test items.
+        watched: What is measured after epochs, and best.pt selected on: held-out training items, or the test
+            items, maybe in a shorter way than the reported number is measured.
         test: What is reported.
     """
 
     train: TrainingSet
-    val: EvaluationSet | None
+    watched: EvaluationSet
     test: EvaluationSet
 
 
@@ -48,9 +51,10 @@ class Description:
 
 
 def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
-    """Move a model to the device and compile it if asked to."""
+    """Move a model to the device and compile it if asked to; parts that can't be compiled run as they are."""
     model.to(choose_device(config.device))
     if config.compile:
+        torch._dynamo.config.suppress_errors = True  # warns, naming what it could not compile
         model.compile()
     return model
 
@@ -77,12 +81,12 @@ def train_and_evaluate(
         "preprocessing": about.preprocessing,
         "config": config.model_dump(mode="json"),
     }
-    watched = sets.val or sets.test
-    state = fit(task, stage, sets.train, watched, run, settings, description)
+    state = fit(task, stage, sets.train, sets.watched, run, settings, description)
     last = predict(task, sets.test.batches, sets.test.keys, show="evaluating")
-    selected = {**_selected(task, run, sets, about), "selection": f"best_on_{watched.split}"}
+    selected = _selected(task, run, sets, about)
     summary = summarise(last, about.relations) | {
         "split": "test",
+        "protocol": sets.test.protocol,
         "epoch": state.epoch,
         "checkpoint": "last.pt",
         "selection": "last_epoch",
@@ -98,7 +102,13 @@ def _selected(task: Task, run: RunDirectory, sets: Sets, about: Description) -> 
     task.model.load_state_dict(best["model"])
     found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
     task.model.load_state_dict(kept)
-    return summarise(found, about.relations) | {"epoch": best["epoch"], "checkpoint": "best.pt"}
+    return summarise(found, about.relations) | {
+        "protocol": sets.test.protocol,
+        "epoch": best["epoch"],
+        "checkpoint": "best.pt",
+        "selection": f"best_on_{sets.watched.split}",
+        "selected_with": sets.watched.protocol,
+    }
 
 
 def result_line(summary: Mapping[str, Any]) -> str:

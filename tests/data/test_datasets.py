@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from trees import LENGTHS, flow_value, jpg_tree, png_tree, save
 
-from data.datasets import FlowStacks, RgbClips, SingleFrames
+from data.datasets import FlowStacks, RgbClips, SingleFrames, TwoStreamClips
 from data.epochs import EpochSampler, evaluation_keys, flow_evaluation_keys, flow_keys, frame_keys
 from data.index import ClipIndex
 from data.transforms import FLOW_MEAN, FLOW_STD, Draw, Preprocessing
@@ -71,25 +71,64 @@ def test_a_missing_map_is_its_neighbour(index, tmp_path):
 
 
 def flow_levels(item):
-    return ((item["flow"] * FLOW_STD[0] + FLOW_MEAN[0]) * 255)[:, 0, 0].round().int().tolist()
+    [stack] = ((item["flow"] * FLOW_STD[0] + FLOW_MEAN[0]) * 255)[:, :, 0, 0].round().int().tolist()
+    return stack
 
 
 def test_a_flow_stack_alternates_x_and_y_each_from_its_own_folder(index):
     expected = [flow_value(axis, number) for number in (3, 4, 5) for axis in "xy"]
-    item = FlowStacks(index, 3, FLOW)[0, TOP_LEFT, 3]
-    assert item["flow"].shape == (6, 32, 32) and item["flow"].dtype == torch.float32
+    item = FlowStacks(index, 3, FLOW)[0, TOP_LEFT, (3,)]
+    assert item["flow"].shape == (1, 6, 32, 32) and item["flow"].dtype == torch.float32
     assert flow_levels(item) == expected
 
 
 def test_on_a_flip_x_turns_round_and_y_stays(index):
     expected = [255 - flow_value("x", 2), flow_value("y", 2), 255 - flow_value("x", 3), flow_value("y", 3)]
-    assert flow_levels(FlowStacks(index, 2, FLOW)[0, FLIPPED, 2]) == expected
+    assert flow_levels(FlowStacks(index, 2, FLOW)[0, FLIPPED, (2,)]) == expected
 
 
 def test_a_clip_shorter_than_the_stack_repeats_its_last_flow(index):
     short = index.keys.index("S1/open_jam/2")
     xs = [flow_value("x", number) for number in (1, 2, 3, 3, 3)]
-    assert flow_levels(FlowStacks(index, 5, FLOW)[short, None, 1])[::2] == xs
+    assert flow_levels(FlowStacks(index, 5, FLOW)[short, None, (1,)])[::2] == xs
+
+
+def test_several_stacks_of_a_clip(index):
+    stacks = FlowStacks(index, 3, FLOW)
+    together = stacks[0, FLIPPED, (1, 4, 2)]["flow"]
+    for number, start in enumerate((1, 4, 2)):
+        assert torch.equal(together[number], stacks[0, FLIPPED, (start,)]["flow"][0])
+
+
+def test_training_starts_are_random_and_leave_out_the_last_as_the_released_code(index):
+    key = flow_keys(index, 5)
+    rng = np.random.default_rng(0)
+    assert {key(0, rng)[2] for _ in range(200)} == {(1,), (2,), (3,), (4,)}, "9 images: 1 to 9 - 5"
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory):
+    """A clip whose frames, flow_x and flow_y are the same grey noise, so that each shows what was cropped."""
+    root = tmp_path_factory.mktemp("grey")
+    for number in range(1, 7):
+        noise = np.random.default_rng(number).integers(0, 256, (40, 60), np.uint8)
+        image = np.repeat(noise[:, :, None], 3, axis=2)
+        save(root / f"processed_frames2/S1/a_x/1/rgb/rgb{number:04}.png", image)
+        for axis in "xy":
+            save(root / f"flow_{axis}_processed/S1/a_x/1/flow_{axis}_{number:05}.png", image)
+    return ClipIndex.from_tree(root)
+
+
+@given(st.one_of(st.none(), draws))
+def test_both_streams_are_cropped_and_flipped_alike(grey, draw):
+    plain = Preprocessing(32, 40, (0.0,), (1.0,))
+    both = TwoStreamClips(RgbClips(grey, 5, plain), FlowStacks(grey, 5, plain))
+    item = both[0, draw, (1,)]
+    frames, flow = item["frames"][:, 0], item["flow"][0]  # of the images 1 to 5, both
+    assert frames.shape == (5, 32, 32) and len(both) == 1 and item["label"] == 0
+    assert torch.equal(flow[1::2], frames), "y"
+    x = 1 - flow[0::2] if draw is not None and draw.flip else flow[0::2]
+    assert (x - frames).abs().max() < 2.5 / 255, "two roundings in scaling go the other way for 255 - v"
 
 
 @given(st.integers(0, 4), draws)
@@ -103,6 +142,7 @@ def test_rgb_and_flow_share_the_draw(index):
         rgb = EpochSampler(len(index), seed)
         flow = EpochSampler(len(index), seed, flow_keys(index, 5))
         assert [key[:2] for key in flow] == list(rgb)
+        assert len({key[2] for key in flow}) > 1
 
 
 def test_single_frames(index):
@@ -134,8 +174,8 @@ def test_worker_processes_change_nothing(index):
 def test_evaluation_takes_every_clip_once_in_order(index):
     loader = DataLoader(RgbClips(index, 3, PLAIN), batch_size=2, sampler=evaluation_keys(len(index)))
     assert torch.cat([batch["clip"] for batch in loader]).tolist() == [0, 1, 2, 3, 4]
-    assert flow_evaluation_keys(index, 5)[:2] == [(0, None, 2), (1, None, 2)]
-    assert flow_evaluation_keys(index, 5, 5)[:6] == [(0, None, s) for s in (1, 1, 2, 3, 4)] + [(1, None, 1)]
+    assert flow_evaluation_keys(index, 5)[:2] == [(0, None, (2,)), (1, None, (2,))]
+    assert flow_evaluation_keys(index, 5, 5)[:2] == [(0, None, (1, 1, 2, 3, 4)), (1, None, (1, 1, 2, 2, 3))]
 
 
 def test_a_jpg_tree_and_the_png_tree_of_its_pixels_give_the_same_bits(tmp_path):

@@ -291,6 +291,13 @@ def test_faults_of_flow_stop_only_who_reads_flow(tmp_path):
     index.select(["S2"]).verify(("flow_x",))
 
 
+def test_a_tree_without_flow_says_how_to_make_it(tmp_path):
+    index = ClipIndex.from_tree(png_tree(tmp_path, flow=False))
+    index.verify(("frames", "maps"))
+    with pytest.raises(UserError, match=f"no flow_x and no flow_y images.*data.motion --root {tmp_path}"):
+        index.verify(("frames", "flow_x", "flow_y"))
+
+
 def test_x_without_any_y(tmp_path):
     png_tree(tmp_path)
     shutil.rmtree(tmp_path / "flow_y_processed")

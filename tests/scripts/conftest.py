@@ -1,16 +1,20 @@
 """One tiny synthetic tree and one tiny chain of runs, made once and shared by the test processes."""
 
 import fcntl
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from small_runs import SMALL, stage_1_config
+from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
+import train_flow
 import train_frame
 import train_rgb
-from data import synthetic
+import train_twostream
+from data import ClipIndex, motion, synthetic
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,3 +70,37 @@ def stage_1(once, tree, frame_run) -> Path:
         train_rgb.main(stage_1_config(tree, frame_run, out))
 
     return once("stage_1", build)
+
+
+@pytest.fixture(scope="session")
+def moving_tree(once, tree) -> Path:
+    """The first clip of every action and user of `tree`, 24 in all, with flow."""
+
+    def build(out: Path) -> None:
+        for clip in ClipIndex.from_tree(tree).clips:
+            if clip.instance == "1":
+                folder = out / clip.frames.folder.relative_to(tree)
+                shutil.copytree(clip.frames.folder, folder, copy_function=os.link)
+        motion.main(motion.MotionConfig(root=out, flow="dis", warp=False, jobs=1))
+
+    return once("moving_tree", build)
+
+
+@pytest.fixture(scope="session")
+def stage_2(once, moving_tree, stage_1) -> Path:
+    """Stage 2 on top of `stage_1`."""
+    return once("stage_2", lambda out: train_rgb.main(stage_2_config(moving_tree, stage_1, out, epochs=1)))
+
+
+@pytest.fixture(scope="session")
+def flow_run(once, moving_tree, frame_run) -> Path:
+    """A flow stream that began with the weights of `frame_run`."""
+    return once("flow_run", lambda out: train_flow.main(flow_config(moving_tree, frame_run, out)))
+
+
+@pytest.fixture(scope="session")
+def joint_run(once, moving_tree, stage_2, flow_run) -> Path:
+    """Both streams, trained jointly."""
+    return once(
+        "joint_run", lambda out: train_twostream.main(joint_config(moving_tree, stage_2, flow_run, out))
+    )

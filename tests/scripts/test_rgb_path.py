@@ -180,7 +180,7 @@ def test_mistakes_about_stages(tree, frame_run, stage_1, tmp_path):
     assert "--init" in mistake(init=None)
     assert "no such folder" in mistake(init=tmp_path / "none")
     assert "last.pt" in mistake(init=tmp_path)
-    assert "no stage-1 run" in mistake(init=frame_run)
+    assert "takes a run of train_rgb.py" in mistake(init=frame_run)
     assert "--frames 5" in mistake(frames=5) and "3" in mistake(frames=5)
     assert "--weights belongs to --stage 1" in mistake(weights="none")
     with pytest.raises(UserError, match="finished run"):

@@ -1,0 +1,210 @@
+"""What a network is shown of a clip: frames, flow or both, as checkpoints describe it under "preprocessing".
+
+One object answers everything that differs between the streams, so that loaders and scripts need not ask.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from data.clips import Kind
+from data.datasets import FlowStacks, RgbClips, TwoStreamClips
+from data.epochs import clip_key, evaluation_keys, flow_evaluation_keys, flow_keys
+from data.index import ClipIndex
+from data.transforms import Preprocessing
+from engine.errors import UserError
+
+MakeKey = Callable[[int, np.random.Generator], Any]
+
+
+class ClipInput(ABC):
+    """How clips become the input of a network.
+
+    Attributes:
+        names: The tensors of a batch that the network takes, which are also its arguments' names.
+        kinds: The images that are read.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    kinds: ClassVar[tuple[Kind, ...]]
+
+    @abstractmethod
+    def dataset(self, index: ClipIndex) -> Dataset[Any]:
+        """Make the data set of an index, which keys are asked of."""
+
+    @abstractmethod
+    def training_key(self, index: ClipIndex) -> MakeKey:
+        """Give what turns a clip and its random numbers into a training key."""
+
+    @abstractmethod
+    def test_keys(self, index: ClipIndex) -> list[Any]:
+        """Give every clip once, as the reported number is measured."""
+
+    @abstractmethod
+    def test_protocol(self) -> str:
+        """Say in words what is shown of a clip for the reported number."""
+
+    def watching_keys(self, index: ClipIndex) -> list[Any]:
+        """Give every clip once, as it is measured after an epoch: as in the test."""
+        return self.test_keys(index)
+
+    def watching_protocol(self) -> str:
+        """Say in words what is shown of a clip after an epoch."""
+        return self.test_protocol()
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for a checkpoint."""
+
+
+@dataclass(frozen=True)
+class RgbInput(ClipInput):
+    """Frames evenly spread over a clip.
+
+    Attributes:
+        frames: How many, T.
+        pixels: How they are scaled and normalised.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("frames",)
+    kinds: ClassVar[tuple[Kind, ...]] = ("frames",)
+    frames: int
+    pixels: Preprocessing
+
+    def dataset(self, index: ClipIndex) -> RgbClips:
+        """Make the data set of an index."""
+        return RgbClips(index, self.frames, self.pixels)
+
+    def training_key(self, index: ClipIndex) -> MakeKey:
+        """Draw crop and flip; the frames are always the same."""
+        return clip_key
+
+    def test_keys(self, index: ClipIndex) -> list[Any]:
+        """Take the centre crop."""
+        return evaluation_keys(len(index))
+
+    def test_protocol(self) -> str:
+        """Say how many frames are seen."""
+        return f"{self.frames} frames, centre crop"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for a checkpoint."""
+        return {"input": "rgb", "frames": self.frames, "pixels": self.pixels.to_dict()}
+
+
+@dataclass(frozen=True)
+class FlowInput(ClipInput):
+    """Stacks of consecutive flow images: one at random in training, the centre one after an epoch.
+
+    Attributes:
+        stack: Flow images in a stack.
+        test_stacks: Stacks of a clip that the reported number averages over.
+        pixels: How they are scaled and normalised.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("flow",)
+    kinds: ClassVar[tuple[Kind, ...]] = ("flow_x", "flow_y")
+    stack: int
+    test_stacks: int
+    pixels: Preprocessing
+
+    def dataset(self, index: ClipIndex) -> FlowStacks:
+        """Make the data set of an index."""
+        return FlowStacks(index, self.stack, self.pixels)
+
+    def training_key(self, index: ClipIndex) -> MakeKey:
+        """Draw crop and flip, then where the stack starts."""
+        return flow_keys(index, self.stack)
+
+    def watching_keys(self, index: ClipIndex) -> list[Any]:
+        """Take the centre crop of the centre stack."""
+        return flow_evaluation_keys(index, self.stack)
+
+    def test_keys(self, index: ClipIndex) -> list[Any]:
+        """Take the centre crop of stacks spread over the clip."""
+        return flow_evaluation_keys(index, self.stack, self.test_stacks)
+
+    def watching_protocol(self) -> str:
+        """Say which stack is seen."""
+        return f"the centre stack of {self.stack} flow images, centre crop"
+
+    def test_protocol(self) -> str:
+        """Say how many stacks are averaged."""
+        return f"mean logits of {self.test_stacks} stacks of {self.stack} flow images, centre crop"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for a checkpoint."""
+        sizes = {"stack": self.stack, "test_stacks": self.test_stacks}
+        return {"input": "flow", **sizes, "pixels": self.pixels.to_dict()}
+
+
+@dataclass(frozen=True)
+class TwoStreamInput(ClipInput):
+    """Frames and one flow stack of a clip under the same draw; the stack is the centre one in every test.
+
+    Attributes:
+        rgb: What the RGB stream is shown.
+        flow: What the flow stream is shown.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("frames", "flow")
+    kinds: ClassVar[tuple[Kind, ...]] = ("frames", "flow_x", "flow_y")
+    rgb: RgbInput
+    flow: FlowInput
+
+    def __post_init__(self) -> None:
+        """Refuse streams that would crop differently.
+
+        Raises:
+            UserError: They were trained at different image sizes.
+        """
+        ours, theirs = self.rgb.pixels, self.flow.pixels
+        if (ours.image_size, ours.short_side) != (theirs.image_size, theirs.short_side):
+            raise UserError(
+                f"the RGB stream sees {ours.image_size} pixels a side and the flow stream "
+                f"{theirs.image_size}; both need the same crop, so train them with the same --image-size"
+            )
+
+    def dataset(self, index: ClipIndex) -> TwoStreamClips:
+        """Make the data set of an index."""
+        return TwoStreamClips(self.rgb.dataset(index), self.flow.dataset(index))
+
+    def training_key(self, index: ClipIndex) -> MakeKey:
+        """Draw crop and flip for both, then where the stack starts."""
+        return self.flow.training_key(index)
+
+    def test_keys(self, index: ClipIndex) -> list[Any]:
+        """Take the centre crop and the centre stack."""
+        return self.flow.watching_keys(index)
+
+    def test_protocol(self) -> str:
+        """Say what both streams see."""
+        return f"{self.rgb.frames} frames and {self.flow.watching_protocol()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for a checkpoint."""
+        return {"input": "rgb+flow", "rgb": self.rgb.to_dict(), "flow": self.flow.to_dict()}
+
+
+def read_input(preprocessing: Mapping[str, Any]) -> ClipInput:
+    """Take back what `to_dict` gave.
+
+    Raises:
+        UserError: No such kind of input.
+    """
+    match preprocessing.get("input"):
+        case "rgb":
+            return RgbInput(preprocessing["frames"], Preprocessing.from_dict(preprocessing["pixels"]))
+        case "flow":
+            pixels = Preprocessing.from_dict(preprocessing["pixels"])
+            return FlowInput(preprocessing["stack"], preprocessing["test_stacks"], pixels)
+        case "rgb+flow":
+            rgb, flow = read_input(preprocessing["rgb"]), read_input(preprocessing["flow"])
+            assert isinstance(rgb, RgbInput) and isinstance(flow, FlowInput)
+            return TwoStreamInput(rgb, flow)
+        case other:
+            raise UserError(f"the checkpoint asks for input {other!r}; known are rgb, flow and rgb+flow")

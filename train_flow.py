@@ -1,0 +1,83 @@
+"""Trains Ego-RNN's flow stream: a ResNet over stacks of the flow images that `python -m data.motion` makes.
+
+Ego-RNN, section 4.2. A random stack of every clip in training, the centre stack after an epoch, the mean over
+five stacks for the reported number.
+"""
+
+from pydantic import Field
+
+from data.inputs import FlowInput
+from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
+from data.transforms import Preprocessing
+from engine.cli import run
+from engine.run_dir import RunDirectory
+from engine.seeding import seed_everything
+from engine.stage import Stage
+from engine.task import Classification
+from engine.training import Description, prepare_model, result_line, train_and_evaluate
+from models import FlowStream
+from models.backbone import BackboneName
+from models.stages import FLOW
+from models.weights import load_backbone_body, read_backbone_weights
+
+
+class Config(ClipTrainConfig):
+    """Train the flow stream of Ego-RNN on stacks of flow images."""
+
+    stack: int = Field(5, ge=1)
+    """Consecutive flow images (pairs of x and y) that the network sees."""
+    test_stacks: int = Field(5, ge=1)
+    """Stacks a clip whose logits are averaged for the reported number; after epochs it is the centre one."""
+    image_size: int = Field(224, ge=32)
+    """Side of the network's input in pixels; the short side of a flow image is scaled to 8/7 of it."""
+    backbone: BackboneName = "resnet34"
+    """Which torchvision ResNet."""
+    weights: str = "imagenet"
+    """imagenet, none, a state_dict file, or a run directory; an RGB first layer becomes the mean of its three
+    colours for each of the 2 * stack channels, the last layer starts anew."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout before the classifier."""
+
+
+def resolve(config: Config) -> tuple[Config, Stage]:
+    """Fill the schedule with the stage's own values where it was left out."""
+    stage = FLOW.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
+    return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
+
+
+def build(config: Config, num_classes: int) -> tuple[dict[str, object], FlowStream]:
+    """Make the stream with its first weights.
+
+    Returns:
+        The architecture as checkpoints store it, and the model.
+
+    Raises:
+        UserError: The weights can't be had or don't fit.
+    """
+    weights = read_backbone_weights(config.weights, config.backbone)
+    shared = {key: getattr(config, key) for key in ("stack", "backbone", "dropout")}
+    stream = FlowStream(num_classes, **shared)
+    if weights is not None:
+        load_backbone_body(stream.backbone, weights)
+    return {"name": "FlowStream", "num_classes": num_classes, **shared}, stream
+
+
+def main(config: Config) -> None:
+    """Train the stream and measure it on the test users."""
+    config, stage = resolve(config)
+    RunDirectory(config.out).refuse_if_taken(config)
+    inputs = FlowInput(config.stack, config.test_stacks, Preprocessing.flow(config.image_size))
+    split = open_split(config, inputs.kinds)
+    seed_everything(config.seed)
+    architecture, model = build(config, len(split.class_names))
+    task = Classification(prepare_model(model, config), inputs.names)
+    relations = action_relations(split.class_names)
+    about = Description(architecture, split.class_names, inputs.to_dict(), relations)
+    with RunDirectory.begin(config) as directory:
+        sets = clip_sets(split, config, inputs)
+        summary = train_and_evaluate(config, directory, task, stage, sets, about)
+    print(result_line(summary))
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,124 @@
+"""Trains both streams of Ego-RNN jointly, from a finished RGB run (stage 2) and a finished flow run.
+
+Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
+from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
+from data.parents import Parent
+from engine.cli import run
+from engine.run_dir import RunDirectory
+from engine.seeding import seed_everything
+from engine.stage import Stage
+from engine.task import Classification
+from engine.training import Description, prepare_model, result_line, train_and_evaluate
+from models import TwoStream, build_model
+from models.stages import FLOW_LAYER4_LR, two_stream_stage
+
+
+class Config(ClipTrainConfig):
+    """Train the RGB stream and the flow stream jointly, under one new classifier.
+
+    Frames, stack and image size are those the streams were trained with. --lr is the rate of the classifier
+    and of what learns in the RGB stream.
+    """
+
+    rgb: Path
+    """Run directory of train_rgb.py, stage 2."""
+    flow: Path
+    """Run directory of train_flow.py."""
+    rgb_sha256: str | None = None
+    """Hash of the last.pt of --rgb: recorded, and compared where it is given."""
+    flow_sha256: str | None = None
+    """Hash of the last.pt of --flow: recorded, and compared where it is given."""
+    flow_lr: float = Field(FLOW_LAYER4_LR, gt=0)
+    """Learning rate of the flow stream's layer4."""
+    gamma: float = Field(0.99, gt=0, le=1)
+    """Factor of both learning rates after every epoch; a shorter training wants a smaller one."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout before the classifier."""
+
+    @model_validator(mode="after")
+    def _every_epoch(self) -> "Config":
+        if self.milestones is not None:
+            raise ValueError("--milestones: joint training lowers its rates after every epoch, by --gamma")
+        return self
+
+
+def open_parents(config: Config) -> tuple[Parent, Parent]:
+    """Load the RGB run and the flow run.
+
+    Raises:
+        UserError: One is missing, unfinished, of the other kind, or not the one of the given hash.
+    """
+    rgb = Parent.open(config.rgb, "--rgb", network="EgoRNN", script="train_rgb.py", sha256=config.rgb_sha256)
+    flow = Parent.open(
+        config.flow, "--flow", network="FlowStream", script="train_flow.py", sha256=config.flow_sha256
+    )
+    if rgb.checkpoint["config"].get("stage") == 1:
+        print(f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2")
+    return rgb, flow
+
+
+def resolve(config: Config, rgb: Parent, flow: Parent) -> tuple[Config, Stage]:
+    """Fill in what was left out, and the runs' hashes."""
+    temporal = rgb.checkpoint["architecture"]["temporal"]
+    stage = two_stream_stage(temporal, flow_lr=config.flow_lr, gamma=config.gamma)
+    stage = stage.override(lr=config.lr, epochs=config.epochs)
+    hashes = {"rgb_sha256": rgb.sha256, "flow_sha256": flow.sha256}
+    return config.replace(**hashes, lr=stage.lr, epochs=stage.epochs), stage
+
+
+def join_inputs(rgb: Parent, flow: Parent) -> TwoStreamInput:
+    """What the joint network is shown: what each stream was trained on.
+
+    Raises:
+        UserError: They were trained at different image sizes.
+    """
+    seen, moved = (read_input(parent.checkpoint["preprocessing"]) for parent in (rgb, flow))
+    assert isinstance(seen, RgbInput) and isinstance(moved, FlowInput)
+    return TwoStreamInput(seen, moved)
+
+
+def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object], TwoStream]:
+    """Make the joint network from the trained streams.
+
+    Returns:
+        The architecture as checkpoints store it, and the model.
+    """
+    streams = {"rgb": rgb.checkpoint["architecture"], "flow": flow.checkpoint["architecture"]}
+    num_classes = len(rgb.checkpoint["class_names"])
+    architecture = {"name": "TwoStream", **streams, "num_classes": num_classes, "dropout": config.dropout}
+    model = build_model(architecture)
+    assert isinstance(model, TwoStream)
+    model.rgb.load_state_dict(rgb.checkpoint["model"])
+    model.flow.load_state_dict(flow.checkpoint["model"])
+    return architecture, model
+
+
+def main(config: Config) -> None:
+    """Train both streams and measure them on the test users."""
+    rgb, flow = open_parents(config)
+    config, stage = resolve(config, rgb, flow)
+    RunDirectory(config.out).refuse_if_taken(config)
+    inputs = join_inputs(rgb, flow)
+    split = open_split(config, inputs.kinds)
+    for parent in (rgb, flow):
+        parent.check(config, split.class_names)
+    seed_everything(config.seed)
+    architecture, model = build(config, rgb, flow)
+    task = Classification(prepare_model(model, config), inputs.names)
+    relations = action_relations(split.class_names)
+    about = Description(architecture, split.class_names, inputs.to_dict(), relations)
+    with RunDirectory.begin(config) as directory:
+        sets = clip_sets(split, config, inputs)
+        summary = train_and_evaluate(config, directory, task, stage, sets, about)
+    print(result_line(summary))
+
+
+if __name__ == "__main__":
+    run(main, Config)
