@@ -33,7 +33,7 @@ class Config(BaseConfig):
     """Seeds of the trainings; three give the table of the README."""
     epochs: int = Field(12, ge=2)
     """Epochs of stage 1; stage 2 takes half of them."""
-    pictures: int = Field(6000, ge=320)
+    pictures: int = Field(5000, ge=320)
     """Pictures of single objects that the backbone is pre-trained on."""
 
 
@@ -91,7 +91,7 @@ def _training_step(title: str, training: train_rgb.Config) -> Step:
 
 def pretraining(pictures: Path, out: Path) -> train_frame.Config:
     """Settings of the backbone's pre-training."""
-    schedule = {"epochs": 5, "milestones": (3, 4), "lr": 0.05, "batch_size": 64}
+    schedule = {"epochs": 4, "milestones": (3,), "lr": 0.05, "batch_size": 64}
     return train_frame.Config(
         images=pictures, out=out, resume=True, backbone="resnet18", weights="none", image_size=112, **schedule
     )
@@ -100,7 +100,7 @@ def pretraining(pictures: Path, out: Path) -> train_frame.Config:
 def trainings(config: Config, seed: int) -> dict[str, train_rgb.Config]:
     """Settings of a seed's trainings by the name of their row, parents first."""
     half = config.epochs // 2
-    shared = {"data": config.out / "kitchen", "seed": seed, "resume": True, "batch_size": 16}
+    shared = {"data": config.out / "kitchen", "seed": seed, "resume": True, "batch_size": 8}
     # The five trainings of a seed draw the same crops, so what one computes the others find.
     shared |= {"cache": config.out / "cache"}
     first = shared | {
@@ -109,7 +109,7 @@ def trainings(config: Config, seed: int) -> dict[str, train_rgb.Config]:
         "backbone": "resnet18",
         "image_size": 112,
         "hidden": 128,
-        "dropout": 0.5,
+        "dropout": 0.2,
         "epochs": config.epochs,
         "milestones": (config.epochs * 3 // 4,),
         "eval_every": 4,

@@ -69,7 +69,7 @@ def test_every_python_command_runs(tmp_path, monkeypatch):
     small_world(tmp_path)
     monkeypatch.chdir(tmp_path)
     for line in sorted(lines, key=lambda line: "data.synthetic" not in line):
-        words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("6000", "64"))
+        words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("5000", "64"))
         assert words[0] == "python", line
         assert run(smaller(words[1:]), monkeypatch) == 0, line
 
