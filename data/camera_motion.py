@@ -15,7 +15,7 @@ from data.rest import pixel_grid, rest_where_still
 
 CELLS = (5, 8)
 """Rows and columns of the grid over which corners are spread."""
-CORNERS_A_CELL = 12
+CORNERS_A_CELL = 8
 CORNER_SPACING_PX = 9
 LEAST_STRUCTURE = 1e-4
 """Smaller eigenvalue of the structure tensor (grey levels 0 to 1) under which a corner may be noise."""
@@ -104,7 +104,7 @@ def tracked_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     if len(source) == 0:
         return source, source
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        prev, cur, source, np.empty_like(source), winSize=(15, 15), maxLevel=3
+        prev, cur, source, np.empty_like(source), winSize=(15, 15), maxLevel=3, criteria=(3, 10, 0.03)
     )
     target = np.asarray(moved, np.float32).reshape(-1, 2)
     longest = LARGEST_STEP_PX * max(1.0, min(prev.shape) / 256)

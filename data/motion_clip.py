@@ -145,6 +145,7 @@ def _make(clip: Clip, settings: MotionSettings, writer: SeriesWriter) -> list[st
         prev = cur
     writer.flow(clip.num_frames, flow_px)
     if settings.maps:
+        tracks.finish()
         writer.maps(tracks, clip.num_frames)
     return [f"{why}: {_pairs(numbers)} of {clip.num_frames - 1}" for why, numbers in notes.items()]
 

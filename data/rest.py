@@ -1,7 +1,9 @@
 """Zero flow where nothing moves: the hypothesis of rest against the computed flow.
 
 On plain tables and walls the camera-free flow is noise, since any small displacement explains the picture as
-well as none. A place keeps its flow only where that explains the current frame better than rest. H W: pixels.
+well as none. A place keeps its flow only where that explains the detail of the current frame better than rest
+does. Detail means grey levels less their local mean: passing shadows and changes of exposure, which have
+little, count as rest. Lengths are given for a short side of 256 px and scale with the frame. H W are pixels.
 """
 
 from functools import lru_cache
@@ -12,10 +14,14 @@ import numpy.typing as npt
 
 from data.flow import Flow, Grey
 
-WINDOW_PX = 9
-REACH_PX = 5
-LEAST_GAIN = 1.5
+DETAIL_PX = 13
+WINDOW_PX = 5
+LEAST_GAIN = 0.8
 """Grey levels, mean over the window, by which the flow must explain the picture better than rest."""
+EDGE_REACH_PX = 20
+EDGE_CONTRAST = 50.0
+"""Squared grey levels; where the frame varies by more, the outline of what moves follows its edges."""
+LEAST_SHARE = 0.45
 
 
 def rest_where_still(flow_px: Flow, prev: Grey, seen: Grey) -> Flow:
@@ -29,17 +35,18 @@ def rest_where_still(flow_px: Flow, prev: Grey, seen: Grey) -> Flow:
     Returns:
         Shape: (H, W, 2).
     """
-    explained = cv2.remap(
-        seen,
-        pixel_grid(*prev.shape) + flow_px,
-        np.empty(0),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    gain = cv2.absdiff(prev, seen).astype(np.int16) - cv2.absdiff(prev, explained)
-    moves = cv2.boxFilter(gain, cv2.CV_32F, (WINDOW_PX, WINDOW_PX)) > LEAST_GAIN
-    reach = np.ones((REACH_PX, REACH_PX), np.uint8)
-    return flow_px * cv2.dilate(moves.astype(np.uint8), reach)[..., None].astype(np.float32)
+    scale = min(prev.shape) / 256
+    columns, rows = cv2.split(pixel_grid(*prev.shape) + flow_px)
+    explained = cv2.remap(seen, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    detail = [_detail(frame, _odd(DETAIL_PX * scale)) for frame in (prev, seen, explained)]
+    gain = cv2.absdiff(detail[0], detail[1]) - cv2.absdiff(detail[0], detail[2])
+    window = _odd(WINDOW_PX * scale)
+    better = np.asarray(cv2.blur(gain, (window, window)) > LEAST_GAIN, np.float32)
+    # The window blurs the outline; the guided filter (He et al., 2010) draws it along the frame's edges.
+    reach = max(2, round(EDGE_REACH_PX * scale))
+    share = cv2.ximgproc.guidedFilter(prev, better, reach, EDGE_CONTRAST, scale=0.5)
+    moves = np.asarray(share > LEAST_SHARE, np.float32)
+    return np.asarray(flow_px * moves[..., None], np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -48,3 +55,13 @@ def pixel_grid(height: int, width: int) -> npt.NDArray[np.float32]:
     grid = np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
     grid.flags.writeable = False
     return grid
+
+
+def _detail(frame: cv2.typing.MatLike, size: int) -> npt.NDArray[np.float32]:
+    grey = frame.astype(np.float32)
+    return np.asarray(grey - cv2.blur(grey, (size, size)), np.float32)
+
+
+def _odd(length: float) -> int:
+    """Round to the nearest odd number from 3."""
+    return max(3, 2 * round((length - 1) / 2) + 1)
