@@ -14,9 +14,10 @@ from pydantic import Field
 import cam_viz
 import train_frame
 import train_rgb
-from data import synthetic
+from data import motion, synthetic
 from engine.cli import run
 from engine.config import Config as BaseConfig
+from engine.errors import UserError
 from engine.files import write_text
 from viz.page import Picture, Section, write_page
 from viz.results import HOW_TO_READ, Result, as_markdown, results_table
@@ -76,11 +77,27 @@ def plan(config: Config) -> list[Step]:
             config.out / "kitchen.done",
             lambda: synthetic.main(synthetic.Settings(out=kitchen, preset="demo")),
         ),
+        Step(
+            "compute warp flow and motion maps from the rendered frames",
+            2.0,
+            config.out / "motion.done",
+            lambda: compute_motion(kitchen),
+        ),
     ]
     for seed in config.seeds:
         for row, training in trainings(config, seed).items():
             steps.append(_training_step(f"train {row}, seed {seed}", training))
     return steps
+
+
+def compute_motion(kitchen: Path) -> None:
+    """Add flow and maps to the kitchen.
+
+    Raises:
+        UserError: A clip failed; what is wrong with it has been said.
+    """
+    if motion.main(motion.MotionConfig(root=kitchen, flow="dis", maps=True)):
+        raise UserError(f"motion failed for clips of {kitchen}, named above; mend them and start again")
 
 
 def _training_step(title: str, training: train_rgb.Config) -> Step:
