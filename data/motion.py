@@ -144,7 +144,7 @@ def _attempt(task: Task) -> Outcome:
 
 
 def _with_progress(outcomes: Iterator[Outcome], tasks: Sequence[Task]) -> Iterator[Outcome]:
-    with tqdm(total=sum(task.clip.num_frames for task in tasks), unit="frame", disable=not tasks) as bar:
+    with tqdm(total=sum(task.clip.num_frames for task in tasks), unit="frame", disable=None if tasks else True) as bar:
         for outcome in outcomes:
             bar.update(outcome.clip.num_frames)
             for note in outcome.notes:

@@ -168,7 +168,7 @@ def _run(
     task: Callable[[T], None], work: Sequence[T], jobs: int, unit: str, size: Callable[[T], int]
 ) -> None:
     """Do every piece of work, in this process or several, behind a progress bar."""
-    with tqdm(total=sum(map(size, work)), unit=unit, smoothing=0.05, disable=not work) as bar:
+    with tqdm(total=sum(map(size, work)), unit=unit, smoothing=0.05, disable=None if work else True) as bar:
         with _mapper(min(jobs, len(work))) as mapper:
             for piece, _ in zip(work, mapper(task, work), strict=True):
                 bar.update(size(piece))
