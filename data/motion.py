@@ -144,7 +144,8 @@ def _attempt(task: Task) -> Outcome:
 
 
 def _with_progress(outcomes: Iterator[Outcome], tasks: Sequence[Task]) -> Iterator[Outcome]:
-    with tqdm(total=sum(task.clip.num_frames for task in tasks), unit="frame", disable=None if tasks else True) as bar:
+    frames = sum(task.clip.num_frames for task in tasks)
+    with tqdm(total=frames, unit="frame", disable=None if tasks else True) as bar:
         for outcome in outcomes:
             bar.update(outcome.clip.num_frames)
             for note in outcome.notes:
