@@ -17,6 +17,7 @@ from engine.metrics import (
     Floats,
     Ints,
     confusion_matrix,
+    cross_entropy,
     group_accuracy,
     mean_class_accuracy,
     rival_wins,
@@ -48,6 +49,20 @@ class Predictions:
         """Write `clip`, `label` and `logits` to an npz file."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, clip=np.array(self.keys), label=self.labels, logits=self.logits)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote; the loss is computed anew, as plain cross entropy.
+
+        Raises:
+            UserError: The file can't be read or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path} holds no predictions of this project: {error}") from None
+        return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
 
 
 @dataclass(frozen=True)

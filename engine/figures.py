@@ -1,10 +1,12 @@
 """Pictures of numbers, drawn without a screen."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from engine.files import atomic_path
 from engine.metrics import Ints
@@ -34,5 +36,38 @@ def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> No
     right, total = int(np.trace(counts)), int(counts.sum())
     axes.set(xlabel="predicted", ylabel="true", title=f"{right} of {total} clips right")
     figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the true class's clips")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def save_changes(path: Path, changes: Mapping[str, Ints], class_names: tuple[str, ...], title: str) -> None:
+    """Draw how many items of each class a result gains or loses against others, as bars to right and left.
+
+    Args:
+        path: PNG file to write.
+        changes: For each of the others its name and the gain by class. Shape: (K,).
+        class_names: The K names; classes without any change are left out.
+        title: Stands above.
+    """
+    gains = np.stack(list(changes.values()))
+    shown = np.flatnonzero(gains.any(axis=0))
+    shown = shown[np.argsort(gains[:, shown].sum(axis=0), kind="stable")]
+    figure = Figure(figsize=(8, 1.8 + 0.34 * max(len(shown), 1)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    height = 0.8 / len(changes)
+    for number, (name, gain) in enumerate(changes.items()):
+        places = np.arange(len(shown)) + 0.4 - height * (number + 0.5)
+        axes.barh(places, gain[shown], height, label=f"against {name}", color=f"C{number}")
+    axes.axvline(0, color="black", linewidth=0.8)
+    limit = max(1, int(np.abs(gains).max())) + 0.5
+    axes.set(xlim=(-limit, limit), xlabel="clips lost (left) and gained (right)", title=title)
+    axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_yticks(range(len(shown)), [class_names[label] for label in shown], fontsize=9)
+    if not len(shown):
+        axes.text(0, 0, "no class gains or loses a clip", ha="center", va="center", backgroundcolor="white")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=min(3, len(changes)), fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)

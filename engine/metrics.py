@@ -71,6 +71,23 @@ def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
     return counts.reshape(classes, classes).astype(np.int64)
 
 
+def log_softmax(logits: Floats) -> Floats:
+    """Logarithm of the softmax over the last axis, computed in float64. Shape: as given."""
+    shifted = np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True)
+    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def cross_entropy(logits: Floats, labels: Ints) -> float:
+    """Mean negative logarithm of the true class's softmax probability.
+
+    Args:
+        logits: Scores. Shape: (N, K).
+        labels: True classes. Shape: (N,).
+    """
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+
+
 def wilson_interval(successes: float, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927), in per cent.
 
