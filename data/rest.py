@@ -44,7 +44,7 @@ def rest_where_still(flow_px: Flow, prev: Grey, seen: Grey) -> Flow:
     better = np.asarray(cv2.blur(gain, (window, window)) > LEAST_GAIN, np.float32)
     # The window blurs the outline; the guided filter (He et al., 2010) draws it along the frame's edges.
     reach = max(2, round(EDGE_REACH_PX * scale))
-    share = cv2.ximgproc.guidedFilter(prev, better, reach, EDGE_CONTRAST, scale=0.5)
+    share = cv2.ximgproc.guidedFilter(prev, better, reach, EDGE_CONTRAST)
     moves = np.asarray(share > LEAST_SHARE, np.float32)
     return np.asarray(flow_px * moves[..., None], np.float32)
 

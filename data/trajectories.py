@@ -3,8 +3,8 @@
 Points are sampled every 5 px where the picture has structure, tracked for 10 frames through median-filtered
 flow with the camera motion removed, and kept when they move by themselves (Wang and Schmid, ICCV 2013). A
 kept trajectory is painted as a disc in each frame into which it moves. Unlike the original, one that leaves
-the picture or meets the end of the clip is judged by what there is of it. Axes: n tracks, L steps of life, H W
-pixels. Lengths are given for a short side of 256 px and scale with the frame.
+the picture or meets the end of the clip is judged by what there is of it. Axes: n tracks, L steps of life,
+H W pixels. Lengths are given for a short side of 256 px and scale with the frame.
 """
 
 from collections.abc import Sequence
