@@ -1,0 +1,238 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from motion_scene import Patch, make_scene
+
+from data import layout, motion
+from data.camera_motion import warp_flow
+from data.flow import compute_flow, decode
+from data.motion import MotionConfig, main
+from data.motion_clip import pair_motion
+from data.trajectories import motion_maps
+from engine.errors import UserError
+
+CLIPS = {("S1", "open_jam", "1"): 5, ("S1", "pour_honey,cup", "2"): 7, ("S2", "open_jam", "1"): 1}
+REPOSITORY = Path(__file__).parents[2]
+
+
+def write_frames(root, key, frames):
+    folder = layout.rgb_folder(root, *key)
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames, start=1):
+        assert cv2.imwrite(str(folder / layout.rgb_name(number)), cv2.merge([frame] * 3))
+
+
+def scene_frames(seed, count):
+    return make_scene(
+        seed=seed, num_frames=count, height=64, width=96, patches=(Patch((30, 30), (3, 1), (18, 14)),)
+    ).frames
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for seed, (key, count) in enumerate(CLIPS.items()):
+        write_frames(tmp_path, key, scene_frames(seed, count))
+    return tmp_path
+
+
+def contents(root):
+    """Bytes of all that is in a tree, by path."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
+
+
+def images(folder):
+    return [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(folder.iterdir())]
+
+
+def test_the_tree_gets_flow_and_maps_as_the_loaders_expect(tree):
+    before = contents(tree)
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    after = contents(tree)
+    assert before.items() <= after.items()
+    expected = {motion.RECORD}
+    for key, count in CLIPS.items():
+        for number in range(1, count + 1):
+            expected.add(str((layout.map_folder(tree, *key) / layout.map_name(number)).relative_to(tree)))
+            for axis in "xy":
+                path = layout.flow_folder(tree, axis, *key) / layout.flow_name(axis, number)
+                expected.add(str(path.relative_to(tree)))
+    assert after.keys() - before.keys() == expected
+    flow, maps = images(layout.flow_folder(tree, "y", *key)), images(layout.map_folder(tree, *key))
+    assert all(image.shape == (64, 96, 3) and (image == image[..., :1]).all() for image in flow)
+    assert all(image.shape == (64, 96) and set(np.unique(image)) <= {0, 255} for image in maps)
+
+
+@pytest.mark.parametrize("warp", [True, False])
+def test_flow_image_k_leads_from_frame_k_to_the_next(tree, warp):
+    main(MotionConfig(root=tree, warp=warp, maps=True, jobs=1))
+    key = ("S1", "pour_honey,cup", "2")
+    frames = [image[..., 0] for image in images(layout.rgb_folder(tree, *key))]
+    decoded = [
+        np.dstack([decode(image[..., 0]) for image in pair])
+        for pair in zip(*(images(layout.flow_folder(tree, axis, *key)) for axis in "xy"), strict=True)
+    ]
+    assert len(decoded) == len(frames) == 7
+    for flow, prev, cur in zip(decoded, frames, frames[1:], strict=False):
+        expected = warp_flow(prev, cur).flow_px if warp else compute_flow(prev, cur)
+        assert np.abs(flow - np.clip(expected, -20, 20)).max() <= 20 / 255 + 1e-4
+    assert (decoded[6] == decoded[5]).all()  # the last frame has none to lead to and repeats the one before
+    maps = np.stack(images(layout.map_folder(tree, *key)))
+    assert (maps == 255 * motion_maps(frames)).all() and maps.any()
+
+
+def test_a_single_frame_has_zero_flow_and_an_empty_map(tree):
+    main(MotionConfig(root=tree, maps=True, jobs=1))
+    key = ("S2", "open_jam", "1")
+    for axis in "xy":
+        (flow,) = images(layout.flow_folder(tree, axis, *key))
+        assert (flow == 128).all()
+    (only,) = images(layout.map_folder(tree, *key))
+    assert not only.any()
+
+
+def test_processes_make_the_same_bytes(tree, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "tree"
+    shutil.copytree(tree, other)
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    assert main(MotionConfig(root=other, maps=True, jobs=2)) == 0
+    assert contents(tree) == contents(other)
+
+
+def test_a_stopped_run_is_completed_and_what_is_there_is_kept(tree):
+    main(MotionConfig(root=tree, maps=True, jobs=1))
+    whole = contents(tree)
+    shutil.rmtree(layout.flow_folder(tree, "y", "S1", "open_jam", "1"))  # stopped between two renames
+    shutil.rmtree(layout.map_folder(tree, "S2", "open_jam", "1"))
+    kept = layout.flow_folder(tree, "x", "S1", "open_jam", "1") / layout.flow_name("x", 1)
+    kept.write_bytes(b"given with the data set")
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    again = contents(tree)
+    assert again.pop(str(kept.relative_to(tree))) == b"given with the data set"
+    assert again.items() <= whole.items() and len(again) == len(whole) - 1
+
+
+def test_a_clip_is_complete_or_absent(tree, monkeypatch):
+    writes = []
+
+    def failing(path, image, *rest):
+        writes.append(path)
+        return len(writes) < 8 and real(path, image, *rest)
+
+    real = cv2.imwrite
+    before = contents(tree)
+    monkeypatch.setattr(cv2, "imwrite", failing)
+    assert main(MotionConfig(root=tree, jobs=1)) == 1
+    monkeypatch.undo()
+    assert contents(tree).keys() - before.keys() == {motion.RECORD}
+    assert not [path for path in tree.rglob(".*")]
+    assert main(MotionConfig(root=tree, jobs=1)) == 0
+
+
+def test_bad_clips_are_listed_and_do_not_stop_the_others(tree, capsys):
+    corrupt = layout.rgb_folder(tree, "S1", "open_jam", "1") / layout.rgb_name(3)
+    corrupt.write_bytes(corrupt.read_bytes()[:100])
+    write_frames(tree, ("S3", "open_jam", "1"), [np.zeros((64, 96), np.uint8), np.zeros((64, 90), np.uint8)])
+    write_frames(tree, ("S3", "open_jam", "2"), [np.zeros((16, 20), np.uint8)] * 2)
+    write_frames(tree, ("S4", "open_jam", "1"), scene_frames(0, 3))
+    (layout.rgb_folder(tree, "S4", "open_jam", "1") / layout.rgb_name(2)).unlink()
+    assert main(MotionConfig(root=tree, jobs=1)) == 1
+    printed = capsys.readouterr().err
+    for key, reason in [
+        ("S1/open_jam/1", str(corrupt)),
+        ("S3/open_jam/1", "90x64"),
+        ("S3/open_jam/2", "at least 32"),
+        ("S4/open_jam/1", "2"),
+    ]:
+        (line,) = [line for line in printed.splitlines() if line.startswith(f"failed: {key}")]
+        assert reason in line
+        assert not layout.flow_folder(tree, "x", *key.split("/")).exists()
+    assert len(images(layout.flow_folder(tree, "x", "S1", "pour_honey,cup", "2"))) == 7
+    corrupt.write_bytes((corrupt.parent / layout.rgb_name(2)).read_bytes())
+    main(MotionConfig(root=tree, jobs=1))
+    assert len(images(layout.flow_folder(tree, "x", "S1", "open_jam", "1"))) == 5
+
+
+@pytest.mark.parametrize("warp", [True, False])
+def test_a_cut_has_zero_flow_and_is_named(tmp_path, capsys, warp):
+    frames = scene_frames(0, 3) + [np.rot90(frame, 2) for frame in scene_frames(8, 3)]
+    write_frames(tmp_path, ("S1", "open_jam", "1"), frames)
+    assert main(MotionConfig(root=tmp_path, warp=warp, maps=True, jobs=1)) == 0
+    assert "S1/open_jam/1: cut, flow set to zero: 1 pair (frame 3) of 5" in capsys.readouterr().err
+    flow = images(layout.flow_folder(tmp_path, "x", "S1", "open_jam", "1"))
+    assert [bool((image != 128).any()) for image in flow] == [True, True, False, True, True, True]
+
+
+@pytest.mark.parametrize("method", ["dis", "farneback"])
+def test_frames_without_content_have_defined_outputs(tmp_path, capsys, method):
+    black, white, textured = (
+        np.zeros((64, 96), np.uint8),
+        np.full((64, 96), 255, np.uint8),
+        scene_frames(0, 1)[0],
+    )
+    for number, frames in enumerate(
+        [[black] * 4, [white] * 4, [textured] * 4, [black, white, black, textured]], start=1
+    ):
+        write_frames(tmp_path, ("S1", "open_jam", str(number)), frames)
+    assert main(MotionConfig(root=tmp_path, flow=method, maps=True, jobs=1)) == 0
+    for number in "1234":
+        for axis in "xy":
+            assert all(
+                (i == 128).all() for i in images(layout.flow_folder(tmp_path, axis, "S1", "open_jam", number))
+            )
+        assert not np.any(images(layout.map_folder(tmp_path, "S1", "open_jam", number)))
+    assert (
+        "S1/open_jam/1: no homography, camera taken as still: 3 pairs (frame 1, 2, 3) of 3"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_failed_homography_leaves_plain_flow():
+    rng = np.random.default_rng(0)
+    prev = np.zeros((96, 128), np.uint8)
+    prev[40:60, 50:70] = rng.integers(100, 255, (20, 20))  # too few corners to trust
+    pair = pair_motion(prev, np.roll(prev, 2, axis=1), "dis", warp=True)
+    assert not pair.camera.accepted and "no homography" in pair.note
+    assert np.median(pair.flow_px[44:56, 54:66, 0]) == pytest.approx(2, abs=0.3)
+
+
+def test_two_ways_are_not_mixed_in_one_tree(tree):
+    main(MotionConfig(root=tree, jobs=1))
+    before = contents(tree)
+    for other in (
+        MotionConfig(root=tree, warp=False, jobs=1),
+        MotionConfig(root=tree, flow="farneback", jobs=1),
+    ):
+        with pytest.raises(UserError, match="made with flow dis, warp True"):
+            main(other)
+    assert contents(tree) == before
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0  # maps may be added later
+
+
+def test_no_tree_or_a_tree_without_place_for_maps_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        main(MotionConfig(root=tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="none of the folders"):
+        main(MotionConfig(root=tmp_path))
+    folder = tmp_path / "frames" / "S1" / "open_jam" / "1"
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(scene_frames(0, 2), start=1):
+        cv2.imwrite(str(folder / f"image_{number:05d}.jpg"), frame)
+    with pytest.raises(UserError, match="JPG tree"):
+        main(MotionConfig(root=tmp_path, maps=True, jobs=1))
+    assert main(MotionConfig(root=tmp_path, jobs=1)) == 0
+    assert len(images(tmp_path / "flow_y" / "S1" / "open_jam" / "1")) == 2
+
+
+def test_the_command_line_gives_status_2_for_a_mistake(tmp_path):
+    command = [sys.executable, "-m", "data.motion", "--root", str(tmp_path), "--jobs", "0"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 2
+    assert "--jobs" in done.stderr and "Traceback" not in done.stderr
