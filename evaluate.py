@@ -117,12 +117,18 @@ def measure(path: Path, config: Config) -> None:
         "protocol": clips.protocol,
         "epoch": checkpoint["epoch"],
         "checkpoint": f"{config.checkpoint}.pt",
-        "selection": "last_epoch" if config.checkpoint == "last" else f"best_on_{checkpoint['selected_on']}",
+        "selection": _selection(checkpoint, config),
     }
     out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
     write_evaluation(out, predictions, names, summary)
     print(result_line(summary))
     print(f"written to {out}")
+
+
+def _selection(checkpoint: dict[str, Any], config: Config) -> str:
+    if "published" in checkpoint:
+        return "published checkpoint"
+    return "last_epoch" if config.checkpoint == "last" else f"best_on_{checkpoint['selected_on']}"
 
 
 def fuse_runs(config: Config) -> None:

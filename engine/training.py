@@ -114,7 +114,8 @@ def _selected(task: Task, run: RunDirectory, sets: Sets, about: Description) -> 
 def result_line(summary: Mapping[str, Any]) -> str:
     """Say what eval.json holds in one line, with the interval and how the epoch was chosen."""
     interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
-    epoch = f"epoch {summary['epoch']} ({summary['selection']})"
+    # A checkpoint that others trained does not say after how many epochs.
+    epoch = f"epoch {summary['epoch']} ({summary['selection']})" if summary["epoch"] else summary["selection"]
     line = f"top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips, {epoch}"
     selected = summary.get("selected")
     if selected is None or selected["epoch"] == summary["epoch"]:

@@ -1,0 +1,131 @@
+"""Turns a published Ego-RNN checkpoint into a run directory, and a run into such a checkpoint.
+
+    python published.py --checkpoint model_rgb_state_dict.pth.tar --data GTEA61 --out runs/published_rgb
+    python published.py --run runs/rgb2 --out rgb2_state_dict.pth
+
+The run directory is one that evaluate.py, cam_viz.py and train_twostream.py take. Which of the three networks
+(RGB, flow, two-stream) a file holds is told from the names in it. Files are read as tensors alone: one that
+would run code is refused.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from data.index import ClipIndex
+from data.inputs import ClipInput, FlowInput, RgbInput, TwoStreamInput
+from data.transforms import Preprocessing
+from engine.checkpoint import load_checkpoint, save_checkpoint
+from engine.cli import run
+from engine.config import Config as BaseConfig
+from engine.errors import UserError
+from engine.files import atomic_folder
+from engine.run_dir import RunDirectory
+from models import build_model, reference_state
+from models.published import read_published
+
+
+class Config(BaseConfig):
+    """Turn a published Ego-RNN checkpoint into a run directory (--checkpoint), or a run into one (--run)."""
+
+    checkpoint: Path | None = None
+    """A downloaded file; --out is the run directory to make of it."""
+    run: Path | None = None
+    """A run directory; --out is the file to make, a state_dict under the published names."""
+    out: Path
+    """What to make; it must not exist."""
+    data: Path | None = None
+    """With --checkpoint: a tree of clips with all of its classes, whose sorted names are the class names."""
+    frames: int = Field(25, ge=1)
+    """With --checkpoint: frames a clip that the RGB network was trained on (the paper: 25)."""
+    test_stacks: int = Field(5, ge=1)
+    """With --checkpoint: stacks a clip whose logits the flow network's test averages."""
+    image_size: int = Field(224, ge=32)
+    """With --checkpoint: side of the network's input in pixels."""
+    train_users: tuple[str, ...] = Field(("S1", "S3", "S4"), min_length=1)
+    """With --checkpoint: users that the network learned from."""
+    test_users: tuple[str, ...] = Field(("S2",), min_length=1)
+    """With --checkpoint: users to measure it on."""
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> "Config":
+        if (self.checkpoint is None) == (self.run is None):
+            raise ValueError("give either --checkpoint (a file to import) or --run (a run to export)")
+        if self.checkpoint is not None and self.data is None:
+            raise ValueError("--checkpoint needs --data, a tree of clips: the file does not name its classes")
+        return self
+
+
+def import_checkpoint(file: Path, config: Config) -> None:
+    """Make the run directory, all of it or nothing.
+
+    Raises:
+        UserError: The file is no published network, or knows another number of classes than the data.
+    """
+    assert config.data is not None
+    architecture, model = read_published(load_checkpoint(file))
+    class_names = ClipIndex.from_tree(config.data).class_names
+    if architecture["num_classes"] != len(class_names):
+        raise UserError(
+            f"{file} knows {architecture['num_classes']} classes, {config.data} has {len(class_names)}; "
+            "give the tree with all the classes that it was trained on"
+        )
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    users = {"train_users": list(config.train_users), "test_users": list(config.test_users)}
+    content = {
+        "model": model.state_dict(),
+        "architecture": architecture,
+        "class_names": list(class_names),
+        "preprocessing": _inputs(architecture, config).to_dict(),
+        "config": {**users, "val_fraction": 0.0, "seed": 0},
+        "epoch": None,
+        "published": {"file": file.name, "sha256": digest},
+    }
+    with atomic_folder(config.out) as folder:
+        save_checkpoint(RunDirectory(folder).last, content)
+        config.to_yaml(RunDirectory(folder).config)
+    print(
+        f"{architecture['name']} of {len(class_names)} classes, to be measured by evaluate.py: {config.out}"
+    )
+
+
+def export_run(path: Path, config: Config) -> None:
+    """Write the run's last weights under the published names.
+
+    Raises:
+        UserError: The run's network has no published form.
+    """
+    checkpoint = RunDirectory.finished(path).checkpoint("last")
+    model = build_model(checkpoint["architecture"])
+    model.load_state_dict(checkpoint["model"])
+    save_checkpoint(config.out, reference_state(model))
+    print(f"{checkpoint['architecture']['name']} under its published names: {config.out}")
+
+
+def _inputs(architecture: dict[str, Any], config: Config) -> ClipInput:
+    match architecture["name"]:
+        case "EgoRNN":
+            return RgbInput(config.frames, Preprocessing.rgb(config.image_size))
+        case "FlowStream":
+            pixels = Preprocessing.flow(config.image_size)
+            return FlowInput(architecture["stack"], config.test_stacks, pixels)
+    rgb, flow = (_inputs(architecture[stream], config) for stream in ("rgb", "flow"))
+    assert isinstance(rgb, RgbInput) and isinstance(flow, FlowInput)
+    return TwoStreamInput(rgb, flow)
+
+
+def main(config: Config) -> None:
+    """Import a checkpoint or export a run."""
+    if config.out.exists():
+        raise UserError(f"--out {config.out} exists; choose another name or remove it")
+    if config.checkpoint is not None:
+        import_checkpoint(config.checkpoint, config)
+    elif config.run is not None:
+        export_run(config.run, config)
+
+
+if __name__ == "__main__":
+    run(main, Config)
