@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data.camera_motion import STILL, Camera, even_corners
-from data.flow import Grey, compute_flow
+from data.flow import Flow, Grey, compute_flow
 from data.homography import INLIER_PX, Points, fit_homography
 
 Matcher = Callable[[Grey, Grey], tuple[Points, Points]]
@@ -19,34 +19,36 @@ LARGEST_STEP_PX = 25.0
 def strongest_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     """Track the 400 strongest corners of the whole frame by pyramidal Lucas-Kanade."""
     corners = cv2.goodFeaturesToTrack(prev, 400, 0.001, 8)
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(prev, cur, corners, None, winSize=(15, 15), maxLevel=3)
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+        prev, cur, corners, np.empty_like(corners), winSize=(15, 15), maxLevel=3
+    )
     return _short(corners.reshape(-1, 2)[found.ravel() == 1], moved.reshape(-1, 2)[found.ravel() == 1])
 
 
-def flow_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
-    """Displace up to 1000 corners by the DIS flow."""
-    corners = cv2.goodFeaturesToTrack(prev, MOST_CORNERS, 0.001, 8).reshape(-1, 2)
-    return _displace(corners, prev, cur)
+def flow_corners(prev: Grey, cur: Grey, flow_px: Flow | None = None) -> tuple[Points, Points]:
+    """Displace up to 1000 corners by a flow, DIS when none is given."""
+    corners = np.asarray(cv2.goodFeaturesToTrack(prev, MOST_CORNERS, 0.001, 8), np.float32).reshape(-1, 2)
+    return _displace(corners, compute_flow(prev, cur, "dis") if flow_px is None else flow_px)
 
 
 def even_flow_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     """Displace evenly spread corners by the DIS flow."""
-    return _displace(even_corners(prev), prev, cur)
+    return _displace(even_corners(prev), compute_flow(prev, cur, "dis"))
 
 
 def sift(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     """Match SIFT features, mutual nearest neighbours."""
-    return _features(cv2.SIFT_create(1000), cv2.NORM_L2, prev, cur)
+    return _features(cv2.SIFT.create(1000), cv2.NORM_L2, prev, cur)
 
 
 def orb(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     """Match ORB features, mutual nearest neighbours."""
-    return _features(cv2.ORB_create(1000), cv2.NORM_HAMMING, prev, cur)
+    return _features(cv2.ORB.create(1000), cv2.NORM_HAMMING, prev, cur)
 
 
-def sift_and_flow(prev: Grey, cur: Grey) -> tuple[Points, Points]:
-    """Put SIFT matches and corners displaced by the flow together, as the original tool does with SURF."""
-    pairs = [sift(prev, cur), flow_corners(prev, cur)]
+def sift_and_flow(prev: Grey, cur: Grey, flow_px: Flow | None = None) -> tuple[Points, Points]:
+    """Put SIFT matches and corners displaced by a flow together, as the original tool does with SURF."""
+    pairs = [sift(prev, cur), flow_corners(prev, cur, flow_px)]
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
 
 
@@ -77,9 +79,9 @@ def magsac_refitted(source: Points, target: Points) -> Camera:
     return STILL if homography is None else Camera(homography, len(source), int(near.sum()), True)
 
 
-def _displace(corners: Points, prev: Grey, cur: Grey) -> tuple[Points, Points]:
+def _displace(corners: Points, flow_px: Flow) -> tuple[Points, Points]:
     columns, rows = np.rint(corners).astype(int).T
-    return _short(corners, corners + compute_flow(prev, cur, "dis")[rows, columns])
+    return _short(corners, corners + flow_px[rows, columns])
 
 
 def _features(detector: cv2.Feature2D, norm: int, prev: Grey, cur: Grey) -> tuple[Points, Points]:
@@ -89,8 +91,8 @@ def _features(detector: cv2.Feature2D, norm: int, prev: Grey, cur: Grey) -> tupl
     if words is None or other_words is None:
         return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
     pairs = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words)
-    source = np.float32([keys[pair.queryIdx].pt for pair in pairs]).reshape(-1, 2)
-    target = np.float32([other_keys[pair.trainIdx].pt for pair in pairs]).reshape(-1, 2)
+    source = np.array([keys[pair.queryIdx].pt for pair in pairs], np.float32).reshape(-1, 2)
+    target = np.array([other_keys[pair.trainIdx].pt for pair in pairs], np.float32).reshape(-1, 2)
     return _short(source, target)
 
 
@@ -105,4 +107,4 @@ def _fit(source: Points, target: Points, how: int) -> Camera:
     homography, mask = cv2.findHomography(target, source, how, INLIER_PX, maxIters=2000, confidence=0.995)
     if homography is None or mask.sum() <= 25:
         return STILL
-    return Camera(homography, len(source), int(mask.sum()), True)
+    return Camera(np.asarray(homography, np.float64), len(source), int(mask.sum()), True)

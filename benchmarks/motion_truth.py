@@ -13,7 +13,9 @@ from data import layout
 from data.camera_motion import Camera
 from data.clips import Clip
 from data.flow import Flow, Grey
+from data.homography import transform
 from data.index import ClipIndex
+from data.rest import pixel_grid
 from data.synthetic import true_flow
 
 
@@ -36,6 +38,13 @@ class TruePair:
     camera: Camera
     flow_px: Flow
     moving: npt.NDArray[np.bool_]
+
+    @cached_property
+    def own_px(self) -> Flow:
+        """Flow from `prev` to `cur` as the camera of `prev` would have seen it. Shape: (H, W, 2)."""
+        grid = pixel_grid(*self.prev.shape)
+        landed = transform(self.camera.homography, (grid + self.flow_px).reshape(-1, 2))
+        return landed.reshape(grid.shape) - grid
 
     @cached_property
     def camera_px(self) -> Flow:

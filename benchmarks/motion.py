@@ -1,0 +1,265 @@
+"""Measure flow, homographies, motion maps and their cost against the synthetic kitchen's truth.
+
+`python -m benchmarks.motion --roots GTEA61 DEMO --write docs/motion.md` makes the tables of docs/motion.md.
+The roots hold trees that data.synthetic rendered; flow, homographies and speed are measured on the first,
+warp flow and maps on all. Errors are of flow as it is stored, clipped to 20 px; times are of one core.
+"""
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import PositiveInt
+from tqdm import tqdm
+
+from benchmarks import motion_matches as ways
+from benchmarks.motion_truth import TrueClip, TruePair, choose_clips
+from data import motion
+from data.camera_motion import camera_homography, tracked_corners, warp_back, warp_flow
+from data.clips import Clip
+from data.flow import METHODS, Flow, Grey, Method, compute_flow
+from data.homography import Points
+from data.layout import rgb_folder
+from data.trajectories import DISC_RADIUS_PX, Mask, motion_maps
+from engine.cli import run
+from engine.config import Config
+from engine.files import write_text
+
+PAIRS_OF_GTEA61 = 22_708 - 457
+SLOW: tuple[Method, ...] = ("tvl1", "deepflow")
+Way = Callable[[Grey, Grey], Flow]
+
+
+class BenchmarkConfig(Config):
+    """Measure flow, homographies and motion maps on trees of the synthetic kitchen."""
+
+    roots: tuple[Path, ...]
+    """Trees that data.synthetic rendered."""
+    a_user: PositiveInt = 8
+    """Clips of each user."""
+    every: PositiveInt = 6
+    """Measure every so-manieth pair of frames; slow methods every fifth of those."""
+    write: Path | None = None
+    """Markdown file to put the tables in, between its marks; they are printed in any case."""
+
+
+def main(config: BenchmarkConfig) -> None:
+    """Measure, print, and write if asked to."""
+    cv2.setNumThreads(1)
+    clips = choose_clips(config.roots[0], config.a_user)
+    pairs = [pair for clip in clips for pair in TrueClip(config.roots[0], clip).pairs(config.every)]
+    tables = {
+        "flow": flow_table(pairs),
+        "homography": homography_table(pairs),
+        "users": "\n\n".join(users_table(root, config.a_user) for root in config.roots),
+        "speed": speed_table(clips[: config.a_user]),
+    }
+    for name, table in tables.items():
+        print(f"\n{name}\n{table}")
+    if config.write:
+        write_text(config.write, insert_tables(config.write.read_text(encoding="utf-8"), tables))
+
+
+def insert_tables(text: str, tables: dict[str, str]) -> str:
+    """Put tables between `<!-- name -->` and `<!-- end of name -->`."""
+    for name, table in tables.items():
+        marks = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
+        before, *rest = re.split(marks, text, flags=re.DOTALL)
+        assert len(rest) == 3, f"the file should have one place for the table {name}"
+        text = f"{before}{rest[0]}{table}\n{rest[1]}{rest[2]}"
+    return text
+
+
+def flow_table(pairs: Sequence[TruePair]) -> str:
+    """Compare ways to a flow without camera motion."""
+    slow = pairs[::5]
+    rows = [
+        ("TV-L1, OpenCV's defaults, no compensation", _tvl1_defaults(), slow),
+        ("the classic: TV-L1, SIFT and flow matches, RANSAC, warp, TV-L1", _classic(), slow),
+        ("ours, `dis`, without the rest rule", _without_rest, pairs),
+    ]
+    for method in METHODS:
+        rows.append((f"ours, `{method}`", _ours(method), slow if method in SLOW else pairs))
+    lines = [_flow_line(name, way, chosen) for name, way, chosen in tqdm(rows, desc="flow")]
+    head = "| way | ms a pair | EPE | EPE, moving | background, median | background, mean | pairs |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
+
+
+def homography_table(pairs: Sequence[TruePair]) -> str:
+    """Compare matches and fits by the mean distance between where true and found camera put the pixels."""
+    rows: list[tuple[str, ways.Matcher, ways.Fitter]] = [
+        ("even corners + LK, RANSAC and refit (ours)", tracked_corners, ways.refined),
+        ("the same, no corner on what truly moves", _hand_free(pairs), ways.refined),
+        ("even corners + LK, RANSAC", tracked_corners, ways.ransac),
+        ("the same, no corner on what truly moves", _hand_free(pairs), ways.ransac),
+        ("even corners + LK, MAGSAC", tracked_corners, ways.magsac),
+        ("even corners + LK, MAGSAC and least squares", tracked_corners, ways.magsac_refitted),
+        ("400 strongest corners + LK, RANSAC", ways.strongest_corners, ways.ransac),
+        ("400 strongest corners + LK, RANSAC and refit", ways.strongest_corners, ways.refined),
+        ("corners + DIS flow, RANSAC", ways.flow_corners, ways.ransac),
+        ("even corners + DIS flow, RANSAC and refit", ways.even_flow_corners, ways.refined),
+        ("SIFT, RANSAC", ways.sift, ways.ransac),
+        ("SIFT, RANSAC and refit", ways.sift, ways.refined),
+        ("ORB, RANSAC", ways.orb, ways.ransac),
+        ("SIFT and corners + flow, RANSAC (the classic)", ways.sift_and_flow, ways.ransac),
+    ]
+    lines = [_homography_line(*row, pairs) for row in tqdm(rows, desc="homographies")]
+    head = "| matches and fit | ms a pair | error, median px | 90 % | worst | failed |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
+
+
+def users_table(root: Path, a_user: int) -> str:
+    """Compare warp flow with plain flow, and maps with the true moving mask, user by user."""
+    found: dict[str, list[list[float]]] = {}
+    clips = choose_clips(root, a_user)
+    for clip in tqdm(clips, desc=f"maps of {root.name}"):
+        found.setdefault(clip.user, []).append(_measure_clip(TrueClip(root, clip)))
+    found["all"] = [row for rows in found.values() for row in rows]
+    lines = [_user_line(user, np.array(rows)) for user, rows in found.items()]
+    height, width = TrueClip(root, clips[0]).frames[0].shape
+    head = (
+        f"| {root.name}, {width}x{height} | background, plain flow | warp flow "
+        "| map precision | recall | exact precision | exact recall |"
+    )
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
+
+
+def speed_table(clips: Sequence[Clip]) -> str:
+    """Time the whole command, files read and written, and say what the 22,708 frames of GTEA61 cost."""
+    rows = [(("--flow", "dis", "--no-warp"), 2), (("--flow", "dis"), 2), (("--flow", "dis", "--maps"), 2)]
+    rows += [(("--flow", method, "--maps"), 2) for method in ("farneback", *SLOW)]
+    lines = []
+    for flags, jobs in tqdm(rows, desc="speed"):
+        config = motion.MotionConfig(
+            root=Path(), flow=flags[1], warp="--no-warp" not in flags, maps="--maps" in flags, jobs=jobs
+        )
+        chosen = clips[:2] if flags[1] in SLOW else clips
+        cpu_ms, rate = _time_command(config, chosen)
+        hours = PAIRS_OF_GTEA61 * cpu_ms / 1000 / jobs / 3600
+        cost = f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h"
+        lines.append(f"| `{' '.join(flags)}` | {cpu_ms:.1f} | {2000 / cpu_ms:.0f} | {rate:.0f} | {cost} |")
+    head = "| mode | CPU ms a pair | pairs a second, two free cores | as timed | GTEA61, two free cores |"
+    return "\n".join([head, "|---|---|---|---|---|", *lines])
+
+
+def _flow_line(name: str, way: Way, pairs: Sequence[TruePair]) -> str:
+    errors, moving, still, seconds = [], [], [], 0.0
+    for pair in pairs:
+        start = time.process_time()
+        flow = way(pair.prev, pair.cur)
+        seconds += time.process_time() - start
+        error = np.linalg.norm(np.clip(flow, -20, 20) - np.clip(pair.own_px, -20, 20), axis=2)
+        errors.append(error.mean())
+        moving += [error[pair.moving].mean()] if pair.moving.any() else []
+        still.append(np.linalg.norm(flow, axis=2)[~pair.moving])
+    median, mean = np.median([np.median(s) for s in still]), np.mean([s.mean() for s in still])
+    cost = 1000 * seconds / len(pairs)
+    figures = f"{np.mean(errors):.2f} | {np.mean(moving):.1f} | {median:.3f} | {mean:.2f}"
+    return f"| {name} | {cost:.0f} | {figures} | {len(pairs)} |"
+
+
+def _homography_line(name: str, match: ways.Matcher, fit: ways.Fitter, pairs: Sequence[TruePair]) -> str:
+    errors, failed, seconds = [], 0, 0.0
+    for pair in pairs:
+        start = time.process_time()
+        camera = fit(*match(pair.prev, pair.cur))
+        seconds += time.process_time() - start
+        failed += not camera.accepted
+        errors.append(np.linalg.norm(camera.flow(*pair.prev.shape) - pair.camera_px, axis=2).mean())
+    percentiles = " | ".join(f"{value:.3f}" for value in np.percentile(errors, [50, 90, 100]))
+    return f"| {name} | {1000 * seconds / len(pairs):.1f} | {percentiles} | {failed} of {len(pairs)} |"
+
+
+def _measure_clip(clip: TrueClip) -> list[float]:
+    """Measure background medians where the camera moves over 2 px, and the pixel counts of the maps."""
+    plain, warped = [], []
+    for pair in clip.pairs(every=5):
+        if np.median(np.linalg.norm(pair.camera_px, axis=2)) > 2 * min(pair.prev.shape) / 256:
+            still = ~pair.moving
+            plain.append(np.median(np.linalg.norm(compute_flow(pair.prev, pair.cur), axis=2)[still]))
+            warped.append(np.median(np.linalg.norm(warp_flow(pair.prev, pair.cur).flow_px, axis=2)[still]))
+    maps, moving = motion_maps(clip.frames), clip.moving
+    radius = max(1, round(DISC_RADIUS_PX * min(clip.frames[0].shape) / 256))
+    wide, near = _grown(moving, radius), _grown(maps, radius)
+    counts = [(maps & wide).sum(), (maps & moving).sum(), maps.sum(), (near & moving).sum(), moving.sum()]
+    backgrounds = [np.mean(values) if values else np.nan for values in (plain, warped)]
+    return [*map(float, backgrounds), *map(float, counts)]
+
+
+def _user_line(user: str, rows: np.ndarray) -> str:
+    plain, warped = np.nanmedian(rows[:, :2], axis=0)
+    right, exact, painted, reached, moving = rows[:, 2:].sum(axis=0)
+    shares = (right / painted, reached / moving, exact / painted, exact / moving)
+    return f"| {user} | {plain:.2f} | {warped:.3f} | " + " | ".join(f"{share:.2f}" for share in shares) + " |"
+
+
+def _grown(masks: Mask, radius: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in masks]).astype(bool)
+
+
+def _time_command(config: motion.MotionConfig, clips: Iterable[Clip]) -> tuple[float, float]:
+    """Run the command on copies of clips: CPU milliseconds a pair in one process, and pairs a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        root, pairs = Path(folder), 0
+        for number, clip in enumerate(clips):
+            target = rgb_folder(root, clip.user, "timed", str(number))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(clip.frames.folder.resolve())
+            pairs += clip.num_frames - 1
+        start = time.perf_counter()
+        motion.main(config.replace(root=root))
+        rate = pairs / (time.perf_counter() - start)
+        for made in (*root.glob("flow_*"), *root.glob("*/*/timed/*/mmaps"), root / motion.RECORD):
+            made.rename(made.with_name(f".{made.name}"))
+        cpu = time.process_time()
+        motion.main(config.replace(root=root, jobs=1))
+        return 1000 * (time.process_time() - cpu) / pairs, rate
+
+
+def _ours(method: Method) -> Way:
+    return lambda prev, cur: warp_flow(prev, cur, method).flow_px
+
+
+def _without_rest(prev: Grey, cur: Grey) -> Flow:
+    return compute_flow(prev, warp_back(prev, cur, camera_homography(prev, cur)))
+
+
+def _tvl1_defaults() -> Way:
+    solver = cv2.optflow.DualTVL1OpticalFlow.create()
+    return lambda prev, cur: np.asarray(
+        solver.calc(prev, cur, np.zeros((*prev.shape, 2), np.float32)), np.float32
+    )
+
+
+def _classic() -> Way:
+    """Warp flow as the original tool makes it, SIFT in the place of SURF."""
+    tvl1 = _tvl1_defaults()
+
+    def flow(prev: Grey, cur: Grey) -> Flow:
+        first = tvl1(prev, cur)
+        source, target = ways.sift_and_flow(prev, cur, first)
+        return tvl1(prev, warp_back(prev, cur, ways.ransac(source, target)))
+
+    return flow
+
+
+def _hand_free(pairs: Sequence[TruePair]) -> ways.Matcher:
+    """Match as ours does and drop, by truth, what lies on moving things: the best a guard could do."""
+    moving = {id(pair.prev): pair.moving for pair in pairs}
+
+    def match(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+        source, target = tracked_corners(prev, cur)
+        columns, rows = source.astype(int).T
+        still = ~moving[id(prev)][rows, columns]
+        return source[still], target[still]
+
+    return match
+
+
+if __name__ == "__main__":
+    run(main, BenchmarkConfig, prog="python -m benchmarks.motion")

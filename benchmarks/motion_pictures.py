@@ -1,0 +1,90 @@
+"""Pictures of flow, warp flow and motion maps, to be looked at: `python -m benchmarks.motion_pictures`.
+
+One PNG a clip, some pairs of frames one below the other: frame, plain flow, warp flow, motion map over the
+frame. `--no-frames` leaves out what shows the frames themselves, for video that may not be copied.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import PositiveInt
+
+from data.clips import Clip
+from data.flow import Grey, compute_flow, flow_colours
+from data.index import ClipIndex
+from data.motion_clip import pair_motion
+from data.trajectories import DenseTracks, Mask
+from engine.cli import run
+from engine.config import Config
+from engine.files import atomic_path
+
+Picture = npt.NDArray[np.uint8]
+
+
+class PictureConfig(Config):
+    """Draw flow, warp flow and motion map of clips, one PNG a clip."""
+
+    root: Path
+    """Tree of clips."""
+    out: Path
+    """Folder for the pictures."""
+    clips: tuple[str, ...] = ()
+    """Which clips, such as S2/open_jam/1; one of each action when none is named."""
+    pairs: PositiveInt = 3
+    """Pairs of frames to draw of each clip."""
+    frames: bool = True
+    """Whether the frames themselves are shown."""
+    width: PositiveInt = 300
+    """Width of each panel in pixels."""
+
+
+def main(config: PictureConfig) -> None:
+    """Draw the pictures."""
+    cv2.setNumThreads(1)
+    index = ClipIndex.from_tree(config.root)
+    first = {clip.action: clip for clip in reversed(index.clips)}
+    for clip in index.find(config.clips).clips if config.clips else first.values():
+        picture = draw_clip(clip, config)
+        path = config.out / f"{clip.user}_{clip.action}_{clip.instance}.png"
+        with atomic_path(path) as temporary:
+            cv2.imwrite(str(temporary), picture[..., ::-1])
+        print(path)
+
+
+def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
+    """Draw some pairs of a clip, RGB."""
+    colours = [np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1] for path in clip.frames.paths]
+    greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8) for path in clip.frames.paths]
+    tracks = DenseTracks(greys[0].shape, len(greys))
+    for prev, cur in zip(greys, greys[1:], strict=False):
+        pair = pair_motion(prev, cur, "dis", warp=True)
+        tracks.step(prev, pair.flow_px, pair.camera)
+    tracks.finish()
+    places = np.linspace(0, len(greys) - 1, config.pairs + 2).astype(int)[1:-1]
+    rows = [
+        _row(colours[k], greys[k], greys[k + 1], tracks.map(k), config) for k in places if k + 1 < len(greys)
+    ]
+    return np.vstack(rows)
+
+
+def _row(colour: Picture, prev: Grey, cur: Grey, moving: Mask, config: PictureConfig) -> Picture:
+    plain = flow_colours(compute_flow(prev, cur))
+    warped = flow_colours(pair_motion(prev, cur, "dis", warp=True).flow_px)
+    if config.frames:
+        over = colour.copy()
+        over[moving] = over[moving] // 2 + np.array([127, 0, 0], np.uint8)
+        panels = [colour, plain, warped, over]
+    else:
+        panels = [plain, warped, np.dstack([moving.astype(np.uint8) * 255] * 3)]
+    height = round(config.width * prev.shape[0] / prev.shape[1])
+    small = [cv2.resize(panel, (config.width, height), interpolation=cv2.INTER_AREA) for panel in panels]
+    framed = [
+        cv2.copyMakeBorder(panel, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(200, 200, 200)) for panel in small
+    ]
+    return np.asarray(np.hstack(framed), np.uint8)
+
+
+if __name__ == "__main__":
+    run(main, PictureConfig, prog="python -m benchmarks.motion_pictures")
