@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -32,6 +33,8 @@ class Config(BaseConfig):
     """Folder for data, runs and report; a second start goes on where the first one stopped."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     """Seeds of the trainings; three give the table of the README."""
+    stages: Literal[1, 2] = 2
+    """Last stage of the trainings; 1 leaves out the rows of stage 2."""
     epochs: int = Field(12, ge=2)
     """Epochs of stage 1; stage 2 takes half of them."""
     pictures: int = Field(5000, ge=320)
@@ -101,7 +104,6 @@ def compute_motion(kitchen: Path) -> None:
 
 
 def _training_step(title: str, training: train_rgb.Config) -> Step:
-    # Measured: a clip of stage 2 costs about 1.6 times a clip of stage 1.
     minutes = (training.epochs or 0) * (0.2 if training.stage == 1 else 0.3)
     return Step(title, minutes, training.out / "eval.json", lambda: train_rgb.main(training))
 
@@ -142,6 +144,8 @@ def trainings(config: Config, seed: int) -> dict[str, train_rgb.Config]:
         "ConvLSTM + CAM attention, stage 1": ("attention", {"temporal": "convlstm", "attention": "cam"}),
     }
     made = {row: first | {"out": folder(f"{name}-1")} | model for row, (name, model) in rows.items()}
+    if config.stages == 1:
+        return {row: train_rgb.Config(**values) for row, values in made.items()}
     for row, name in (("ConvLSTM, stage 2", "convlstm"), ("ConvLSTM + CAM attention, stage 2", "attention")):
         made[row] = second | {"out": folder(f"{name}-2"), "init": folder(f"{name}-1")}
     return {row: train_rgb.Config(**values) for row, values in made.items()}
@@ -154,8 +158,7 @@ def report(config: Config) -> Path:
     table = results_table(results)
     folder = config.out / "report"
     write_text(folder / "table.md", as_markdown(table))
-    stages = [f"ConvLSTM + CAM attention, stage {stage}" for stage in (1, 2)]
-    viewed = tuple(by_row[0][row].out for row in stages)
+    viewed = tuple(training.out for row, training in by_row[0].items() if "CAM" in row)
     heat = folder / "heat"
     cam_viz.main(cam_viz.Config(runs=viewed, data=config.out / "kitchen", clips=SHOWN, out=heat))
     files = [heat / f"{clip.replace('/', '_')}{suffix}" for clip in SHOWN for suffix in (".gif", ".png")]
@@ -164,7 +167,7 @@ def report(config: Config) -> Path:
         Section(
             "Where the network looks",
             [
-                "Attention of the CAM network over the seven frames it sees, after stage 1 and stage 2. "
+                "Attention over the seven frames that the network sees, a row for each run with attention. "
                 "The white square is the part of the frame that the network is given; heat is scaled to its "
                 "highest value in the clip."
             ],
