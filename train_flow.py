@@ -11,7 +11,7 @@ from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_spli
 from data.transforms import Preprocessing
 from engine.cli import run
 from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything
+from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
 from engine.task import Classification
 from engine.training import Description, prepare_model, result_line, train_and_evaluate
@@ -64,6 +64,7 @@ def build(config: Config, num_classes: int) -> tuple[dict[str, object], FlowStre
 
 def main(config: Config) -> None:
     """Train the stream and measure it on the test users."""
+    set_up_numerics()
     config, stage = resolve(config)
     RunDirectory(config.out).refuse_if_taken(config)
     inputs = FlowInput(config.stack, config.test_stacks, Preprocessing.flow(config.image_size))

@@ -12,7 +12,7 @@ from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_spli
 from data.parents import Parent
 from engine.cli import run
 from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything
+from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
 from engine.task import Classification
 from engine.training import Description, prepare_model, result_line, train_and_evaluate
@@ -102,6 +102,7 @@ def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object],
 
 def main(config: Config) -> None:
     """Train both streams and measure them on the test users."""
+    set_up_numerics()
     rgb, flow = open_parents(config)
     config, stage = resolve(config, rgb, flow)
     RunDirectory(config.out).refuse_if_taken(config)
