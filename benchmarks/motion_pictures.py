@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveInt
 
+from data.camera_motion import warp_flow
 from data.clips import Clip
 from data.flow import Grey, compute_flow, flow_colours
 from data.index import ClipIndex
-from data.motion_clip import pair_motion
 from data.trajectories import DenseTracks, Mask
 from engine.cli import run
 from engine.config import Config
@@ -59,8 +59,8 @@ def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
     greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8) for path in clip.frames.paths]
     tracks = DenseTracks(greys[0].shape, len(greys))
     for prev, cur in zip(greys, greys[1:], strict=False):
-        pair = pair_motion(prev, cur, "dis", warp=True)
-        tracks.step(prev, pair.flow_px, pair.camera)
+        warped = warp_flow(prev, cur)
+        tracks.step(prev, warped.flow_px, warped.camera)
     tracks.finish()
     places = np.linspace(0, len(greys) - 1, config.pairs + 2).astype(int)[1:-1]
     rows = [
@@ -71,7 +71,7 @@ def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
 
 def _row(colour: Picture, prev: Grey, cur: Grey, moving: Mask, config: PictureConfig) -> Picture:
     plain = flow_colours(compute_flow(prev, cur))
-    warped = flow_colours(pair_motion(prev, cur, "dis", warp=True).flow_px)
+    warped = flow_colours(warp_flow(prev, cur).flow_px)
     if config.frames:
         over = colour.copy()
         over[moving] = over[moving] // 2 + np.array([127, 0, 0], np.uint8)

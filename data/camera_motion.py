@@ -167,5 +167,14 @@ def warp_flow(prev: Grey, cur: Grey, method: Method = "dis") -> WarpFlow:
         method: Flow algorithm.
     """
     camera = camera_homography(prev, cur)
+    return WarpFlow(camera_free_flow(prev, cur, camera, method), camera)
+
+
+def camera_free_flow(prev: Grey, cur: Grey, camera: Camera, method: Method = "dis") -> Flow:
+    """Compute the flow that is left when a known camera motion is taken away.
+
+    Returns:
+        In pixels per frame, 0 where rest explains the picture about as well. Shape: (H, W, 2).
+    """
     seen = warp_back(prev, cur, camera)
-    return WarpFlow(rest_where_still(compute_flow(prev, seen, method), prev, seen), camera)
+    return rest_where_still(compute_flow(prev, seen, method), prev, seen)

@@ -1,6 +1,8 @@
 """Flow images and motion maps of one clip: read its frames, compute, write what is missing."""
 
-from collections.abc import Iterator
+import glob
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.camera_motion import STILL, Camera, is_cut, warp_flow
+from data.camera_motion import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.clips import Clip, Kind, Series
 from data.flow import Flow, Grey, Method, compute_flow, encode
 from data.trajectories import DenseTracks
@@ -34,18 +36,19 @@ class PairMotion:
 
     Attributes:
         flow_px: What the flow images show, in pixels per frame. Shape: (H, W, 2).
-        own_px: The flow without the camera's part. Shape: (H, W, 2).
+        own_px: The flow without the camera's part; None when neither warp flow nor maps are wanted.
+            Shape: (H, W, 2).
         camera: The camera's part.
         note: Why a defined output stands in for a measured one; empty when all went well.
     """
 
     flow_px: Flow
-    own_px: Flow
+    own_px: Flow | None
     camera: Camera
     note: str
 
 
-def pair_motion(prev: Grey, cur: Grey, method: Method, warp: bool) -> PairMotion:
+def pair_motion(prev: Grey, cur: Grey, settings: MotionSettings) -> PairMotion:
     """Compute flow and camera motion between two frames.
 
     A cut has zero flow. Where no homography can be trusted the camera is taken as still, so that warp flow is
@@ -54,16 +57,16 @@ def pair_motion(prev: Grey, cur: Grey, method: Method, warp: bool) -> PairMotion
     Args:
         prev: Grey frame. Shape: (H, W).
         cur: The frame after it.
-        method: Flow algorithm.
-        warp: Whether the flow images show warp flow.
+        settings: Which flows are wanted, and how they are made.
     """
-    warped = warp_flow(prev, cur, method)
-    if not warped.camera.accepted and is_cut(prev, cur):
+    camera = camera_homography(prev, cur)
+    if not camera.accepted and is_cut(prev, cur):
         still = np.zeros((*prev.shape, 2), np.float32)
         return PairMotion(still, still, STILL, "cut, flow set to zero")
-    note = "" if warped.camera.accepted else "no homography, camera taken as still"
-    flow = warped.flow_px if warp else compute_flow(prev, cur, method)
-    return PairMotion(flow, warped.flow_px, warped.camera, note)
+    note = "" if camera.accepted else "no homography, camera taken as still"
+    own = camera_free_flow(prev, cur, camera, settings.flow) if settings.warp or settings.maps else None
+    flow = own if settings.warp and own is not None else compute_flow(prev, cur, settings.flow)
+    return PairMotion(flow, own, camera, note)
 
 
 def missing_series(tree: TreeKind, root: Path, clip: Clip, settings: MotionSettings) -> dict[Kind, Path]:
@@ -120,12 +123,20 @@ def make_clip(
         OSError: A file can't be written.
     """
     cv2.setNumThreads(1)  # DIS gives other results with other thread counts
+    _sweep(folders.values())
     with ExitStack() as stack:
         temporary = {kind: stack.enter_context(atomic_folder(path)) for kind, path in folders.items()}
         writer = SeriesWriter(
             {kind: Series(path, places[kind].pattern, ()) for kind, path in temporary.items()}
         )
         return _make(clip, settings, writer)
+
+
+def _sweep(folders: Iterable[Path]) -> None:
+    """Remove what a killed run left of a clip."""
+    for folder in folders:
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+            shutil.rmtree(left)
 
 
 def _make(clip: Clip, settings: MotionSettings, writer: SeriesWriter) -> list[str]:
@@ -135,10 +146,10 @@ def _make(clip: Clip, settings: MotionSettings, writer: SeriesWriter) -> list[st
     flow_px = np.zeros((*prev.shape, 2), np.float32)
     notes: dict[str, list[int]] = {}
     for number, cur in enumerate(frames, start=1):
-        pair = pair_motion(prev, cur, settings.flow, settings.warp)
+        pair = pair_motion(prev, cur, settings)
         flow_px = pair.flow_px
         writer.flow(number, flow_px)
-        if settings.maps:
+        if settings.maps and pair.own_px is not None:
             tracks.step(prev, pair.own_px, pair.camera)
         if pair.note:
             notes.setdefault(pair.note, []).append(number)

@@ -13,7 +13,7 @@ from data import layout, motion
 from data.camera_motion import warp_flow
 from data.flow import compute_flow, decode
 from data.motion import MotionConfig, main
-from data.motion_clip import pair_motion
+from data.motion_clip import MotionSettings, pair_motion
 from data.trajectories import motion_maps
 from engine.errors import UserError
 
@@ -72,6 +72,7 @@ def test_the_tree_gets_flow_and_maps_as_the_loaders_expect(tree):
 
 @pytest.mark.parametrize("warp", [True, False])
 def test_flow_image_k_leads_from_frame_k_to_the_next(tree, warp):
+    main(MotionConfig(root=tree, warp=warp, jobs=1))
     main(MotionConfig(root=tree, warp=warp, maps=True, jobs=1))
     key = ("S1", "pour_honey,cup", "2")
     frames = [image[..., 0] for image in images(layout.rgb_folder(tree, *key))]
@@ -111,6 +112,9 @@ def test_a_stopped_run_is_completed_and_what_is_there_is_kept(tree):
     whole = contents(tree)
     shutil.rmtree(layout.flow_folder(tree, "y", "S1", "open_jam", "1"))  # stopped between two renames
     shutil.rmtree(layout.map_folder(tree, "S2", "open_jam", "1"))
+    left = layout.flow_folder(tree, "y", "S1", "open_jam", ".1.killed")
+    left.mkdir()
+    (left / layout.flow_name("y", 1)).write_bytes(b"half")
     kept = layout.flow_folder(tree, "x", "S1", "open_jam", "1") / layout.flow_name("x", 1)
     kept.write_bytes(b"given with the data set")
     assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
@@ -198,7 +202,7 @@ def test_a_failed_homography_leaves_plain_flow():
     rng = np.random.default_rng(0)
     prev = np.zeros((96, 128), np.uint8)
     prev[40:60, 50:70] = rng.integers(100, 255, (20, 20))  # too few corners to trust
-    pair = pair_motion(prev, np.roll(prev, 2, axis=1), "dis", warp=True)
+    pair = pair_motion(prev, np.roll(prev, 2, axis=1), MotionSettings("dis", warp=True, maps=False))
     assert not pair.camera.accepted and "no homography" in pair.note
     assert np.median(pair.flow_px[44:56, 54:66, 0]) == pytest.approx(2, abs=0.3)
 
