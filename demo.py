@@ -16,12 +16,14 @@ import cam_viz
 import train_frame
 import train_rgb
 from data import motion, synthetic
+from data.actions import reversed_actions
+from data.index import ClipIndex
 from engine.cli import run
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import write_text
 from viz.page import Picture, Section, write_page
-from viz.results import HOW_TO_READ, Result, as_markdown, results_table
+from viz.results import HOW_TO_COMPARE, HOW_TO_READ, Result, as_markdown, order_table, results_table
 
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
 
@@ -157,13 +159,16 @@ def report(config: Config) -> Path:
     results = [Result(row, [runs[row].out for runs in by_row]) for row in by_row[0]]
     table = results_table(results)
     folder = config.out / "report"
-    write_text(folder / "table.md", as_markdown(table))
+    rivals = reversed_actions(ClipIndex.from_tree(config.out / "kitchen").class_names)
+    order = order_table(results[1:], results[0], rivals)
+    write_text(folder / "table.md", f"{as_markdown(table)}\n{as_markdown(order)}")
     viewed = tuple(training.out for row, training in by_row[0].items() if "CAM" in row)
     heat = folder / "heat"
     cam_viz.main(cam_viz.Config(runs=viewed, data=config.out / "kitchen", clips=SHOWN, out=heat))
     files = [heat / f"{clip.replace('/', '_')}{suffix}" for clip in SHOWN for suffix in (".gif", ".png")]
     sections = [
         Section("Results", [HOW_TO_READ], table, note=f"Seeds: {', '.join(map(str, config.seeds))}."),
+        Section("Does it know the order of the frames?", [HOW_TO_COMPARE], order),
         Section(
             "Where the network looks",
             [

@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from engine.metrics import wilson_interval
+from engine.metrics import Ints, wilson_interval
+from engine.paired import clip_scores, paired_difference
 from engine.run_dir import read_eval
 from viz.page import Table
 
@@ -60,6 +61,25 @@ def results_table(results: Sequence[Result]) -> Table:
     return Table(HEADER, [result.cells() for result in results])
 
 
+def order_table(results: Sequence[Result], baseline: Result, rivals: Ints) -> Table:
+    """Compare how well results know the order of the frames with a baseline, clip by clip.
+
+    Args:
+        results: What is compared with the baseline, tested on the same clips.
+        baseline: The result that can't know the order.
+        rivals: Reverse in time of every class, -1 for none. Shape: (K,).
+    """
+    base = clip_scores(baseline.runs, rivals)
+    found = [paired_difference(clip_scores(result.runs, rivals), base) for result in results]
+    return Table(
+        (f"order, against {baseline.name}", "clips", "points more", "95 % interval", "p"),
+        [
+            [r.name, str(d.clips), f"{d.points:+.1f}", f"{d.low:+.1f} to {d.high:+.1f}", f"{d.p:.4f}"]
+            for r, d in zip(results, found, strict=True)
+        ],
+    )
+
+
 def as_markdown(table: Table) -> str:
     """Write a table for a README."""
     lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
@@ -73,6 +93,13 @@ HOW_TO_READ = (
     "among clips of actions with a reverse in time (open and close, take and put), how often the action "
     "scores above its reverse; 50 % is chance. Best on test is the best epoch chosen on the test clips "
     "themselves: optimistic, and never the number to report."
+)
+
+
+HOW_TO_COMPARE = (
+    "The same clips under both trainings, a clip's score being its mean over the seeds: the difference in "
+    "points, a bootstrap interval over clips and the p value of a sign-flip permutation test over clips (for "
+    "one seed this is McNemar's test). They say how far the clips may mislead, not how far the seeds may."
 )
 
 
