@@ -74,8 +74,8 @@ def clip_scores(runs: Sequence[Path], rivals: Ints | None = None) -> Floats:
 
 def _right(logits: Floats, labels: Ints, rivals: Ints | None) -> Floats:
     if rivals is None:
-        return (logits.argmax(axis=1) == labels).astype(np.float64)
-    items = np.flatnonzero(rivals[labels] >= 0)
-    true, rival = logits[items, labels[items]], logits[items, rivals[labels[items]]]
-    wins: Floats = (true > rival).astype(np.float64)
-    return wins
+        right = logits.argmax(axis=1) == labels
+    else:
+        items = np.flatnonzero(rivals[labels] >= 0)
+        right = logits[items, labels[items]] > logits[items, rivals[labels[items]]]
+    return np.asarray(right, np.float64)
