@@ -63,7 +63,9 @@ class DenseTracks:
         self._spacing = max(2, round(STEP_PX * self._scale))
         self._frame = 0
         self._kept: list[list[Points]] = [[] for _ in range(num_frames)]
-        self._forget()
+        self._path = np.empty((0, LIFE + 1, 2), np.float32)
+        self._own = np.empty((0, LIFE, 2), np.float32)
+        self._age = np.empty(0, np.intp)
 
     def step(self, prev: Grey, flow_px: Flow, camera: Camera) -> None:
         """Track from the current frame to the next one.
@@ -102,11 +104,6 @@ class DenseTracks:
             canvas[rows, columns] = 1
         return cv2.dilate(canvas, _disc(DISC_RADIUS_PX * self._scale)).astype(bool)
 
-    def _forget(self) -> None:
-        self._path = np.empty((0, LIFE + 1, 2), np.float32)
-        self._own = np.empty((0, LIFE, 2), np.float32)
-        self._age = np.empty(0, np.intp)
-
     def _sample(self, frame: Grey) -> None:
         """Start tracks in the cells of the grid that hold structure and no track."""
         structure = cv2.cornerMinEigenVal(frame, 3)
@@ -116,11 +113,11 @@ class DenseTracks:
         taken = (self._heads() / self._spacing).astype(np.intp)
         free[np.minimum(taken[:, 1], len(rows) - 1), np.minimum(taken[:, 0], len(columns) - 1)] = False
         places = np.argwhere(free)[:, ::-1] * self._spacing + self._spacing // 2
-        new = len(places)
-        self._path = np.concatenate([self._path, np.zeros((new, LIFE + 1, 2), np.float32)])
-        self._path[-new or len(self._path) :, 0] = places
-        self._own = np.concatenate([self._own, np.zeros((new, LIFE, 2), np.float32)])
-        self._age = np.concatenate([self._age, np.zeros(new, np.intp)])
+        path = np.zeros((len(places), LIFE + 1, 2), np.float32)
+        path[:, 0] = places
+        self._path = np.concatenate([self._path, path])
+        self._own = np.concatenate([self._own, np.zeros((len(places), LIFE, 2), np.float32)])
+        self._age = np.concatenate([self._age, np.zeros(len(places), np.intp)])
 
     def _heads(self) -> Points:
         return self._path[np.arange(len(self._age)), self._age]
