@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from data.cached_two_stream import cached_two_stream_sets
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.parents import Parent
@@ -41,6 +42,8 @@ class Config(ClipTrainConfig):
     """Factor of both learning rates after every epoch; a shorter training wants a smaller one."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout before the classifier."""
+    cache: Path | None = None
+    """Folder to keep the outputs of the RGB stream's never-trained layers in, as train_rgb.py has it."""
 
     @model_validator(mode="after")
     def _every_epoch(self) -> "Config":
@@ -112,11 +115,15 @@ def main(config: Config) -> None:
         parent.check(config, split.class_names)
     seed_everything(config.seed)
     architecture, model = build(config, rgb, flow)
-    task = Classification(prepare_model(model, config), inputs.names)
+    prepare_model(model, config)
     relations = action_relations(split.class_names)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations)
     with RunDirectory.begin(config) as directory:
-        sets = clip_sets(split, config, inputs)
+        if config.cache is None:
+            sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
+        else:
+            sets = cached_two_stream_sets(split, config, inputs, model.rgb.backbone, config.cache)
+            task = Classification(model, ("layer3", "flow"))
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))
 

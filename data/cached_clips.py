@@ -67,6 +67,12 @@ class CachedClips:
         shape = (clips.num_frames, *probe.shape[1:])
         content = {"layers": dict(identity), "clips": _fingerprint(clips)}
         self.store = TensorStore.open(folder, content, len(clips) * (NUM_DRAWS + 1), shape)
+        self.folder = folder
+
+    def room(self) -> str:
+        """Say how much of the disk these clips may take."""
+        size = self.store.bytes_at_most / 2**30
+        return f"keeping frozen outputs in {self.folder}: at most {size:.1f} GiB for the training clips"
 
     def batches(self, keys: Iterable[ClipKey], batch_size: int) -> Iterator[Batch]:
         """Give batches of "layer3" (B, T, C, h, w), "label" and "clip" in the order of the keys."""
@@ -138,17 +144,7 @@ def cached_rgb_sets(
     Raises:
         UserError: The folder can't be written.
     """
-    device = next(backbone.parameters()).device
-    weights = weights_hash(backbone.frozen_modules())
-    identity = {"torch": torch.__version__, "device": device.type, "weights": weights}
-
-    @torch.no_grad()
-    def frozen(frames: Tensor) -> Tensor:
-        backbone.eval()
-        return backbone.trunk(frames.to(device)).cpu()
-
-    def opened(index: ClipIndex) -> CachedClips:
-        return CachedClips(inputs.dataset(index), frozen, identity, folder, config.workers)
+    opened = clip_opener(inputs, backbone, folder, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         batches = CachedBatches(opened(index), evaluation_keys(len(index)), config.batch_size)
@@ -161,11 +157,26 @@ def cached_rgb_sets(
         sampler.set_epoch(number)
         return train
 
-    room = train.clips.store.bytes_at_most / 2**30
-    print(f"keeping frozen outputs in {folder}: at most {room:.1f} GiB for the training clips")
+    print(train.clips.room())
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)
     return Sets(TrainingSet(split.train.keys, epoch), watched, test)
+
+
+def clip_opener(
+    inputs: RgbInput, backbone: FrozenLayers, folder: Path, workers: int
+) -> Callable[[ClipIndex], CachedClips]:
+    """Give what opens the kept outputs of a backbone for the clips of any index."""
+    device = next(backbone.parameters()).device
+    weights = weights_hash(backbone.frozen_modules())
+    identity = {"torch": torch.__version__, "device": device.type, "weights": weights}
+
+    @torch.no_grad()
+    def frozen(frames: Tensor) -> Tensor:
+        backbone.eval()
+        return backbone.trunk(frames.to(device)).cpu()
+
+    return lambda index: CachedClips(inputs.dataset(index), frozen, identity, folder, workers)
 
 
 def weights_hash(modules: Iterable[nn.Module]) -> str:

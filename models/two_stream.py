@@ -32,19 +32,23 @@ class TwoStream(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(flow.features + rgb.temporal.features, num_classes)
 
-    def forward(self, frames: Tensor, flow: Tensor) -> ClipOutput:
+    def forward(
+        self, frames: Tensor | None = None, flow: Tensor | None = None, layer3: Tensor | None = None
+    ) -> ClipOutput:
         """Classify clips.
 
         Args:
             frames: Normalised frames. Shape: (B, T, 3, H, W).
             flow: Normalised flow of the same clips, cropped and flipped as the frames are. Shape:
                 (B, 2*stack, H, W), or (B, S, 2*stack, H, W), whose features are averaged.
+            layer3: In place of frames, the output of the RGB backbone's layer3. Shape: (B, T, C/2, 2h, 2w).
 
         Returns:
             `heat` and the maps "layer3", "layer4" and "pre_activation" are the RGB stream's; the map
             "flow_layer4" (B, S, C, h, w) is the flow stream's.
         """
-        seen, moved = self.rgb(frames), self.flow(flow)
+        assert flow is not None, "flow is needed"
+        seen, moved = self.rgb(frames, layer3), self.flow(flow)
         features = torch.cat([moved.features, seen.features], dim=1)
         maps = seen.maps | {"flow_layer4": moved.maps["layer4"]}
         return ClipOutput(self.classifier(self.dropout(features)), features, seen.heat, maps)

@@ -1,18 +1,24 @@
 """Training from kept outputs is training: same losses, same weights, whoever filled the store."""
 
 import csv
+from pathlib import Path
 
 import torch
-from small_runs import stage_1_config, stage_2_config
+from small_runs import joint_config, stage_1_config, stage_2_config
 
 import train_rgb
+import train_twostream
 
 
 def run(config: train_rgb.Config) -> tuple[list[tuple[str, ...]], dict[str, torch.Tensor]]:
     train_rgb.main(config)
-    with (config.out / "metrics.csv").open() as file:
+    return result(config.out)
+
+
+def result(out: Path) -> tuple[list[tuple[str, ...]], dict[str, torch.Tensor]]:
+    with (out / "metrics.csv").open() as file:
         rows = [(row["epoch"], row["split"], row["loss"], row["accuracy"]) for row in csv.DictReader(file)]
-    return rows, torch.load(config.out / "last.pt", weights_only=True)["model"]
+    return rows, torch.load(out / "last.pt", weights_only=True)["model"]
 
 
 def same(one, other):
@@ -43,3 +49,15 @@ def test_other_weights_do_not_find_the_old_outputs(tree, frame_run, tmp_path):
     other = stage_1_config(tree, "none", tmp_path / "b", epochs=1, cache=tmp_path / "cache")
     train_rgb.main(other)
     assert len(set((tmp_path / "cache").iterdir())) == 2 * len(stores)
+
+
+def test_same_bits_in_joint_training(moving_tree, stage_2, flow_run, joint_run, tmp_path):
+    train_twostream.main(
+        joint_config(moving_tree, stage_2, flow_run, tmp_path / "kept", cache=tmp_path / "cache")
+    )
+    same(result(joint_run), result(tmp_path / "kept"))
+    stores = {path: path.read_bytes() for path in (tmp_path / "cache").glob("*/marks.u8")}
+    train_rgb.main(stage_1_config(moving_tree, stage_2, tmp_path / "rgb", cache=tmp_path / "cache"))
+    assert {path: path.read_bytes() for path in (tmp_path / "cache").glob("*/marks.u8")} == stores, (
+        "the RGB stream and joint training keep and find the same"
+    )
