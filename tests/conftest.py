@@ -8,6 +8,14 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repeatable")
 
 
+@pytest.fixture(autouse=True)
+def numerics_as_they_were():
+    """A script's main rounds denormals to zero for its whole process, which OpenCV's flow would feel too."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Run a command as from the shell: command(main, Config, *arguments) -> status, stdout, stderr."""
