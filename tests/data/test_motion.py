@@ -102,7 +102,7 @@ def test_a_single_frame_has_zero_flow_and_an_empty_map(tree):
 def test_processes_make_the_same_bytes(tree, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "tree"
     shutil.copytree(tree, other)
-    # Commands of their own: what earlier tests did to this process's rounding would reach the flow of one job.
+    # Commands of their own: earlier tests may have changed this process's rounding, which flow would feel.
     for root, jobs in ((tree, "1"), (other, "2")):
         command = [sys.executable, "-m", "data.motion", "--root", root, "--maps", "--jobs", jobs]
         subprocess.run(command, cwd=Path(__file__).resolve().parents[2], check=True, capture_output=True)
