@@ -28,6 +28,7 @@ from engine.training import Description, prepare_model, result_line, train_and_e
 from models import EgoRNN, build_model
 from models.backbone import BackboneName
 from models.egornn import AttentionName
+from models.frozen import layer4_and_attention, up_to_layer3
 from models.stages import rgb_stage
 from models.temporal import TemporalName
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
@@ -172,8 +173,11 @@ def main(config: Config) -> None:
         if config.cache is None:
             sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
-            sets = cached_rgb_sets(split, config, inputs, model.backbone, config.cache)
-            task = Classification(model, ("layer3",))
+            frozen = [up_to_layer3(model.backbone), layer4_and_attention(model)][
+                : 2 if config.stage == 1 else 1
+            ]
+            sets, names = cached_rgb_sets(split, config, inputs, frozen, config.cache)
+            task = Classification(model, names)
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))
 

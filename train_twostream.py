@@ -18,6 +18,7 @@ from engine.stage import Stage
 from engine.task import Classification
 from engine.training import Description, prepare_model, result_line, train_and_evaluate
 from models import TwoStream, build_model
+from models.frozen import up_to_layer3
 from models.stages import FLOW_LAYER4_LR, two_stream_stage
 
 
@@ -122,7 +123,9 @@ def main(config: Config) -> None:
         if config.cache is None:
             sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
-            sets = cached_two_stream_sets(split, config, inputs, model.rgb.backbone, config.cache)
+            sets = cached_two_stream_sets(
+                split, config, inputs, [up_to_layer3(model.rgb.backbone)], config.cache
+            )
             task = Classification(model, ("layer3", "flow"))
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))

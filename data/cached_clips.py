@@ -1,11 +1,12 @@
 """Clips as the outputs of frozen layers, computed once for each clip and draw.
 
 The layers up to layer3 are trained in no stage, and a clip is cropped and flipped in one of 40 ways; so what
-they give is kept and shared by epochs, seeds, rows of a table and both stages. Exact: stored as float32.
+they give is kept and shared by epochs, seeds, rows of a table and both stages. The trainings of stage 1 also
+share what layer4 and the attention make of it. Exact: stored as float32.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,93 +26,137 @@ from engine.task import Batch
 from engine.tensor_store import TensorStore
 from engine.training import Sets
 
-Frozen = Callable[[Tensor], Tensor]
+_CLIPS_AT_ONCE = 8
 
 
 class FrozenLayers(Protocol):
-    """A backbone with layers that are never trained."""
+    """Layers that are never trained; see `models.frozen`."""
 
-    def frozen_modules(self) -> Iterable[nn.Module]:
-        """The modules that `trunk` runs."""
+    @property
+    def name(self) -> str:
+        """Tells layers of the same modules apart."""
 
-    def trunk(self, frames: Tensor) -> Tensor:
-        """Map frames (N, 3, S, S) to the last frozen layer's output (N, C, h, w)."""
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All that the outputs depend on."""
 
-    def eval(self) -> Any:
-        """Keep batch norm's statistics."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Give the weights."""
+    @property
+    def run(self) -> Callable[[Tensor], dict[str, Tensor]]:
+        """Maps a batch (N, ...) to named outputs (N, ...)."""
 
 
-class CachedClips:
-    """Clips by key, as frozen outputs (T, C, h, w); what is missing is computed and kept."""
+class ClipSource(Protocol):
+    """Something that gives a clip's frames, or what was made of them, by key.
 
-    def __init__(
-        self, clips: RgbClips, frozen: Frozen, identity: Mapping[str, Any], folder: Path, workers: int
-    ) -> None:
-        """Open the store that fits the clips, their preprocessing and the frozen layers.
+    Attributes:
+        clips: The clips.
+        identity: Plain values that name everything the tensors are made from.
+        probe: An input of one frame, (1, ...), of the right shape.
+    """
 
-        Args:
-            clips: The clips as frames.
-            frozen: Maps frames (N, 3, S, S) to outputs (N, C, h, w), without gradients.
-            identity: Names the frozen layers: their weights' hash and whatever else decides their output.
-            folder: Where stores are kept.
-            workers: Processes that decode what is missing.
-        """
+    clips: RgbClips
+    identity: list[Any]
+    probe: Tensor
+
+    def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
+        """Give what the next layers take, (T, ...), in the order of the keys."""
+
+
+class DecodedClips:
+    """Clips as frames from their images."""
+
+    def __init__(self, clips: RgbClips, workers: int) -> None:
+        """Decode `clips` in so many processes."""
         self.clips = clips
-        self.frozen = frozen
         self.workers = workers
+        self.identity = _fingerprint(clips)
         side = clips.preprocessing.image_size
-        probe = frozen(torch.zeros(1, 3, side, side))
-        shape = (clips.num_frames, *probe.shape[1:])
-        content = {"layers": dict(identity), "clips": _fingerprint(clips)}
-        self.store = TensorStore.open(folder, content, len(clips) * (NUM_DRAWS + 1), shape)
-        self.folder = folder
+        self.probe = torch.zeros(1, 3, side, side)
 
-    def room(self) -> str:
-        """Say how much of the disk these clips may take."""
-        size = self.store.bytes_at_most / 2**30
-        return f"keeping frozen outputs in {self.folder}: at most {size:.1f} GiB for the training clips"
-
-    def batches(self, keys: Iterable[ClipKey], batch_size: int) -> Iterator[Batch]:
-        """Give batches of "layer3" (B, T, C, h, w), "label" and "clip" in the order of the keys."""
-        keys = list(keys)
-        slots = [_slot(key) for key in keys]
-        there = self.store.present(slots)
-        fresh = self._frames([key for key, present in zip(keys, there, strict=True) if not present])
-        for start in range(0, len(keys), batch_size):
-            part = slice(start, start + batch_size)
-            missing = [slot for slot, present in zip(slots[part], there[part], strict=True) if not present]
-            self._fill(missing, fresh)
-            numbers = [number for number, _ in keys[part]]
-            labels = [self.clips.index.clips[number].label for number in numbers]
-            yield {
-                "layer3": self.store.read(slots[part]),
-                "label": torch.tensor(labels),
-                "clip": torch.tensor(numbers),
-            }
-
-    def _fill(self, slots: list[int], fresh: Iterator[Tensor]) -> None:
-        if not slots:
-            return
-        frames = torch.stack([next(fresh) for _ in slots])
-        outputs = self.frozen(frames.flatten(0, 1)).reshape(len(slots), *self.store.shape)
-        for slot, output in zip(slots, outputs, strict=True):
-            self.store.write(slot, output)
-
-    def _frames(self, keys: list[ClipKey]) -> Iterator[Tensor]:
+    def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
+        """Give each clip's frames (T, 3, S, S) in the order of the keys."""
         if not keys:
             return
         loader = DataLoader(
             self.clips,
             batch_size=None,
-            sampler=keys,
+            sampler=list(keys),
             num_workers=self.workers,
             generator=torch.Generator(),
         )
         for item in loader:
             yield item["frames"]
+
+
+class CachedClips:
+    """Clips as outputs of frozen layers; what is missing is computed and kept."""
+
+    def __init__(self, source: ClipSource, frozen: FrozenLayers, folder: Path) -> None:
+        """Open the stores, one for each output, that fit the clips, their preprocessing and the layers.
+
+        Args:
+            source: What the layers are given.
+            frozen: The layers.
+            folder: Where stores are kept.
+        """
+        self.source = source
+        self.clips = source.clips
+        self.frozen = frozen
+        self.device = next(frozen.modules[0].parameters()).device
+        self.folder = folder
+        layers = {"torch": torch.__version__, "device": self.device.type, "layers": frozen.name}
+        self.identity = [layers | {"weights": weights_hash(frozen.modules)}, source.identity]
+        made = self._run(source.probe)
+        self.probe = next(iter(made.values()))
+        slots = len(self.clips) * (NUM_DRAWS + 1)
+        self.stores = {
+            name: TensorStore.open(
+                folder, [name, *self.identity], slots, (self.clips.num_frames, *output.shape[1:])
+            )
+            for name, output in made.items()
+        }
+
+    def room(self) -> str:
+        """Say how much of the disk these clips may take."""
+        size = sum(store.bytes_at_most for store in self.stores.values()) / 2**30
+        return f"{size:.1f} GiB for {' and '.join(self.names)}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the outputs are called."""
+        return tuple(self.stores)
+
+    def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
+        """Give what the layers after these take: the first output, (T, ...)."""
+        for outputs in self.outputs(keys, _CLIPS_AT_ONCE):
+            yield from next(iter(outputs.values()))
+
+    def outputs(self, keys: Sequence[ClipKey], batch_size: int) -> Iterator[dict[str, Tensor]]:
+        """Give the outputs (B, T, ...) by name, in batches in the order of the keys."""
+        slots = [_slot(key) for key in keys]
+        there = self._present(slots)
+        fresh = self.source.inputs([key for key, kept in zip(keys, there, strict=True) if not kept])
+        for start in range(0, len(keys), batch_size):
+            part = slice(start, start + batch_size)
+            self._fill([slot for slot, kept in zip(slots[part], there[part], strict=True) if not kept], fresh)
+            yield {name: store.read(slots[part]) for name, store in self.stores.items()}
+
+    def _present(self, slots: list[int]) -> list[bool]:
+        return [all(kept) for kept in zip(*(s.present(slots) for s in self.stores.values()), strict=True)]
+
+    def _fill(self, slots: list[int], fresh: Iterator[Tensor]) -> None:
+        if not slots:
+            return
+        outputs = self._run(torch.cat([next(fresh) for _ in slots]))
+        for name, store in self.stores.items():
+            for slot, output in zip(slots, outputs[name].reshape(len(slots), *store.shape), strict=True):
+                store.write(slot, output)
+
+    @torch.no_grad()
+    def _run(self, inputs: Tensor) -> dict[str, Tensor]:
+        for module in self.frozen.modules:
+            module.eval()
+        return {name: output.cpu() for name, output in self.frozen.run(inputs.to(self.device)).items()}
 
 
 class CachedBatches:
@@ -129,22 +174,33 @@ class CachedBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Give the batches."""
-        return self.clips.batches(self.keys, self.batch_size)
+        keys = list(self.keys)
+        clips = self.clips.clips.index.clips
+        for start, outputs in enumerate(self.clips.outputs(keys, self.batch_size)):
+            numbers = [number for number, _ in keys[start * self.batch_size :][: self.batch_size]]
+            labels = torch.tensor([clips[number].label for number in numbers])
+            yield {**outputs, "label": labels, "clip": torch.tensor(numbers)}
 
 
 def cached_rgb_sets(
-    split: Split,
-    config: ClipTrainConfig,
-    inputs: RgbInput,
-    backbone: FrozenLayers,
-    folder: Path,
-) -> Sets:
-    """Make the batches of the RGB stream from kept outputs of the backbone's first layers.
+    split: Split, config: ClipTrainConfig, inputs: RgbInput, frozen: Sequence[FrozenLayers], folder: Path
+) -> tuple[Sets, tuple[str, ...]]:
+    """Make the batches of the RGB stream from kept outputs of frozen layers.
+
+    Args:
+        split: The clips.
+        config: Batch size, seed and workers.
+        inputs: How frames are made.
+        frozen: Layers that follow each other from the frames on; the outputs of each are kept.
+        folder: Where.
+
+    Returns:
+        The batches, and the names of the tensors in them that the network takes.
 
     Raises:
         UserError: The folder can't be written.
     """
-    opened = clip_opener(inputs, backbone, folder, config.workers)
+    opened = clip_opener(inputs, frozen, folder, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         batches = CachedBatches(opened(index), evaluation_keys(len(index)), config.batch_size)
@@ -157,26 +213,34 @@ def cached_rgb_sets(
         sampler.set_epoch(number)
         return train
 
-    print(train.clips.room())
+    print_room(train.clips)
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)
-    return Sets(TrainingSet(split.train.keys, epoch), watched, test)
+    return Sets(TrainingSet(split.train.keys, epoch), watched, test), train.clips.names
 
 
 def clip_opener(
-    inputs: RgbInput, backbone: FrozenLayers, folder: Path, workers: int
+    inputs: RgbInput, frozen: Sequence[FrozenLayers], folder: Path, workers: int
 ) -> Callable[[ClipIndex], CachedClips]:
-    """Give what opens the kept outputs of a backbone for the clips of any index."""
-    device = next(backbone.parameters()).device
-    weights = weights_hash(backbone.frozen_modules())
-    identity = {"torch": torch.__version__, "device": device.type, "weights": weights}
+    """Give what opens the kept outputs of layers that follow each other, for the clips of any index."""
+    first, *others = frozen
 
-    @torch.no_grad()
-    def frozen(frames: Tensor) -> Tensor:
-        backbone.eval()
-        return backbone.trunk(frames.to(device)).cpu()
+    def opened(index: ClipIndex) -> CachedClips:
+        kept = CachedClips(DecodedClips(inputs.dataset(index), workers), first, folder)
+        for layers in others:
+            kept = CachedClips(kept, layers, folder)
+        return kept
 
-    return lambda index: CachedClips(inputs.dataset(index), frozen, identity, folder, workers)
+    return opened
+
+
+def print_room(clips: CachedClips) -> None:
+    """Say how much of the disk a run's training clips may take, in every store on the way."""
+    rooms = [clips.room()]
+    while isinstance(clips.source, CachedClips):
+        clips = clips.source
+        rooms.append(clips.room())
+    print(f"keeping frozen outputs of the training clips in {clips.folder}: at most {', '.join(rooms)}")
 
 
 def weights_hash(modules: Iterable[nn.Module]) -> str:

@@ -3,10 +3,10 @@
 The stores are those of the RGB stream's own trainings: the same seed draws the same crops, so much is there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from data.cached_clips import CachedClips, FrozenLayers, clip_opener
+from data.cached_clips import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
 from data.epochs import EpochSampler, FlowKey
 from data.index import ClipIndex
 from data.inputs import TwoStreamInput
@@ -39,21 +39,25 @@ class JointBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Give batches of "layer3", "flow", "label" and "clip"."""
-        seen = self.rgb.batches([(clip, draw) for clip, draw, _ in self.keys], self.batch_size)
+        seen = CachedBatches(self.rgb, [(clip, draw) for clip, draw, _ in self.keys], self.batch_size)
         for rgb, flow in zip(seen, self.flow, strict=True):
             assert rgb["clip"].equal(flow["clip"]), "both streams see the same clips"
             yield {**flow, **rgb}
 
 
 def cached_two_stream_sets(
-    split: Split, config: ClipTrainConfig, inputs: TwoStreamInput, backbone: FrozenLayers, folder: Path
+    split: Split,
+    config: ClipTrainConfig,
+    inputs: TwoStreamInput,
+    frozen: Sequence[FrozenLayers],
+    folder: Path,
 ) -> Sets:
-    """Make the batches of joint training; `backbone` is the RGB stream's.
+    """Make the batches of joint training from kept outputs of the RGB stream's frozen layers.
 
     Raises:
         UserError: The folder can't be written.
     """
-    opened = clip_opener(inputs.rgb, backbone, folder, config.workers)
+    opened = clip_opener(inputs.rgb, frozen, folder, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         keys = inputs.test_keys(index)
@@ -64,7 +68,7 @@ def cached_two_stream_sets(
     sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
     flow = EpochLoader(inputs.flow.dataset(split.train), sampler, config)
     rgb = opened(split.train)
-    print(rgb.room())
+    print_room(rgb)
 
     def epoch(number: int) -> JointBatches:
         return JointBatches(rgb, flow(number), sampler, config.batch_size)

@@ -85,10 +85,13 @@ class Backbone(nn.Module):
 
     def _trunk(self, frames: Tensor) -> Tensor:
         net = self.resnet
+        # A quarter faster on a CPU; batch norm in train mode is far less accurate in this layout.
+        if not frames.is_cuda and not any(module.training for module in self.frozen_modules()):
+            frames = frames.contiguous(memory_format=torch.channels_last)
         with _full_precision_if_frozen(*self.frozen_modules()):
             stem = net.maxpool(net.relu(net.bn1(net.conv1(frames))))
             maps: Tensor = net.layer3(net.layer2(net.layer1(stem)))
-        return maps
+        return maps.contiguous()
 
     def _last_stage(self, layer3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         net = self.resnet

@@ -52,31 +52,47 @@ class EgoRNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.temporal.features, num_classes)
 
-    def forward(self, frames: Tensor | None = None, layer3: Tensor | None = None) -> ClipOutput:
-        """Classify clips, from their frames or from what the layers that no stage trains made of them.
+    def forward(
+        self,
+        frames: Tensor | None = None,
+        layer3: Tensor | None = None,
+        seen: Tensor | None = None,
+        heat: Tensor | None = None,
+    ) -> ClipOutput:
+        """Classify clips, from their frames or from what layers that are not trained made of them.
 
         Args:
             frames: Normalised frames. Shape: (B, T, 3, H, W).
             layer3: In place of frames, the output of the backbone's layer3. Shape: (B, T, C/2, 2h, 2w).
+            seen: In place of both, what the recurrence sees, as `see` gives it. Shape: (B, T, C, h, w).
+            heat: With `seen`, the attention. Shape: (B, T, h, w).
+
+        Returns:
+            The scores; its `maps` "layer3", "layer4" and "pre_activation" are left out where `seen` is given.
         """
+        if seen is not None:
+            return self.recognise(seen, heat, {})
         given = frames if layer3 is None else layer3
-        assert given is not None, "frames or layer3 is needed"
-        folded = given.flatten(0, 1)
+        assert given is not None, "frames, layer3 or seen is needed"
+        clips, folded = given.shape[0], given.flatten(0, 1)
         maps = self.backbone.last_stage(self.backbone.trunk(folded) if layer3 is None else folded)
-        return self.recognise(maps, self.attend(maps), clips=given.shape[0])
-
-    def attend(self, maps: BackboneMaps) -> Tensor | None:
-        """Attention of every frame (B*T, h, w), or None without attention."""
-        if self.attention == "none":
-            return None
-        weight: Tensor = self.backbone.resnet.fc.weight
-        return spatial_attention(class_activation_map(maps.layer4, maps.logits, weight))
-
-    def recognise(self, maps: BackboneMaps, heat: Tensor | None, clips: int) -> ClipOutput:
-        """From the frames' maps and attention to the clip's scores."""
-        seen = maps.layer4 if heat is None else maps.pre_activation
-        heat = None if heat is None else by_clip(heat, clips)
-        features = self.temporal(by_clip(seen, clips), heat)
+        seen, heat = self.see(maps)
         named = {"layer3": maps.layer3, "layer4": maps.layer4, "pre_activation": maps.pre_activation}
-        folded = {name: by_clip(tensor, clips) for name, tensor in named.items()}
-        return ClipOutput(self.classifier(self.dropout(features)), features, heat, folded)
+        return self.recognise(
+            by_clip(seen, clips),
+            None if heat is None else by_clip(heat, clips),
+            {name: by_clip(tensor, clips) for name, tensor in named.items()},
+        )
+
+    def see(self, maps: BackboneMaps) -> tuple[Tensor, Tensor | None]:
+        """From the backbone's maps to what the recurrence sees (N, C, h, w), and its attention (N, h, w)."""
+        if self.attention == "none":
+            return maps.layer4, None
+        weight: Tensor = self.backbone.resnet.fc.weight
+        heat = spatial_attention(class_activation_map(maps.layer4, maps.logits, weight))
+        return maps.pre_activation, heat
+
+    def recognise(self, seen: Tensor, heat: Tensor | None, maps: dict[str, Tensor]) -> ClipOutput:
+        """From what the recurrence sees (B, T, C, h, w) and the attention (B, T, h, w) to the scores."""
+        features = self.temporal(seen, heat)
+        return ClipOutput(self.classifier(self.dropout(features)), features, heat, maps)
