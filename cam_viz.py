@@ -1,5 +1,6 @@
 """Draws where a run looks: its attention over the frames of clips, as contact sheets, GIFs and raw heat."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ class Viewer:
     pixels: Preprocessing
 
     @classmethod
-    def open(cls, path: Path, device: DeviceName) -> "Viewer":
-        """Load a run's last checkpoint.
+    def open(cls, path: Path, name: str, device: DeviceName) -> "Viewer":
+        """Load a run's last checkpoint, and call it `name` in pictures and files.
 
         Raises:
             UserError: It is no run, or one that has no attention to show.
@@ -87,7 +88,7 @@ class Viewer:
         model.load_state_dict(checkpoint["model"])
         saved = checkpoint["preprocessing"]
         names = tuple(checkpoint["class_names"])
-        return cls(path.name, model, names, saved["frames"], Preprocessing.from_dict(saved["pixels"]))
+        return cls(name, model, names, saved["frames"], Preprocessing.from_dict(saved["pixels"]))
 
     @torch.no_grad()
     def look(self, index: ClipIndex, number: int) -> Look:
@@ -136,15 +137,30 @@ def _draw(frames: Picture, look: Look, pixels: Preprocessing, config: Config) ->
     ]
 
 
+def run_names(runs: Sequence[Path]) -> list[str]:
+    """Call runs by their folders' names, with as many of the folders above as it takes to tell them apart.
+
+    Raises:
+        UserError: The same run twice.
+    """
+    paths = [run.resolve().parts[1:] for run in runs]
+    if len(set(paths)) < len(paths):
+        raise UserError("--runs names the same run twice; leave one out")
+    for depth in range(1, max(map(len, paths)) + 1):
+        names = ["_".join(parts[-depth:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise AssertionError("different paths have different names")
+
+
 def main(config: Config) -> None:
     """Draw every clip that was asked for."""
     set_up_numerics()
-    viewers = [Viewer.open(path, config.device) for path in config.runs]
+    named = zip(config.runs, run_names(config.runs), strict=True)
+    viewers = [Viewer.open(path, name, config.device) for path, name in named]
     if len({viewer.frames for viewer in viewers}) > 1:
         lengths = ", ".join(f"{viewer.name}: {viewer.frames}" for viewer in viewers)
         raise UserError(f"runs that see different numbers of frames can't be drawn together ({lengths})")
-    if len({viewer.name for viewer in viewers}) < len(viewers):
-        raise UserError("two of --runs have the same folder name; rename one, the files are named after them")
     index = ClipIndex.from_tree(config.data).find(config.clips)
     for number, clip in enumerate(index.clips):
         draw_clip(index, number, viewers, config)

@@ -4,17 +4,17 @@ Every step is one of the project's commands with fixed settings. A step that is 
 stopped demo goes on where it was.
 """
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+import torch
 from pydantic import Field
 
 import cam_viz
-import train_frame
-import train_rgb
 from data import motion, synthetic
 from data.actions import reversed_actions
 from data.index import ClipIndex
@@ -22,10 +22,24 @@ from engine.cli import run
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import write_text
+from engine.recipe import Recipe, Training
+from engine.recipe import Step as TrainingStep
 from viz.page import Picture, Section, write_page
-from viz.results import HOW_TO_COMPARE, HOW_TO_READ, Result, as_markdown, order_table, results_table
+from viz.results import (
+    HOW_TO_COMPARE,
+    HOW_TO_READ,
+    Result,
+    accuracy_table,
+    as_markdown,
+    order_table,
+    results_table,
+)
 
+RECIPE = Path(__file__).resolve().parent / "recipes" / "step1_quick.yaml"
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
+# What joint training and CAM attention are compared with, and the baseline that can't know the order.
+ORDERLESS, JOINT = "average pooling, stage 1", "two-stream (joint)"
+PARTS = ("ConvLSTM-attention", "temporal warp flow")
 
 
 class Config(BaseConfig):
@@ -35,11 +49,9 @@ class Config(BaseConfig):
     """Folder for data, runs and report; a second start goes on where the first one stopped."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     """Seeds of the trainings; three give the table of the README."""
-    stages: Literal[1, 2] = 2
-    """Last stage of the trainings; 1 leaves out the rows of stage 2."""
-    epochs: int = Field(12, ge=2)
-    """Epochs of stage 1; stage 2 takes half of them."""
-    pictures: int = Field(5000, ge=320)
+    epochs: int | None = Field(None, ge=1)
+    """At most so many epochs a training, to see the path at work; the numbers then mean nothing."""
+    pictures: int = Field(4000, ge=320)
     """Pictures of single objects that the backbone is pre-trained on."""
 
 
@@ -62,37 +74,28 @@ class Step:
 
 def plan(config: Config) -> list[Step]:
     """List the steps in the order they are taken."""
-    kitchen, pictures, backbone = (config.out / name for name in ("kitchen", "pictures", "backbone"))
-    steps = [
+    kitchen, pictures = config.out / "kitchen", config.out / "pictures"
+    data = [
         Step(
             f"draw {config.pictures} pictures of single objects, which stand in for ImageNet",
-            0.6,
+            0.4,
             config.out / "pictures.done",
             lambda: synthetic.main(synthetic.Settings(out=pictures, catalogue=config.pictures)),
         ),
         Step(
-            "pre-train a ResNet-18 on them",
-            4.0,
-            backbone / "eval.json",
-            lambda: train_frame.main(pretraining(pictures, backbone)),
-        ),
-        Step(
             "render the kitchen: 20 actions, 4 users, 560 clips",
-            1.0,
+            0.7,
             config.out / "kitchen.done",
             lambda: synthetic.main(synthetic.Settings(out=kitchen, preset="demo")),
         ),
         Step(
             "compute warp flow and motion maps from the rendered frames",
-            2.0,
+            1.5,
             config.out / "motion.done",
             lambda: compute_motion(kitchen),
         ),
     ]
-    for seed in config.seeds:
-        for row, training in trainings(config, seed).items():
-            steps.append(_training_step(f"train {row}, seed {seed}", training))
-    return steps
+    return data + [_training_step(step, config) for step in trainings(config)]
 
 
 def compute_motion(kitchen: Path) -> None:
@@ -105,83 +108,65 @@ def compute_motion(kitchen: Path) -> None:
         raise UserError(f"motion failed for clips of {kitchen}, named above; mend them and start again")
 
 
-def _training_step(title: str, training: train_rgb.Config) -> Step:
-    minutes = (training.epochs or 0) * (0.2 if training.stage == 1 else 0.3)
-    return Step(title, minutes, training.out / "eval.json", lambda: train_rgb.main(training))
+def trainings(config: Config) -> list[TrainingStep]:
+    """List the recipe's trainings for every seed, parents first."""
+    recipe = Recipe.from_yaml(RECIPE).replace(seeds=config.seeds)
+    inputs = {"data": config.out / "kitchen", "pictures": config.out / "pictures"}
+    return recipe.steps(inputs, config.out / "runs")
 
 
-def pretraining(pictures: Path, out: Path) -> train_frame.Config:
-    """Settings of the backbone's pre-training."""
-    schedule = {"epochs": 4, "milestones": (3,), "lr": 0.05, "batch_size": 64}
-    return train_frame.Config(
-        images=pictures, out=out, resume=True, backbone="resnet18", weights="none", image_size=112, **schedule
-    )
+def _training_step(step: TrainingStep, config: Config) -> Step:
+    script = importlib.import_module(step.training.script)
+    values = step.values | {"amp": precision()}
+    if (
+        "cache" in script.Config.model_fields
+    ):  # trainings draw the same crops, so what one computes others find
+        values |= {"cache": config.out / "cache"}
+    if config.epochs is not None:
+        values |= {"epochs": min(config.epochs, values["epochs"])}
+    title = f"train {step.training.row or step.training.name}, seed {step.seed}"
+    minutes = values["epochs"] * _minutes_per_epoch(step.training)
+    return Step(title, minutes, step.out / "eval.json", lambda: script.main(script.Config(**values)))
 
 
-def trainings(config: Config, seed: int) -> dict[str, train_rgb.Config]:
-    """Settings of a seed's trainings by the name of their row, parents first."""
-    half = config.epochs // 2
-    shared = {"data": config.out / "kitchen", "seed": seed, "resume": True, "batch_size": 8}
-    # The five trainings of a seed draw the same crops, so what one computes the others find.
-    shared |= {"cache": config.out / "cache"}
-    first = shared | {
-        "stage": 1,
-        "weights": str(config.out / "backbone"),
-        "backbone": "resnet18",
-        "image_size": 112,
-        "hidden": 128,
-        "dropout": 0.2,
-        "epochs": config.epochs,
-        "milestones": (config.epochs * 3 // 4,),
-        "eval_every": 4,
-    }
-    second = shared | {"stage": 2, "epochs": half, "milestones": (max(1, half * 3 // 4),), "eval_every": 2}
+def precision() -> str:
+    """What is trained is computed in bfloat16 where the CPU has it, which takes half the time."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "off"
 
-    def folder(name: str) -> Path:
-        return config.out / "runs" / f"{name}-seed{seed}"
 
-    rows = {
-        "average pooling, stage 1": ("avgpool", {"temporal": "avgpool", "attention": "none"}),
-        "ConvLSTM, stage 1": ("convlstm", {"temporal": "convlstm", "attention": "none"}),
-        "ConvLSTM + CAM attention, stage 1": ("attention", {"temporal": "convlstm", "attention": "cam"}),
-    }
-    made = {row: first | {"out": folder(f"{name}-1")} | model for row, (name, model) in rows.items()}
-    if config.stages == 1:
-        return {row: train_rgb.Config(**values) for row, values in made.items()}
-    for row, name in (("ConvLSTM, stage 2", "convlstm"), ("ConvLSTM + CAM attention, stage 2", "attention")):
-        made[row] = second | {"out": folder(f"{name}-2"), "init": folder(f"{name}-1")}
-    return {row: train_rgb.Config(**values) for row, values in made.items()}
+def _minutes_per_epoch(training: Training) -> float:
+    """As measured on two cores; the first training of stage 1 also fills the cache."""
+    named = {"train_frame": 0.6, "train_flow": 0.08, "train_twostream": 0.25}
+    stages = {1: 0.1, 2: 0.2}
+    return named.get(training.script) or stages[training.settings["stage"]]
 
 
 def report(config: Config) -> Path:
-    """Draw the heat maps, write the table, and put everything on one page."""
-    by_row = [trainings(config, seed) for seed in config.seeds]
-    results = [Result(row, [runs[row].out for runs in by_row]) for row in by_row[0]]
-    table = results_table(results)
+    """Draw the heat maps, write the tables, and put everything on one page."""
+    results = table_rows(config)
     folder = config.out / "report"
     rivals = reversed_actions(ClipIndex.from_tree(config.out / "kitchen").class_names)
-    order = order_table(results[1:], results[0], rivals)
-    write_text(folder / "table.md", f"{as_markdown(table)}\n{as_markdown(order)}")
-    viewed = tuple(training.out for row, training in by_row[0].items() if "CAM" in row)
-    heat = folder / "heat"
-    cam_viz.main(cam_viz.Config(runs=viewed, data=config.out / "kitchen", clips=SHOWN, out=heat))
-    files = [heat / f"{clip.replace('/', '_')}{suffix}" for clip in SHOWN for suffix in (".gif", ".png")]
+    baseline, joint = results[ORDERLESS], results[JOINT]
+    others = [result for result in results.values() if result is not baseline]
+    tables = [
+        results_table(list(results.values())),
+        order_table(others, baseline, rivals),
+        accuracy_table(joint, [results[name] for name in PARTS]),
+    ]
+    write_text(folder / "table.md", "\n".join(map(as_markdown, tables)))
+    note = f"Seeds: {', '.join(map(str, config.seeds))}. What is trained is computed in " + (
+        "bfloat16." if precision() == "bf16" else "float32."
+    )
     sections = [
-        Section("Results", [HOW_TO_READ], table, note=f"Seeds: {', '.join(map(str, config.seeds))}."),
-        Section("Does it know the order of the frames?", [HOW_TO_COMPARE], order),
-        Section(
-            "Where the network looks",
-            [
-                "Attention over the seven frames that the network sees, a row for each run with attention. "
-                "The white square is the part of the frame that the network is given; heat is scaled to its "
-                "highest value in the clip."
-            ],
-            pictures=[Picture(file, file.stem.replace("_", " / ", 1)) for file in files],
-        ),
+        Section("Results", [HOW_TO_READ], tables[0], note=note),
+        Section("Does it know the order of the frames?", [HOW_TO_COMPARE], tables[1]),
+        Section("Are two streams better than one?", ["Compared in the same way."], tables[2]),
+        _heat(config, [result for name, result in results.items() if "attention" in name], folder / "heat"),
         Section(
             "Confusions",
             [f"Test clips of seed {config.seeds[0]}: rows are the true actions, columns the predicted ones."],
-            pictures=[Picture(runs.out / "confusion.png", row) for row, runs in by_row[0].items()],
+            pictures=[Picture(r.runs[0] / "confusion.png", name) for name, r in results.items()],
         ),
     ]
     lead = (
@@ -190,6 +175,30 @@ def report(config: Config) -> Path:
     )
     write_page(folder / "index.html", "Ego-RNN on a synthetic kitchen", lead, sections)
     return folder / "index.html"
+
+
+def table_rows(config: Config) -> dict[str, Result]:
+    """Give the recipe's rows by name, each with the runs of every seed."""
+    runs: dict[str, list[Path]] = {}
+    for step in trainings(config):
+        if step.training.row is not None:
+            runs.setdefault(step.training.row, []).append(step.out)
+    return {row: Result(row, outs) for row, outs in runs.items()}
+
+
+def _heat(config: Config, results: list[Result], folder: Path) -> Section:
+    runs = tuple(result.runs[0] for result in results)
+    cam_viz.main(cam_viz.Config(runs=runs, data=config.out / "kitchen", clips=SHOWN, out=folder))
+    files = [folder / f"{clip.replace('/', '_')}{suffix}" for clip in SHOWN for suffix in (".gif", ".png")]
+    return Section(
+        "Where the network looks",
+        [
+            "Attention over the seven frames that the network sees, a row for each run with attention. "
+            "The white square is the part of the frame that the network is given; heat is scaled to its "
+            "highest value in the clip."
+        ],
+        pictures=[Picture(file, file.stem.replace("_", " / ", 1)) for file in files],
+    )
 
 
 def main(config: Config) -> None:

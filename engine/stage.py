@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -95,9 +95,11 @@ class Stage:
             }
             for group in self.groups
         ]
+        # One pass over each parameter instead of one an operation, which on a CPU is what a step costs.
+        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
         if self.optimizer == "adam":
-            return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay, eps=self.eps)
-        return torch.optim.SGD(groups, lr=self.lr, weight_decay=self.weight_decay, momentum=self.momentum)
+            return torch.optim.Adam(groups, eps=self.eps, **shared)
+        return torch.optim.SGD(groups, momentum=self.momentum, **shared)
 
     def build_scheduler(self, optimizer: Optimizer) -> LRScheduler:
         """Make the schedule; it is stepped once after every epoch."""

@@ -1,13 +1,13 @@
 """Results of finished runs as the rows of a table, with how sure they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from engine.metrics import Ints, wilson_interval
-from engine.paired import clip_scores, paired_difference
+from engine.paired import Difference, clip_scores, paired_difference
 from engine.run_dir import read_eval
 from viz.page import Table
 
@@ -70,14 +70,25 @@ def order_table(results: Sequence[Result], baseline: Result, rivals: Ints) -> Ta
         rivals: Reverse in time of every class, -1 for none. Shape: (K,).
     """
     base = clip_scores(baseline.runs, rivals)
-    found = [paired_difference(clip_scores(result.runs, rivals), base) for result in results]
-    return Table(
-        (f"order, against {baseline.name}", "clips", "points more", "95 % interval", "p"),
-        [
-            [r.name, str(d.clips), f"{d.points:+.1f}", f"{d.low:+.1f} to {d.high:+.1f}", f"{d.p:.4f}"]
-            for r, d in zip(results, found, strict=True)
-        ],
+    found = {result.name: clip_scores(result.runs, rivals) for result in results}
+    return _differences(
+        f"order, against {baseline.name}", {name: paired_difference(s, base) for name, s in found.items()}
     )
+
+
+def accuracy_table(result: Result, others: Sequence[Result]) -> Table:
+    """Compare the accuracy of a result with that of others tested on the same clips, clip by clip."""
+    scores = clip_scores(result.runs)
+    against = {f"against {o.name}": paired_difference(scores, clip_scores(o.runs)) for o in others}
+    return _differences(f"top-1, {result.name}", against)
+
+
+def _differences(title: str, found: Mapping[str, Difference]) -> Table:
+    rows = [
+        [name, str(d.clips), f"{d.points:+.1f}", f"{d.low:+.1f} to {d.high:+.1f}", f"{d.p:.4f}"]
+        for name, d in found.items()
+    ]
+    return Table((title, "clips", "points more", "95 % interval", "p"), rows)
 
 
 def as_markdown(table: Table) -> str:
