@@ -1,7 +1,11 @@
+import os
 import sys
 
-import hypothesis
-import pytest
+# The suite runs a process a core; more threads would only wait for each other. Read when torch is loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 
 # The same examples every time: a test that fails on one machine fails on all.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
 import train_flow
@@ -15,12 +14,6 @@ import train_frame
 import train_rgb
 import train_twostream
 from data import ClipIndex, motion, synthetic
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """The suite runs a process a core; more threads would only wait for each other."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
