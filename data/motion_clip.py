@@ -13,6 +13,7 @@ import numpy as np
 from data.camera_motion import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.clips import Clip, Kind, Series
 from data.flow import Flow, Grey, Method, compute_flow, encode
+from data.repeatable import repeatable_opencv
 from data.trajectories import DenseTracks
 from data.tree_kinds import Place, TreeKind
 from engine.errors import UserError
@@ -101,6 +102,7 @@ class SeriesWriter:
             raise OSError(f"can't write {path}; is the disk full?")
 
 
+@repeatable_opencv()
 def make_clip(
     clip: Clip, settings: MotionSettings, folders: dict[Kind, Path], places: dict[Kind, Place]
 ) -> list[str]:
@@ -122,7 +124,6 @@ def make_clip(
         UserError: A frame can't be read or has another size than the first.
         OSError: A file can't be written.
     """
-    cv2.setNumThreads(1)  # DIS gives other results with other thread counts
     _sweep(folders.values())
     with ExitStack() as stack:
         temporary = {kind: stack.enter_context(atomic_folder(path)) for kind, path in folders.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from motion_scene import Patch, make_scene
 
 from data import layout, motion
@@ -14,6 +15,7 @@ from data.camera_motion import warp_flow
 from data.flow import compute_flow, decode
 from data.motion import MotionConfig, main
 from data.motion_clip import MotionSettings, pair_motion
+from data.repeatable import denormals_are_flushed, repeatable_opencv
 from data.trajectories import motion_maps
 from engine.errors import UserError
 
@@ -102,11 +104,43 @@ def test_a_single_frame_has_zero_flow_and_an_empty_map(tree):
 def test_processes_make_the_same_bytes(tree, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "tree"
     shutil.copytree(tree, other)
-    # Commands of their own: earlier tests may have changed this process's rounding, which flow would feel.
-    for root, jobs in ((tree, "1"), (other, "2")):
-        command = [sys.executable, "-m", "data.motion", "--root", root, "--maps", "--jobs", jobs]
-        subprocess.run(command, cwd=Path(__file__).resolve().parents[2], check=True, capture_output=True)
+    for root, jobs in ((tree, 1), (other, 2)):
+        assert main(MotionConfig(root=root, maps=True, jobs=jobs)) == 0
     assert contents(tree) == contents(other)
+
+
+@pytest.fixture
+def other_numerics():
+    """The state that a training leaves its process in."""
+    threads = cv2.getNumThreads()
+    torch.set_flush_denormal(True)
+    cv2.setNumThreads(2)
+    yield
+    torch.set_flush_denormal(False)
+    cv2.setNumThreads(threads)
+
+
+def test_what_the_process_did_before_has_no_say(tree, monkeypatch, other_numerics):
+    before, seen = (denormals_are_flushed(), cv2.getNumThreads()), set()
+    real = cv2.imwrite
+
+    def spy(path, image):
+        seen.add((denormals_are_flushed(), cv2.getNumThreads()))
+        return real(path, image)
+
+    monkeypatch.setattr(cv2, "imwrite", spy)
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    assert seen == {(False, 1)}
+    assert (denormals_are_flushed(), cv2.getNumThreads()) == before == (True, 2)
+
+
+def test_flow_has_the_same_bits_after_a_training(other_numerics):
+    prev, cur = np.zeros((2, 64, 96), np.uint8)
+    prev[20, 20] = cur[21, 22] = 255  # far from the dot the flow fades to denormal numbers
+    with repeatable_opencv():
+        after = compute_flow(prev, cur, "farneback")
+    torch.set_flush_denormal(False)
+    assert np.array_equal(after, compute_flow(prev, cur, "farneback"))
 
 
 def test_a_stopped_run_is_completed_and_what_is_there_is_kept(tree):
