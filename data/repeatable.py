@@ -11,8 +11,9 @@ import cv2
 def repeatable_opencv() -> Iterator[None]:
     """Compute on one thread and by IEEE's rules; what the process was set to before is put back after.
 
-    Flow depends on the number of threads (DIS), and by a hair on whether the processor rounds numbers under
-    1e-38 to zero (Farnebäck), as the training scripts ask it to. Also a decorator.
+    How OpenCV splits its work over threads is its own affair, and a job has one core anyhow. Flow by
+    Farnebäck differs by a hair when the processor rounds numbers under 1e-38 to zero, as the training scripts
+    ask it to. Also a decorator.
     """
     threads, flushed = cv2.getNumThreads(), denormals_are_flushed()
     cv2.setNumThreads(1)
