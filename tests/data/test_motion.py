@@ -15,6 +15,7 @@ from data.camera_motion import warp_flow
 from data.flow import compute_flow, decode
 from data.motion import MotionConfig, main
 from data.motion_clip import MotionSettings, pair_motion
+from data.motion_notes import LOG, MotionLog, summary
 from data.repeatable import denormals_are_flushed, repeatable_opencv
 from data.trajectories import motion_maps
 from engine.errors import UserError
@@ -48,6 +49,10 @@ def contents(root):
     return {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
+
+
+def logged(root):
+    return (root / LOG).read_text().splitlines()
 
 
 def images(folder):
@@ -205,7 +210,8 @@ def test_a_cut_has_zero_flow_and_is_named(tmp_path, capsys, warp):
     frames = scene_frames(0, 3) + [np.rot90(frame, 2) for frame in scene_frames(8, 3)]
     write_frames(tmp_path, ("S1", "open_jam", "1"), frames)
     assert main(MotionConfig(root=tmp_path, warp=warp, maps=True, jobs=1)) == 0
-    assert "S1/open_jam/1: cut, flow set to zero: 1 pair (frame 3) of 5" in capsys.readouterr().err
+    assert "cut, flow set to zero: 1 pair of 1 clip: S1/open_jam/1 (1); " in capsys.readouterr().out
+    assert logged(tmp_path) == ["S1/open_jam/1: cut, flow set to zero: 1 of 5 pairs, from frame 3"]
     flow = images(layout.flow_folder(tmp_path, "x", "S1", "open_jam", "1"))
     assert [bool((image != 128).any()) for image in flow] == [True, True, False, True, True, True]
 
@@ -228,10 +234,13 @@ def test_frames_without_content_have_defined_outputs(tmp_path, capsys, method):
                 (i == 128).all() for i in images(layout.flow_folder(tmp_path, axis, "S1", "open_jam", number))
             )
         assert not np.any(images(layout.map_folder(tmp_path, "S1", "open_jam", number)))
-    assert (
-        "S1/open_jam/1: no homography, camera taken as still: 3 pairs (frame 1, 2, 3) of 3"
-        in capsys.readouterr().err
-    )
+    still = "no homography, camera taken as still"
+    assert logged(tmp_path) == [
+        f"S1/open_jam/1: {still}: 3 of 3 pairs, from frame 1-3",
+        f"S1/open_jam/2: {still}: 3 of 3 pairs, from frame 1-3",
+        f"S1/open_jam/4: {still}: 2 of 3 pairs, from frame 1-2; "
+        "cut, flow set to zero: 1 of 3 pairs, from frame 3",
+    ]
 
 
 def test_a_failed_homography_leaves_plain_flow():
@@ -241,6 +250,30 @@ def test_a_failed_homography_leaves_plain_flow():
     pair = pair_motion(prev, np.roll(prev, 2, axis=1), MotionSettings("dis", warp=True, maps=False))
     assert not pair.camera.accepted and "no homography" in pair.note
     assert np.median(pair.flow_px[44:56, 54:66, 0]) == pytest.approx(2, abs=0.3)
+
+
+def test_the_log_is_kept_over_runs_and_in_order(tmp_path):
+    MotionLog(tmp_path).put("S1/a/10", {}, 4)
+    assert not (tmp_path / LOG).exists()  # nothing to say
+    MotionLog(tmp_path).put("S1/a/10", {"dark": [1, 2, 3, 5]}, 6)
+    MotionLog(tmp_path).put("S1/a/9", {"dark": [1], "cut": [4]}, 6)
+    ten, nine = "S1/a/10: dark: 4 of 6 pairs, from frame 1-3, 5", "S1/a/9: dark: 1 of 6 pairs, from frame 1"
+    assert logged(tmp_path) == [f"{nine}; cut: 1 of 6 pairs, from frame 4", ten]
+    MotionLog(tmp_path).put("S1/a/9", {}, 6)  # mended, and made anew
+    assert logged(tmp_path) == [ten]
+
+
+def test_the_summary_counts_pairs_and_names_the_worst_clips():
+    notes = {f"S1/a/{clip}": {"dark": list(range(clip))} for clip in range(1, 13)} | {"S2/a/1": {}}
+    (line,) = summary(notes)
+    assert line == "dark: 78 pairs of 12 clips, most in S1/a/12 (12), S1/a/11 (11), S1/a/10 (10)"
+    assert list(summary({"S2/a/1": {}})) == []
+
+
+def test_plain_flow_has_no_use_for_a_homography():
+    flat = np.zeros((64, 96), np.uint8)
+    for warp, maps, named in [(False, False, False), (True, False, True), (False, True, True)]:
+        assert bool(pair_motion(flat, flat, MotionSettings("dis", warp, maps)).note) == named
 
 
 def test_two_ways_are_not_mixed_in_one_tree(tree):
@@ -254,6 +287,12 @@ def test_two_ways_are_not_mixed_in_one_tree(tree):
             main(other)
     assert contents(tree) == before
     assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0  # maps may be added later
+
+
+def test_a_root_that_cant_be_written_to_is_a_users_mistake(tree):
+    (tree / LOG).mkdir()
+    with pytest.raises(UserError, match=f"can't read or write --root {tree}"):
+        main(MotionConfig(root=tree, jobs=1))
 
 
 def test_no_tree_or_a_tree_without_place_for_maps_is_refused(tmp_path):
