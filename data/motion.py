@@ -92,8 +92,8 @@ def _add_motion(config: MotionConfig) -> int:
     outcomes = list(_with_progress(_outcomes(tasks, config.jobs), tasks, log))
     faults = broken | {outcome.clip.key: outcome.fault for outcome in outcomes if outcome.fault}
     print(f"{sum(not outcome.fault for outcome in outcomes)} clips made, {len(faults)} failed")
-    for line in summary({outcome.clip.key: outcome.notes for outcome in outcomes}):
-        print(f"{line}; {log.path} has them all")
+    for line in summary({outcome.clip.key: outcome.notes for outcome in outcomes}, log.path):
+        print(line)
     for key, fault in faults.items():
         print(f"failed: {key}: {fault}", file=sys.stderr)
     return 1 if faults else 0

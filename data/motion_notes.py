@@ -37,11 +37,11 @@ class MotionLog:
             write_text(self.path, "".join(f"{clip}: {line}\n" for clip, line in ordered))
 
 
-def summary(notes_by_clip: Mapping[str, Notes]) -> Iterator[str]:
+def summary(notes_by_clip: Mapping[str, Notes], log: Path) -> Iterator[str]:
     """Count the pairs of each reason, and name the clips that have most of them.
 
     Yields:
-        One line a reason.
+        One line a reason, and one that says where all of the pairs are listed.
     """
     for why in sorted({why for notes in notes_by_clip.values() for why in notes}):
         counts = {key: len(notes[why]) for key, notes in notes_by_clip.items() if why in notes}
@@ -49,6 +49,8 @@ def summary(notes_by_clip: Mapping[str, Notes]) -> Iterator[str]:
         named = ", ".join(f"{key} ({counts[key]})" for key in worst)
         where = f"{_many(len(counts), 'clip')}{', most in' if len(counts) > MOST_SHOWN else ':'} {named}"
         yield f"{why}: {_many(sum(counts.values()), 'pair')} of {where}"
+    if any(notes_by_clip.values()):
+        yield f"all of them: {log}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from motion_scene import Patch, make_scene
 
-from data import layout, motion
+from data import check, layout, motion
 from data.camera_motion import warp_flow
 from data.flow import compute_flow, decode
 from data.motion import MotionConfig, main
@@ -75,6 +75,15 @@ def test_the_tree_gets_flow_and_maps_as_the_loaders_expect(tree):
     flow, maps = images(layout.flow_folder(tree, "y", *key)), images(layout.map_folder(tree, *key))
     assert all(image.shape == (64, 96, 3) and (image == image[..., :1]).all() for image in flow)
     assert all(image.shape == (64, 96) and set(np.unique(image)) <= {0, 255} for image in maps)
+
+
+def test_what_is_made_passes_the_check(tree, command):
+    main(MotionConfig(root=tree, maps=True, jobs=1))
+    status, out, _ = command(check.main, check.CheckConfig, tree)
+    assert status == 0 and "no faults" in out
+    (layout.map_folder(tree, "S1", "open_jam", "1") / layout.map_name(3)).unlink()
+    status, out, _ = command(check.main, check.CheckConfig, tree)
+    assert status == 1 and "map0003.png" in out
 
 
 @pytest.mark.parametrize("warp", [True, False])
@@ -210,7 +219,7 @@ def test_a_cut_has_zero_flow_and_is_named(tmp_path, capsys, warp):
     frames = scene_frames(0, 3) + [np.rot90(frame, 2) for frame in scene_frames(8, 3)]
     write_frames(tmp_path, ("S1", "open_jam", "1"), frames)
     assert main(MotionConfig(root=tmp_path, warp=warp, maps=True, jobs=1)) == 0
-    assert "cut, flow set to zero: 1 pair of 1 clip: S1/open_jam/1 (1); " in capsys.readouterr().out
+    assert "cut, flow set to zero: 1 pair of 1 clip: S1/open_jam/1 (1)\n" in capsys.readouterr().out
     assert logged(tmp_path) == ["S1/open_jam/1: cut, flow set to zero: 1 of 5 pairs, from frame 3"]
     flow = images(layout.flow_folder(tmp_path, "x", "S1", "open_jam", "1"))
     assert [bool((image != 128).any()) for image in flow] == [True, True, False, True, True, True]
@@ -265,9 +274,11 @@ def test_the_log_is_kept_over_runs_and_in_order(tmp_path):
 
 def test_the_summary_counts_pairs_and_names_the_worst_clips():
     notes = {f"S1/a/{clip}": {"dark": list(range(clip))} for clip in range(1, 13)} | {"S2/a/1": {}}
-    (line,) = summary(notes)
-    assert line == "dark: 78 pairs of 12 clips, most in S1/a/12 (12), S1/a/11 (11), S1/a/10 (10)"
-    assert list(summary({"S2/a/1": {}})) == []
+    assert list(summary(notes, Path("log"))) == [
+        "dark: 78 pairs of 12 clips, most in S1/a/12 (12), S1/a/11 (11), S1/a/10 (10)",
+        "all of them: log",
+    ]
+    assert list(summary({"S2/a/1": {}}, Path("log"))) == []
 
 
 def test_plain_flow_has_no_use_for_a_homography():
