@@ -28,9 +28,11 @@ from data.layout import rgb_folder
 from data.trajectories import DISC_RADIUS_PX, Mask, motion_maps
 from engine.cli import run
 from engine.config import Config
+from engine.errors import UserError
 from engine.files import write_text
 
 PAIRS_OF_GTEA61 = 22_708 - 457
+TABLES = ("flow", "homography", "users", "speed")
 SLOW: tuple[Method, ...] = ("tvl1", "deepflow")
 Way = Callable[[Grey, Grey], Flow]
 
@@ -52,7 +54,12 @@ class BenchmarkConfig(Config):
 
 
 def main(config: BenchmarkConfig) -> None:
-    """Measure, print, and write if asked to."""
+    """Measure, print, and write if asked to.
+
+    Raises:
+        UserError: A root has no truth, or the file to write to no place for a table.
+    """
+    page = read_page(config.write) if config.write else ""
     cv2.setNumThreads(1)
     drawn = {root: draw_clips(root, config.a_user, config.seed) for root in config.roots}
     root, clips = next(iter(drawn.items()))
@@ -65,7 +72,23 @@ def main(config: BenchmarkConfig) -> None:
     for name, table in tables.items():
         print(f"\n{name}\n{table}")
     if config.write:
-        write_text(config.write, insert_tables(config.write.read_text(encoding="utf-8"), tables))
+        write_text(config.write, insert_tables(page, tables))
+
+
+def read_page(path: Path) -> str:
+    """Read the file that the tables go to, before minutes are spent on measuring.
+
+    Raises:
+        UserError: It is not there, or has no place for a table.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for name in TABLES:
+        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        if not all(mark in text for mark in marks):
+            raise UserError(
+                f"--write {path} has no lines {' and '.join(marks)}; put them where the table goes"
+            )
+    return text
 
 
 def insert_tables(text: str, tables: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from data.homography import transform
 from data.index import ClipIndex
 from data.rest import pixel_grid
 from data.synthetic import true_flow
+from engine.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,17 @@ class TrueClip:
     """A clip with its frames and its truth in memory."""
 
     def __init__(self, root: Path, clip: Clip) -> None:
-        """Read the clip."""
+        """Read the clip.
+
+        Raises:
+            UserError: It has no truth.
+        """
         self.user = clip.user
         self.frames = [np.asarray(cv2.imread(str(path), 0), np.uint8) for path in clip.frames.paths]
-        with np.load(layout.truth_file(root, clip.user, clip.action, clip.instance)) as truth:
+        path = layout.truth_file(root, clip.user, clip.action, clip.instance)
+        if not path.is_file():
+            raise UserError(f"{path} is missing; name trees that data.synthetic rendered")
+        with np.load(path) as truth:
             self._truth = {name: truth[name] for name in truth.files}
 
     @property

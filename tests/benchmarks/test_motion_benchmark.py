@@ -1,5 +1,6 @@
 """The motion benchmark on a few rendered frames: what it draws, what it says, and where it writes that."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -26,12 +27,23 @@ def kitchen(tmp_path_factory):
 
 
 def test_tables_go_to_their_places_and_replace_older_ones():
-    names = ("flow", "homography", "users", "speed")
-    page = PAGE.read_text(encoding="utf-8")
+    names, page = motion.TABLES, motion.read_page(PAGE)
     once = motion.insert_tables(page, {name: f"old {name}" for name in names})
     twice = motion.insert_tables(once, {name: f"new {name}" for name in names})
     assert [line for line in twice.splitlines() if line.startswith("new ")] == [f"new {n}" for n in names]
     assert "old flow" in once and "old" not in set(twice.split()) - set(page.split())
+
+
+def test_mistakes_are_told_before_measuring(kitchen, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- flow -->\n<!-- end of flow -->\n")
+    for path, missing in [(tmp_path / "none.md", "flow"), (page, "homography")]:
+        with pytest.raises(UserError, match=f"{path.name} has no lines <!-- {missing} -->"):
+            motion.main(motion.BenchmarkConfig(roots=(kitchen,), write=path))
+    truthless = tmp_path / "tree"
+    shutil.copytree(kitchen / "processed_frames2", truthless / "processed_frames2")
+    with pytest.raises(UserError, match=r"1\.npz is missing"):
+        TrueClip(truthless, draw_clips(truthless, 3, 0)[0])
 
 
 def test_a_seed_draws_the_same_clips_and_pairs(kitchen):
