@@ -2,7 +2,8 @@
 
 `python -m benchmarks.motion --roots GTEA61 DEMO --write docs/motion.md` makes the tables of docs/motion.md.
 The roots hold trees that data.synthetic rendered; flow, homographies and speed are measured on the first,
-warp flow and maps on all. Errors are of flow as it is stored, clipped to 20 px; times are of one core.
+warp flow and maps on all. Clips and pairs of frames are drawn by a seed, and all ways to a flow see the same
+pairs. Errors are of flow as it is stored, clipped to 20 px; times are of one core.
 """
 
 import re
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from benchmarks import motion_matches as ways
-from benchmarks.motion_truth import TrueClip, TruePair, choose_clips
+from benchmarks.motion_truth import TrueClip, TruePair, draw_clips, draw_pairs
 from data import motion
 from data.camera_motion import camera_homography, tracked_corners, warp_back, warp_flow
 from data.clips import Clip
@@ -27,9 +28,11 @@ from data.layout import rgb_folder
 from data.trajectories import DISC_RADIUS_PX, Mask, motion_maps
 from engine.cli import run
 from engine.config import Config
+from engine.errors import UserError
 from engine.files import write_text
 
 PAIRS_OF_GTEA61 = 22_708 - 457
+TABLES = ("flow", "homography", "users", "speed")
 SLOW: tuple[Method, ...] = ("tvl1", "deepflow")
 Way = Callable[[Grey, Grey], Flow]
 
@@ -39,29 +42,53 @@ class BenchmarkConfig(Config):
 
     roots: tuple[Path, ...]
     """Trees that data.synthetic rendered."""
-    a_user: PositiveInt = 8
-    """Clips of each user."""
-    every: PositiveInt = 6
-    """Measure every so-manieth pair of frames; slow methods every fifth of those."""
+    a_user: PositiveInt = 6
+    """Clips of each user to draw."""
+    a_clip: PositiveInt = 6
+    """Pairs of frames of each clip to draw for the homographies; the ways to a flow, some of which take
+    seconds a pair, see one a clip."""
+    seed: NonNegativeInt = 0
+    """The same seed draws the same clips and pairs."""
     write: Path | None = None
     """Markdown file to put the tables in, between its marks; they are printed in any case."""
 
 
 def main(config: BenchmarkConfig) -> None:
-    """Measure, print, and write if asked to."""
+    """Measure, print, and write if asked to.
+
+    Raises:
+        UserError: A root has no truth, or the file to write to no place for a table.
+    """
+    page = read_page(config.write) if config.write else ""
     cv2.setNumThreads(1)
-    clips = choose_clips(config.roots[0], config.a_user)
-    pairs = [pair for clip in clips for pair in TrueClip(config.roots[0], clip).pairs(config.every)]
+    drawn = {root: draw_clips(root, config.a_user, config.seed) for root in config.roots}
+    root, clips = next(iter(drawn.items()))
     tables = {
-        "flow": flow_table(pairs),
-        "homography": homography_table(pairs),
-        "users": "\n\n".join(users_table(root, config.a_user) for root in config.roots),
-        "speed": speed_table(clips[: config.a_user]),
+        "flow": flow_table(draw_pairs(root, clips, 1, config.seed)),
+        "homography": homography_table(draw_pairs(root, clips, config.a_clip, config.seed)),
+        "users": "\n\n".join(users_table(*each) for each in drawn.items()),
+        "speed": speed_table(clips[::2]),
     }
     for name, table in tables.items():
         print(f"\n{name}\n{table}")
     if config.write:
-        write_text(config.write, insert_tables(config.write.read_text(encoding="utf-8"), tables))
+        write_text(config.write, insert_tables(page, tables))
+
+
+def read_page(path: Path) -> str:
+    """Read the file that the tables go to, before minutes are spent on measuring.
+
+    Raises:
+        UserError: It is not there, or has no place for a table.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for name in TABLES:
+        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        if not all(mark in text for mark in marks):
+            raise UserError(
+                f"--write {path} has no lines {' and '.join(marks)}; put them where the table goes"
+            )
+    return text
 
 
 def insert_tables(text: str, tables: dict[str, str]) -> str:
@@ -76,17 +103,15 @@ def insert_tables(text: str, tables: dict[str, str]) -> str:
 
 def flow_table(pairs: Sequence[TruePair]) -> str:
     """Compare ways to a flow without camera motion."""
-    slow = pairs[::5]
     rows = [
-        ("TV-L1, OpenCV's defaults, no compensation", _tvl1_defaults(), slow),
-        ("the classic: TV-L1, SIFT and flow matches, RANSAC, warp, TV-L1", _classic(), slow),
-        ("ours, `dis`, without the rest rule", _without_rest, pairs),
+        ("TV-L1, OpenCV's defaults, no compensation", _tvl1_defaults()),
+        ("the classic: TV-L1, SIFT and flow matches, RANSAC, warp, TV-L1", _classic()),
+        ("ours, `dis`, without the rest rule", _without_rest),
+        *((f"ours, `{method}`", _ours(method)) for method in METHODS),
     ]
-    for method in METHODS:
-        rows.append((f"ours, `{method}`", _ours(method), slow if method in SLOW else pairs))
-    lines = [_flow_line(name, way, chosen) for name, way, chosen in tqdm(rows, desc="flow")]
-    head = "| way | ms a pair | EPE | EPE, moving | background, median | background, mean | pairs |"
-    return "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
+    lines = [_flow_line(name, way, pairs) for name, way in tqdm(rows, desc="flow")]
+    head = f"| way, {len(pairs)} pairs | ms a pair | EPE | EPE, moving | background, median | mean |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
 
 
 def homography_table(pairs: Sequence[TruePair]) -> str:
@@ -112,37 +137,35 @@ def homography_table(pairs: Sequence[TruePair]) -> str:
     return "\n".join([head, "|---|---|---|---|---|---|", *lines])
 
 
-def users_table(root: Path, a_user: int) -> str:
+def users_table(root: Path, clips: Sequence[Clip]) -> str:
     """Compare warp flow with plain flow, and maps with the true moving mask, user by user."""
     found: dict[str, list[list[float]]] = {}
-    clips = choose_clips(root, a_user)
     for clip in tqdm(clips, desc=f"maps of {root.name}"):
         found.setdefault(clip.user, []).append(_measure_clip(TrueClip(root, clip)))
     found["all"] = [row for rows in found.values() for row in rows]
     lines = [_user_line(user, np.array(rows)) for user, rows in found.items()]
     height, width = TrueClip(root, clips[0]).frames[0].shape
     head = (
-        f"| {root.name}, {width}x{height} | background, plain flow | warp flow "
+        f"| {root.name}, {width}x{height} | no homography | background, plain flow | warp flow "
         "| map precision | recall | exact precision | exact recall |"
     )
-    return "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
+    return "\n".join([head, "|---|---|---|---|---|---|---|---|", *lines])
 
 
 def speed_table(clips: Sequence[Clip]) -> str:
     """Time the whole command, files read and written, and say what the 22,708 frames of GTEA61 cost."""
-    rows = [(("--flow", "dis", "--no-warp"), 2), (("--flow", "dis"), 2), (("--flow", "dis", "--maps"), 2)]
-    rows += [(("--flow", method, "--maps"), 2) for method in ("farneback", *SLOW)]
+    modes: list[tuple[Method, bool, bool]] = [("dis", False, False), ("dis", True, False)]
+    modes += [(method, True, True) for method in ("dis", "farneback", *SLOW)]
     lines = []
-    for flags, jobs in tqdm(rows, desc="speed"):
-        config = motion.MotionConfig(
-            root=Path(), flow=flags[1], warp="--no-warp" not in flags, maps="--maps" in flags, jobs=jobs
-        )
-        chosen = clips[:2] if flags[1] in SLOW else clips
-        cpu_ms, rate = _time_command(config, chosen)
-        hours = PAIRS_OF_GTEA61 * cpu_ms / 1000 / jobs / 3600
-        cost = f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h"
-        lines.append(f"| `{' '.join(flags)}` | {cpu_ms:.1f} | {2000 / cpu_ms:.0f} | {rate:.0f} | {cost} |")
-    head = "| mode | CPU ms a pair | pairs a second, two free cores | as timed | GTEA61, two free cores |"
+    for method, warp, maps in tqdm(modes, desc="speed"):
+        config = motion.MotionConfig(root=Path(), flow=method, warp=warp, maps=maps, jobs=2)
+        cpu_ms, rate = _time_command(config, clips[:2] if method in SLOW else clips)
+        flags = f"--flow {method}{'' if warp else ' --no-warp'}{' --maps' if maps else ''}"
+        hours = PAIRS_OF_GTEA61 / (2000 / cpu_ms) / 3600
+        lines.append(f"| `{flags}` | {cpu_ms:.1f} | {2000 / cpu_ms:.0f} | {rate:.0f} | {hours:.2f} |")
+    head = (
+        "| mode | CPU ms a pair | pairs a second, two free cores | as timed | GTEA61, hours, two free cores |"
+    )
     return "\n".join([head, "|---|---|---|---|---|", *lines])
 
 
@@ -159,7 +182,7 @@ def _flow_line(name: str, way: Way, pairs: Sequence[TruePair]) -> str:
     median, mean = np.median([np.median(s) for s in still]), np.mean([s.mean() for s in still])
     cost = 1000 * seconds / len(pairs)
     figures = f"{np.mean(errors):.2f} | {np.mean(moving):.1f} | {median:.3f} | {mean:.2f}"
-    return f"| {name} | {cost:.0f} | {figures} | {len(pairs)} |"
+    return f"| {name} | {cost:.0f} | {figures} |"
 
 
 def _homography_line(name: str, match: ways.Matcher, fit: ways.Fitter, pairs: Sequence[TruePair]) -> str:
@@ -175,9 +198,10 @@ def _homography_line(name: str, match: ways.Matcher, fit: ways.Fitter, pairs: Se
 
 
 def _measure_clip(clip: TrueClip) -> list[float]:
-    """Measure background medians where the camera moves over 2 px, and the pixel counts of the maps."""
-    plain, warped = [], []
-    for pair in clip.pairs(every=5):
+    """Measure a clip: background medians where the camera moves over 2 px, then counts."""
+    plain, warped, failed, pairs = [], [], 0, list(clip.pairs(every=5))
+    for pair in pairs:
+        failed += not camera_homography(pair.prev, pair.cur).accepted
         if np.median(np.linalg.norm(pair.camera_px, axis=2)) > 2 * min(pair.prev.shape) / 256:
             still = ~pair.moving
             plain.append(np.median(np.linalg.norm(compute_flow(pair.prev, pair.cur), axis=2)[still]))
@@ -185,16 +209,25 @@ def _measure_clip(clip: TrueClip) -> list[float]:
     maps, moving = motion_maps(clip.frames), clip.moving
     radius = max(1, round(DISC_RADIUS_PX * min(clip.frames[0].shape) / 256))
     wide, near = _grown(moving, radius), _grown(maps, radius)
-    counts = [(maps & wide).sum(), (maps & moving).sum(), maps.sum(), (near & moving).sum(), moving.sum()]
+    counts = [
+        failed,
+        len(pairs),
+        (maps & wide).sum(),
+        (maps & moving).sum(),
+        maps.sum(),
+        (near & moving).sum(),
+        moving.sum(),
+    ]
     backgrounds = [np.mean(values) if values else np.nan for values in (plain, warped)]
     return [*map(float, backgrounds), *map(float, counts)]
 
 
 def _user_line(user: str, rows: np.ndarray) -> str:
     plain, warped = np.nanmedian(rows[:, :2], axis=0)
-    right, exact, painted, reached, moving = rows[:, 2:].sum(axis=0)
+    failed, pairs, right, exact, painted, reached, moving = rows[:, 2:].sum(axis=0)
     shares = (right / painted, reached / moving, exact / painted, exact / moving)
-    return f"| {user} | {plain:.2f} | {warped:.3f} | " + " | ".join(f"{share:.2f}" for share in shares) + " |"
+    figures = " | ".join(f"{share:.2f}" for share in shares)
+    return f"| {user} | {failed:.0f} of {pairs:.0f} | {plain:.2f} | {warped:.3f} | {figures} |"
 
 
 def _grown(masks: Mask, radius: int) -> Mask:

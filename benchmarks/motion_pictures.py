@@ -1,7 +1,7 @@
 """Pictures of flow, warp flow and motion maps, to be looked at: `python -m benchmarks.motion_pictures`.
 
-One PNG a clip, some pairs of frames one below the other: frame, plain flow, warp flow, motion map over the
-frame. `--no-frames` leaves out what shows the frames themselves, for video that may not be copied.
+One PNG, the pairs of frames one below the other: frame, plain flow, warp flow, motion map over the frame.
+`--no-frames` leaves out what shows the frames themselves, for video that may not be copied.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from data.camera_motion import warp_flow
 from data.clips import Clip
@@ -18,22 +18,23 @@ from data.index import ClipIndex
 from data.trajectories import DenseTracks, Mask
 from engine.cli import run
 from engine.config import Config
+from engine.errors import UserError
 from engine.files import atomic_path
 
 Picture = npt.NDArray[np.uint8]
 
 
 class PictureConfig(Config):
-    """Draw flow, warp flow and motion map of clips, one PNG a clip."""
+    """Draw flow, warp flow and motion map of clips, one below the other."""
 
     root: Path
     """Tree of clips."""
     out: Path
-    """Folder for the pictures."""
-    clips: tuple[str, ...] = ()
-    """Which clips, such as S2/open_jam/1; one of each action when none is named."""
-    pairs: PositiveInt = 3
-    """Pairs of frames to draw of each clip."""
+    """PNG to write."""
+    clips: tuple[str, ...] = Field(min_length=1)
+    """Which clips, such as S2/open_jam/1."""
+    pairs: PositiveInt = 1
+    """Pairs of frames to draw of each clip, evenly spread; fewer where it is shorter."""
     frames: bool = True
     """Whether the frames themselves are shown."""
     width: PositiveInt = 300
@@ -41,20 +42,18 @@ class PictureConfig(Config):
 
 
 def main(config: PictureConfig) -> None:
-    """Draw the pictures."""
+    """Draw the picture."""
     cv2.setNumThreads(1)
-    index = ClipIndex.from_tree(config.root)
-    first = {clip.action: clip for clip in reversed(index.clips)}
-    for clip in index.find(config.clips).clips if config.clips else first.values():
-        picture = draw_clip(clip, config)
-        path = config.out / f"{clip.user}_{clip.action}_{clip.instance}.png"
-        with atomic_path(path) as temporary:
-            cv2.imwrite(str(temporary), picture[..., ::-1])
-        print(path)
+    clips = ClipIndex.from_tree(config.root).find(config.clips).clips
+    picture = np.vstack([draw_clip(clip, config) for clip in clips])
+    with atomic_path(config.out) as temporary:
+        cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
 
 def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
     """Draw some pairs of a clip, RGB."""
+    if clip.num_frames < 2:
+        raise UserError(f"{clip.key} has a single frame and so no motion; leave it out of --clips")
     colours = [np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1] for path in clip.frames.paths]
     greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8) for path in clip.frames.paths]
     tracks = DenseTracks(greys[0].shape, len(greys))

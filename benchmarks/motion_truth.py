@@ -17,6 +17,7 @@ from data.homography import transform
 from data.index import ClipIndex
 from data.rest import pixel_grid
 from data.synthetic import true_flow
+from engine.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,17 @@ class TrueClip:
     """A clip with its frames and its truth in memory."""
 
     def __init__(self, root: Path, clip: Clip) -> None:
-        """Read the clip."""
+        """Read the clip.
+
+        Raises:
+            UserError: It has no truth.
+        """
         self.user = clip.user
         self.frames = [np.asarray(cv2.imread(str(path), 0), np.uint8) for path in clip.frames.paths]
-        with np.load(layout.truth_file(root, clip.user, clip.action, clip.instance)) as truth:
+        path = layout.truth_file(root, clip.user, clip.action, clip.instance)
+        if not path.is_file():
+            raise UserError(f"{path} is missing; name trees that data.synthetic rendered")
+        with np.load(path) as truth:
             self._truth = {name: truth[name] for name in truth.files}
 
     @property
@@ -70,21 +78,35 @@ class TrueClip:
     def pairs(self, every: int) -> Iterator[TruePair]:
         """Give every so-manieth pair of frames."""
         for k in range(1, len(self.frames), every):
-            whole, _, own = true_flow(self._truth, k)
-            camera = Camera(self._truth["homography"][k], 0, 0, True)
-            # `moving` of frame k is said where things are in frame k; a flow starts where they are in k - 1.
-            moving = np.linalg.norm(own, axis=2) > 0.25
-            yield TruePair(
-                self.user, self.frames[k - 1], self.frames[k], camera, whole.astype(np.float32), moving
-            )
+            yield self.pair(k)
+
+    def pair(self, k: int) -> TruePair:
+        """Give the pair of frames k - 1 and k, counted from 0."""
+        whole, _, own = true_flow(self._truth, k)
+        camera = Camera(self._truth["homography"][k], 0, 0, True)
+        # `moving` of frame k is said where things are in frame k; a flow starts where they are in k - 1.
+        moving = np.linalg.norm(own, axis=2) > 0.25
+        return TruePair(
+            self.user, self.frames[k - 1], self.frames[k], camera, whole.astype(np.float32), moving
+        )
 
 
-def choose_clips(root: Path, a_user: int) -> Sequence[Clip]:
-    """Choose some clips of each user, spread over the actions."""
-    index = ClipIndex.from_tree(root)
-    chosen: list[Clip] = []
+def draw_clips(root: Path, a_user: int, seed: int) -> Sequence[Clip]:
+    """Draw as many clips of each user, all of them where there are no more, in the order of the tree."""
+    index, rng = ClipIndex.from_tree(root), np.random.default_rng(seed)
+    drawn: list[Clip] = []
     for user in index.users:
         clips = [clip for clip in index.clips if clip.user == user]
-        places = np.linspace(0, len(clips) - 1, min(a_user, len(clips))).round().astype(int)
-        chosen += [clips[place] for place in places]
-    return chosen
+        places = rng.choice(len(clips), min(a_user, len(clips)), replace=False)
+        drawn += [clips[place] for place in sorted(places)]
+    return drawn
+
+
+def draw_pairs(root: Path, clips: Sequence[Clip], a_clip: int, seed: int) -> list[TruePair]:
+    """Draw as many pairs of neighbouring frames of each clip."""
+    rng, drawn = np.random.default_rng(seed), []
+    for clip in clips:
+        true = TrueClip(root, clip)
+        steps = np.arange(1, len(true.frames))
+        drawn += [true.pair(k) for k in sorted(rng.choice(steps, min(a_clip, len(steps)), replace=False))]
+    return drawn

@@ -11,12 +11,13 @@ import numpy as np
 
 from data.flow import Flow, Grey, Method, compute_flow
 from data.homography import Homography, Points, fit_homography, transform
-from data.rest import pixel_grid, rest_where_still
+from data.rest import odd_px, pixel_grid, rest_where_still
 
 CELLS = (5, 8)
 """Rows and columns of the grid over which corners are spread."""
 CORNERS_A_CELL = 8
 CORNER_SPACING_PX = 9
+"""Least distance of two corners. It scales with the frame, so that a small one has as many corners."""
 LEAST_STRUCTURE = 1e-4
 """Smaller eigenvalue of the structure tensor (grey levels 0 to 1) under which a corner may be noise."""
 LARGEST_STEP_PX = 25.0
@@ -122,7 +123,8 @@ def even_corners(frame: Grey) -> Points:
         Places in pixels. Shape: (n, 2).
     """
     structure = cv2.cornerMinEigenVal(frame, 5)
-    highest = cv2.dilate(structure, np.ones((CORNER_SPACING_PX, CORNER_SPACING_PX), np.uint8))
+    spacing = odd_px(CORNER_SPACING_PX, frame.shape)
+    highest = cv2.dilate(structure, np.ones((spacing, spacing), np.uint8))
     rows, columns = np.nonzero((structure == highest) & (structure > LEAST_STRUCTURE))
     height, width = frame.shape
     cells = (rows * CELLS[0] // height) * CELLS[1] + columns * CELLS[1] // width

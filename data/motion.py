@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from data.clips import Clip, Kind
 from data.flow import Method
 from data.motion_clip import MotionSettings, make_clip, missing_series
+from data.motion_notes import MotionLog, Notes, summary
 from data.scan import Scan, scan_tree
 from data.tree_kinds import Place
 from engine.cli import run
@@ -32,6 +33,7 @@ class MotionConfig(Config):
     """Compute flow images and motion maps from the frames of a canonical tree.
 
     What is there is left alone: a stopped run goes on where it was, and flow that came with a data set stays.
+    Pairs of frames that have no flow of their own are listed in ROOT/motion.log.
     """
 
     root: Path
@@ -61,7 +63,7 @@ class Outcome:
     """What became of a clip: notes on odd pairs, and the fault that stopped it, if any."""
 
     clip: Clip
-    notes: tuple[str, ...] = ()
+    notes: Notes = field(default_factory=dict)
     fault: str = ""
 
 
@@ -69,8 +71,15 @@ def main(config: MotionConfig) -> int:
     """Make what is missing; return 1 when a clip could not be made.
 
     Raises:
-        UserError: No tree there, or its flow was made with other settings.
+        UserError: No tree there, its flow was made with other settings, or it can't be written to.
     """
+    try:
+        return _add_motion(config)
+    except OSError as error:
+        raise UserError(f"can't read or write --root {config.root}: {error}; finished clips stay") from error
+
+
+def _add_motion(config: MotionConfig) -> int:
     scan = scan_tree(config.root)
     settings = MotionSettings(config.flow, config.warp, config.maps)
     if settings.maps and "maps" not in scan.tree.places:
@@ -79,9 +88,12 @@ def main(config: MotionConfig) -> int:
     broken = {fault.clip: str(fault) for fault in scan.faults if fault.kind == "frames"}
     tasks = _tasks(scan, settings, set(broken))
     print(f"{len(scan.clips)} clips, {len(tasks)} of them to do with {_words(_record(settings))}")
-    outcomes = list(_with_progress(_outcomes(tasks, config.jobs), tasks))
+    log = MotionLog(config.root)
+    outcomes = list(_with_progress(_outcomes(tasks, config.jobs), tasks, log))
     faults = broken | {outcome.clip.key: outcome.fault for outcome in outcomes if outcome.fault}
     print(f"{sum(not outcome.fault for outcome in outcomes)} clips made, {len(faults)} failed")
+    for line in summary({outcome.clip.key: outcome.notes for outcome in outcomes}, log.path):
+        print(line)
     for key, fault in faults.items():
         print(f"failed: {key}: {fault}", file=sys.stderr)
     return 1 if faults else 0
@@ -140,16 +152,16 @@ def _attempt(task: Task) -> Outcome:
         notes = make_clip(task.clip, task.settings, task.folders, task.places)
     except (ValueError, OSError, cv2.error) as error:
         return Outcome(task.clip, fault=str(error))
-    return Outcome(task.clip, notes=tuple(notes))
+    return Outcome(task.clip, notes)
 
 
-def _with_progress(outcomes: Iterator[Outcome], tasks: Sequence[Task]) -> Iterator[Outcome]:
+def _with_progress(outcomes: Iterator[Outcome], tasks: Sequence[Task], log: MotionLog) -> Iterator[Outcome]:
     frames = sum(task.clip.num_frames for task in tasks)
     with tqdm(total=frames, unit="frame", disable=None if tasks else True) as bar:
         for outcome in outcomes:
             bar.update(outcome.clip.num_frames)
-            for note in outcome.notes:
-                bar.write(f"{outcome.clip.key}: {note}", file=sys.stderr)
+            if not outcome.fault:
+                log.put(outcome.clip.key, outcome.notes, outcome.clip.num_frames - 1)
             yield outcome
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from data.camera_motion import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.clips import Clip, Kind, Series
 from data.flow import Flow, Grey, Method, compute_flow, encode
+from data.motion_notes import Notes
+from data.repeatable import repeatable_opencv
 from data.trajectories import DenseTracks
 from data.tree_kinds import Place, TreeKind
 from engine.errors import UserError
@@ -63,9 +65,11 @@ def pair_motion(prev: Grey, cur: Grey, settings: MotionSettings) -> PairMotion:
     if not camera.accepted and is_cut(prev, cur):
         still = np.zeros((*prev.shape, 2), np.float32)
         return PairMotion(still, still, STILL, "cut, flow set to zero")
+    if not (settings.warp or settings.maps):
+        return PairMotion(compute_flow(prev, cur, settings.flow), None, camera, "")
     note = "" if camera.accepted else "no homography, camera taken as still"
-    own = camera_free_flow(prev, cur, camera, settings.flow) if settings.warp or settings.maps else None
-    flow = own if settings.warp and own is not None else compute_flow(prev, cur, settings.flow)
+    own = camera_free_flow(prev, cur, camera, settings.flow)
+    flow = own if settings.warp else compute_flow(prev, cur, settings.flow)
     return PairMotion(flow, own, camera, note)
 
 
@@ -101,9 +105,10 @@ class SeriesWriter:
             raise OSError(f"can't write {path}; is the disk full?")
 
 
+@repeatable_opencv()
 def make_clip(
     clip: Clip, settings: MotionSettings, folders: dict[Kind, Path], places: dict[Kind, Place]
-) -> list[str]:
+) -> Notes:
     """Compute and write what a clip lacks: all of its folders appear, or none does.
 
     Flow image k leads from frame k to k + 1; the last repeats the one before it, so that there are as many
@@ -116,13 +121,12 @@ def make_clip(
         places: Names of the files in them.
 
     Returns:
-        Notes on pairs where a defined output stands in for a measured one, one line a reason.
+        The pairs where a defined output stands in for a measured one.
 
     Raises:
         UserError: A frame can't be read or has another size than the first.
         OSError: A file can't be written.
     """
-    cv2.setNumThreads(1)  # DIS gives other results with other thread counts
     _sweep(folders.values())
     with ExitStack() as stack:
         temporary = {kind: stack.enter_context(atomic_folder(path)) for kind, path in folders.items()}
@@ -139,12 +143,12 @@ def _sweep(folders: Iterable[Path]) -> None:
             shutil.rmtree(left)
 
 
-def _make(clip: Clip, settings: MotionSettings, writer: SeriesWriter) -> list[str]:
+def _make(clip: Clip, settings: MotionSettings, writer: SeriesWriter) -> Notes:
     frames = read_frames(clip)
     prev = next(frames)
     tracks = DenseTracks(prev.shape, clip.num_frames)
     flow_px = np.zeros((*prev.shape, 2), np.float32)
-    notes: dict[str, list[int]] = {}
+    notes: Notes = {}
     for number, cur in enumerate(frames, start=1):
         pair = pair_motion(prev, cur, settings)
         flow_px = pair.flow_px
@@ -158,7 +162,7 @@ def _make(clip: Clip, settings: MotionSettings, writer: SeriesWriter) -> list[st
     if settings.maps:
         tracks.finish()
         writer.maps(tracks, clip.num_frames)
-    return [f"{why}: {_pairs(numbers)} of {clip.num_frames - 1}" for why, numbers in notes.items()]
+    return notes
 
 
 def read_frames(clip: Clip) -> Iterator[Grey]:
@@ -183,8 +187,3 @@ def read_frames(clip: Clip) -> Iterator[Grey]:
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
-
-
-def _pairs(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-    return f"{len(numbers)} pair{'s' if len(numbers) > 1 else ''} (frame {shown})"

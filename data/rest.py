@@ -35,15 +35,15 @@ def rest_where_still(flow_px: Flow, prev: Grey, seen: Grey) -> Flow:
     Returns:
         Shape: (H, W, 2).
     """
-    scale = min(prev.shape) / 256
+    shape = prev.shape
     columns, rows = cv2.split(pixel_grid(*prev.shape) + flow_px)
     explained = cv2.remap(seen, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    detail = [_detail(frame, _odd(DETAIL_PX * scale)) for frame in (prev, seen, explained)]
+    detail = [_detail(frame, odd_px(DETAIL_PX, shape)) for frame in (prev, seen, explained)]
     gain = cv2.absdiff(detail[0], detail[1]) - cv2.absdiff(detail[0], detail[2])
-    window = _odd(WINDOW_PX * scale)
+    window = odd_px(WINDOW_PX, shape)
     better = np.asarray(cv2.blur(gain, (window, window)) > LEAST_GAIN, np.float32)
     # The window blurs the outline; the guided filter (He et al., 2010) draws it along the frame's edges.
-    reach = max(2, round(EDGE_REACH_PX * scale))
+    reach = max(2, round(EDGE_REACH_PX * min(shape) / 256))
     share = cv2.ximgproc.guidedFilter(prev, better, reach, EDGE_CONTRAST)
     moves = np.asarray(share > LEAST_SHARE, np.float32)
     return np.asarray(flow_px * moves[..., None], np.float32)
@@ -57,11 +57,11 @@ def pixel_grid(height: int, width: int) -> npt.NDArray[np.float32]:
     return grid
 
 
+def odd_px(length_px: float, shape: tuple[int, ...]) -> int:
+    """Scale a length meant for a short side of 256 px to a frame, to the nearest odd number from 3."""
+    return max(3, 2 * round((length_px * min(shape) / 256 - 1) / 2) + 1)
+
+
 def _detail(frame: cv2.typing.MatLike, size: int) -> npt.NDArray[np.float32]:
     grey = frame.astype(np.float32)
     return np.asarray(grey - cv2.blur(grey, (size, size)), np.float32)
-
-
-def _odd(length: float) -> int:
-    """Round to the nearest odd number from 3."""
-    return max(3, 2 * round((length - 1) / 2) + 1)

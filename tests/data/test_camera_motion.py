@@ -97,6 +97,12 @@ def test_corners_are_spread():
     assert len({tuple(corner) for corner in corners.tolist()}) == len(corners)
 
 
+def test_a_small_frame_has_about_as_many_corners_as_a_large_one():
+    frame = make_scene(seed=2, num_frames=1, height=256, width=340, noise=0).frames[0]
+    halved = cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    assert len(even_corners(halved)) > 0.9 * len(even_corners(frame)) > 100
+
+
 def test_warping_back_shows_the_current_frame_from_the_previous_camera():
     scene = make_scene(num_frames=2, noise=0)
     camera = Camera(scene.homography(1), 99, 99, True)

@@ -7,13 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from motion_scene import Patch, make_scene
 
-from data import layout, motion
+from data import check, layout, motion
 from data.camera_motion import warp_flow
 from data.flow import compute_flow, decode
 from data.motion import MotionConfig, main
 from data.motion_clip import MotionSettings, pair_motion
+from data.motion_notes import LOG, MotionLog, summary
+from data.repeatable import denormals_are_flushed, repeatable_opencv
 from data.trajectories import motion_maps
 from engine.errors import UserError
 
@@ -48,6 +51,10 @@ def contents(root):
     }
 
 
+def logged(root):
+    return (root / LOG).read_text().splitlines()
+
+
 def images(folder):
     return [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(folder.iterdir())]
 
@@ -68,6 +75,15 @@ def test_the_tree_gets_flow_and_maps_as_the_loaders_expect(tree):
     flow, maps = images(layout.flow_folder(tree, "y", *key)), images(layout.map_folder(tree, *key))
     assert all(image.shape == (64, 96, 3) and (image == image[..., :1]).all() for image in flow)
     assert all(image.shape == (64, 96) and set(np.unique(image)) <= {0, 255} for image in maps)
+
+
+def test_what_is_made_passes_the_check(tree, command):
+    main(MotionConfig(root=tree, maps=True, jobs=1))
+    status, out, _ = command(check.main, check.CheckConfig, tree)
+    assert status == 0 and "no faults" in out
+    (layout.map_folder(tree, "S1", "open_jam", "1") / layout.map_name(3)).unlink()
+    status, out, _ = command(check.main, check.CheckConfig, tree)
+    assert status == 1 and "map0003.png" in out
 
 
 @pytest.mark.parametrize("warp", [True, False])
@@ -102,11 +118,43 @@ def test_a_single_frame_has_zero_flow_and_an_empty_map(tree):
 def test_processes_make_the_same_bytes(tree, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "tree"
     shutil.copytree(tree, other)
-    # Commands of their own: earlier tests may have changed this process's rounding, which flow would feel.
-    for root, jobs in ((tree, "1"), (other, "2")):
-        command = [sys.executable, "-m", "data.motion", "--root", root, "--maps", "--jobs", jobs]
-        subprocess.run(command, cwd=Path(__file__).resolve().parents[2], check=True, capture_output=True)
+    for root, jobs in ((tree, 1), (other, 2)):
+        assert main(MotionConfig(root=root, maps=True, jobs=jobs)) == 0
     assert contents(tree) == contents(other)
+
+
+@pytest.fixture
+def other_numerics():
+    """The state that a training leaves its process in."""
+    threads = cv2.getNumThreads()
+    torch.set_flush_denormal(True)
+    cv2.setNumThreads(2)
+    yield
+    torch.set_flush_denormal(False)
+    cv2.setNumThreads(threads)
+
+
+def test_what_the_process_did_before_has_no_say(tree, monkeypatch, other_numerics):
+    before, seen = (denormals_are_flushed(), cv2.getNumThreads()), set()
+    real = cv2.imwrite
+
+    def spy(path, image):
+        seen.add((denormals_are_flushed(), cv2.getNumThreads()))
+        return real(path, image)
+
+    monkeypatch.setattr(cv2, "imwrite", spy)
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    assert seen == {(False, 1)}
+    assert (denormals_are_flushed(), cv2.getNumThreads()) == before == (True, 2)
+
+
+def test_flow_has_the_same_bits_after_a_training(other_numerics):
+    prev, cur = np.zeros((2, 64, 96), np.uint8)
+    prev[20, 20] = cur[21, 22] = 255  # far from the dot the flow fades to denormal numbers
+    with repeatable_opencv():
+        after = compute_flow(prev, cur, "farneback")
+    torch.set_flush_denormal(False)
+    assert np.array_equal(after, compute_flow(prev, cur, "farneback"))
 
 
 def test_a_stopped_run_is_completed_and_what_is_there_is_kept(tree):
@@ -171,7 +219,8 @@ def test_a_cut_has_zero_flow_and_is_named(tmp_path, capsys, warp):
     frames = scene_frames(0, 3) + [np.rot90(frame, 2) for frame in scene_frames(8, 3)]
     write_frames(tmp_path, ("S1", "open_jam", "1"), frames)
     assert main(MotionConfig(root=tmp_path, warp=warp, maps=True, jobs=1)) == 0
-    assert "S1/open_jam/1: cut, flow set to zero: 1 pair (frame 3) of 5" in capsys.readouterr().err
+    assert "cut, flow set to zero: 1 pair of 1 clip: S1/open_jam/1 (1)\n" in capsys.readouterr().out
+    assert logged(tmp_path) == ["S1/open_jam/1: cut, flow set to zero: 1 of 5 pairs, from frame 3"]
     flow = images(layout.flow_folder(tmp_path, "x", "S1", "open_jam", "1"))
     assert [bool((image != 128).any()) for image in flow] == [True, True, False, True, True, True]
 
@@ -194,10 +243,13 @@ def test_frames_without_content_have_defined_outputs(tmp_path, capsys, method):
                 (i == 128).all() for i in images(layout.flow_folder(tmp_path, axis, "S1", "open_jam", number))
             )
         assert not np.any(images(layout.map_folder(tmp_path, "S1", "open_jam", number)))
-    assert (
-        "S1/open_jam/1: no homography, camera taken as still: 3 pairs (frame 1, 2, 3) of 3"
-        in capsys.readouterr().err
-    )
+    still = "no homography, camera taken as still"
+    assert logged(tmp_path) == [
+        f"S1/open_jam/1: {still}: 3 of 3 pairs, from frame 1-3",
+        f"S1/open_jam/2: {still}: 3 of 3 pairs, from frame 1-3",
+        f"S1/open_jam/4: {still}: 2 of 3 pairs, from frame 1-2; "
+        "cut, flow set to zero: 1 of 3 pairs, from frame 3",
+    ]
 
 
 def test_a_failed_homography_leaves_plain_flow():
@@ -207,6 +259,32 @@ def test_a_failed_homography_leaves_plain_flow():
     pair = pair_motion(prev, np.roll(prev, 2, axis=1), MotionSettings("dis", warp=True, maps=False))
     assert not pair.camera.accepted and "no homography" in pair.note
     assert np.median(pair.flow_px[44:56, 54:66, 0]) == pytest.approx(2, abs=0.3)
+
+
+def test_the_log_is_kept_over_runs_and_in_order(tmp_path):
+    MotionLog(tmp_path).put("S1/a/10", {}, 4)
+    assert not (tmp_path / LOG).exists()  # nothing to say
+    MotionLog(tmp_path).put("S1/a/10", {"dark": [1, 2, 3, 5]}, 6)
+    MotionLog(tmp_path).put("S1/a/9", {"dark": [1], "cut": [4]}, 6)
+    ten, nine = "S1/a/10: dark: 4 of 6 pairs, from frame 1-3, 5", "S1/a/9: dark: 1 of 6 pairs, from frame 1"
+    assert logged(tmp_path) == [f"{nine}; cut: 1 of 6 pairs, from frame 4", ten]
+    MotionLog(tmp_path).put("S1/a/9", {}, 6)  # mended, and made anew
+    assert logged(tmp_path) == [ten]
+
+
+def test_the_summary_counts_pairs_and_names_the_worst_clips():
+    notes = {f"S1/a/{clip}": {"dark": list(range(clip))} for clip in range(1, 13)} | {"S2/a/1": {}}
+    assert list(summary(notes, Path("log"))) == [
+        "dark: 78 pairs of 12 clips, most in S1/a/12 (12), S1/a/11 (11), S1/a/10 (10)",
+        "all of them: log",
+    ]
+    assert list(summary({"S2/a/1": {}}, Path("log"))) == []
+
+
+def test_plain_flow_has_no_use_for_a_homography():
+    flat = np.zeros((64, 96), np.uint8)
+    for warp, maps, named in [(False, False, False), (True, False, True), (False, True, True)]:
+        assert bool(pair_motion(flat, flat, MotionSettings("dis", warp, maps)).note) == named
 
 
 def test_two_ways_are_not_mixed_in_one_tree(tree):
@@ -220,6 +298,12 @@ def test_two_ways_are_not_mixed_in_one_tree(tree):
             main(other)
     assert contents(tree) == before
     assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0  # maps may be added later
+
+
+def test_a_root_that_cant_be_written_to_is_a_users_mistake(tree):
+    (tree / LOG).mkdir()
+    with pytest.raises(UserError, match=f"can't read or write --root {tree}"):
+        main(MotionConfig(root=tree, jobs=1))
 
 
 def test_no_tree_or_a_tree_without_place_for_maps_is_refused(tmp_path):
