@@ -37,7 +37,7 @@ def compute_flow(prev: Grey, cur: Grey, method: Method = "dis") -> Flow:
         ValueError: The frames are no uint8 pictures of one shape, or a side is under 32 pixels.
     """
     _check_pair(prev, cur)
-    solve = _solver(method)
+    solve = _solver(method, prev.shape)
     if np.array_equal(prev, cur) or _is_flat(prev) or _is_flat(cur):
         return np.zeros((*prev.shape, 2), np.float32)
     flow = solve(np.ascontiguousarray(prev), np.ascontiguousarray(cur))
@@ -102,9 +102,13 @@ def _is_flat(frame: Grey) -> bool:
     return bool(frame.min() == frame.max())
 
 
-@lru_cache
-def _solver(method: Method) -> Callable[[Grey, Grey], Flow]:
-    """Make the solver once a process; OpenCV's objects hold their work buffers between pairs."""
+@lru_cache(maxsize=8)
+def _solver(method: Method, shape: tuple[int, int]) -> Callable[[Grey, Grey], Flow]:
+    """Make the solver once for frames of a size; OpenCV's objects hold their work buffers between pairs.
+
+    Frames of several sizes need several: TV-L1 goes wrong by tens of pixels when the size changes, and DIS
+    keeps the scales that it chose for small frames.
+    """
     if method == "farneback":
         return _farneback
     if method not in METHODS:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from motion_scene import make_scene
 
+from data import flow
 from data.flow import METHODS, compute_flow, decode, encode, flow_colours
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "gtea61_samples"
@@ -40,9 +41,9 @@ def test_a_flip_of_the_picture_is_255_minus_the_level(displacement):
 def test_flow_finds_a_known_motion(method):
     scene = make_scene(num_frames=2, height=96, width=128, camera_px=2.5, noise=0.5)
     truth, _ = scene.flow(1)
-    flow = compute_flow(scene.frames[0], scene.frames[1], method)
-    assert flow.shape == (96, 128, 2) and flow.dtype == np.float32
-    error = np.linalg.norm(flow - truth, axis=2)[10:-10, 10:-10]
+    found = compute_flow(scene.frames[0], scene.frames[1], method)
+    assert found.shape == (96, 128, 2) and found.dtype == np.float32
+    error = np.linalg.norm(found - truth, axis=2)[10:-10, 10:-10]
     assert np.median(np.linalg.norm(truth, axis=2)) > 2
     assert np.median(error) < 0.25
 
@@ -59,6 +60,16 @@ def test_frames_without_motion_or_structure_have_zero_flow(method):
         (textured, white),
     ]:
         assert not compute_flow(prev, cur, method).any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_flow_does_not_depend_on_the_sizes_seen_before(method):
+    """OpenCV's solvers remember the size of their last frames."""
+    pairs = [make_scene(num_frames=2, height=h, width=w).frames for h, w in ((96, 128), (32, 32), (64, 96))]
+    alone = [compute_flow(*pair, method) for pair in pairs if not flow._solver.cache_clear()]
+    flow._solver.cache_clear()
+    together = [compute_flow(*pair, method) for pair in (*pairs, *pairs)]
+    assert all(map(np.array_equal, together, alone + alone))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -16,10 +16,10 @@ def stream(seed: int = 0, **changes) -> FlowStream:
 
 
 def test_it_is_torchvisions_resnet_over_ten_channels():
-    model = FlowStream(61).eval()
+    model = FlowStream(61).eval().double()
     assert model.backbone.resnet.conv1.weight.shape == (64, 10, 7, 7)
     assert len(model.backbone.resnet.layer3) == 6, "resnet34"
-    flow = torch.randn(2, 10, 64, 64)
+    flow = torch.randn(2, 10, 64, 64).double()
     torch.testing.assert_close(model(flow).logits, model.backbone.resnet(flow))
 
 
