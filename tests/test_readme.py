@@ -1,13 +1,19 @@
 """Every command of the README runs, on the tiny kitchen, with the sizes turned down."""
 
 import csv
+import os
 import re
 import runpy
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+
+from data import motion
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKE_TARGETS = {"demo", "test"}  # .ci/run calls both
@@ -69,11 +75,13 @@ def test_make_targets_are_the_ones_that_are_there():
 def test_every_python_command_runs(tmp_path, monkeypatch):
     lines = [line for line in commands() if not line.startswith("make ")]
     assert len(lines) >= 10
-    small_world(tmp_path)
     monkeypatch.chdir(tmp_path)
+    film(tmp_path)
     for line in sorted(lines, key=needs_others):
         words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("5000", "64"))
         assert words[0] == "python", line
+        if "GTEA61" in words and not Path("GTEA61").exists():
+            stand_in(Path("KITCHEN"), Path("GTEA61"))
         assert run(smaller(words[1:]), monkeypatch) == 0, line
 
 
@@ -83,15 +91,15 @@ def needs_others(line: str) -> int:
     return next((place for place, name in enumerate(first) if name in line), len(first))
 
 
-def small_world(folder: Path) -> None:
-    """What the README takes for granted: GTEA61 with flow, and a video with its annotations."""
-    from data import motion, synthetic
+def stand_in(kitchen: Path, tree: Path) -> None:
+    """GTEA61 as the README takes it for granted, with flow: one clip of every action and user."""
+    for folder in kitchen.glob("processed_frames2/S*/*/1"):
+        shutil.copytree(folder, tree / folder.relative_to(kitchen), copy_function=os.link)
+    motion.main(motion.MotionConfig(root=tree, flow="farneback", jobs=1))
 
-    synthetic.main(synthetic.Settings(out=folder / "GTEA61", preset="tiny", jobs=1))
-    motion.main(motion.MotionConfig(root=folder / "GTEA61", flow="farneback", jobs=1))
-    import cv2
-    import numpy as np
 
+def film(folder: Path) -> None:
+    """A video with its annotations."""
     writer = cv2.VideoWriter(str(folder / "kitchen.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
     for brightness in range(40, 60):
         writer.write(np.full((64, 96, 3), brightness, np.uint8))

@@ -116,7 +116,7 @@ def test_heat_maps(tree, stage_1, tmp_path):
 def test_a_killed_run_goes_on_to_the_same_bits(tree, frame_run, tmp_path):
     """SIGKILL after the first epoch was saved, then the same command with --resume."""
     flags = f"--stage 1 --backbone resnet18 --weights {frame_run} --hidden 8 --frames 3 --image-size 64"
-    flags += " --workers 0 --batch-size 12 --epochs 3 --device cpu"
+    flags += " --workers 0 --batch-size 12 --epochs 2 --device cpu"
     command = [sys.executable, "train_rgb.py", "--data", tree, "--out", tmp_path / "killed", *flags.split()]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
@@ -127,7 +127,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tree, frame_run, tmp_path):
     process.wait()
     assert not (tmp_path / "killed" / "eval.json").exists()
     subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, check=True, capture_output=True)
-    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "whole", epochs=3))
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "whole", epochs=2))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     killed, whole = weights(tmp_path / "killed"), weights(tmp_path / "whole")
     assert all(torch.equal(killed[key], whole[key]) for key in whole)
