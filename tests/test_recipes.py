@@ -77,6 +77,17 @@ def test_sparnet_has_the_rows_of_its_paper(tmp_path):
     assert found == {(*kind, frames) for kind in kinds for frames in (7, 25)}
 
 
+def test_the_quick_recipes_share_what_both_begin_with():
+    def trainings(name):
+        recipe = Recipe.from_yaml(next(path for path in RECIPES if path.name == f"{name}_quick.yaml"))
+        return {t.name: t.model_dump(exclude={"row"}) for t in recipe.trainings}
+
+    first, second = trainings("step1"), trainings("step2")
+    shared = first.keys() & second.keys()
+    assert shared == {"backbone", "attention-7-stage1", "attention-7"}
+    assert all(first[name] == second[name] for name in shared)
+
+
 def published_stage(values: dict) -> Stage:
     if "stage" in values:
         return rgb_stage(values["stage"], "convlstm")
