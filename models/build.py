@@ -1,4 +1,7 @@
-"""Models from the plain description that every checkpoint carries."""
+"""Models from the plain description that every checkpoint carries.
+
+The motion heads come from `selfsup`, which knows nothing of the networks that carry them.
+"""
 
 from typing import Any
 

@@ -16,6 +16,9 @@ import evaluate
 import published
 import train_rgb
 import train_twostream
+from data import Preprocessing
+from data.inputs import RgbMapsInput
+from data.loaders import open_split
 from engine.errors import UserError
 from models import reference_state
 
@@ -121,6 +124,22 @@ def test_the_joint_stage_begins_with_a_backbone_and_no_attention(mapped_tree, fr
     torch.testing.assert_close(
         saved["model"]["motion.layer4.class_weights"], torch.stack([0.5 / (1 - share), 0.5 / share])
     )
+
+
+def test_grey_maps_are_said_once(mapped_tree, stage_1, tmp_path, capsys):
+    grey = shutil.copytree(mapped_tree, tmp_path / "grey")
+    for path in (grey / "processed_frames2/S1/open_jam/1/mmaps").iterdir():
+        Image.open(path).point(lambda level: level * 2 // 3).save(path)
+    for variant, taken in (("classification", "brighter than half"), ("regression", "are kept")):
+        config = stage_2_config(grey, stage_1, tmp_path / "run", ms=variant)
+        parent = train_rgb.open_parent(config)
+        config = train_rgb.resolve(config, parent)
+        inputs = RgbMapsInput(config.frames, Preprocessing.rgb(config.image_size))
+        split = open_split(config, inputs.kinds)
+        _, model = train_rgb.build(config, parent, split.class_names)
+        train_rgb.add_motion_heads(config, split, inputs, model)
+        printed = capsys.readouterr().out
+        assert printed.count("grey levels") == 1 and taken in printed
 
 
 def test_mistakes_are_named_before_anything_is_written(mapped_tree, tree, stage_1, frame_run, tmp_path):
