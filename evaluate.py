@@ -165,7 +165,9 @@ def draw_motion(
         box = centre_box(*frames.shape[1:3], inputs.pixels.image_size / inputs.pixels.short_side)
         for layer in settings.motion_layers:
             maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
-            samples.append(MotionSample(f"{clip.key}, head on {layer}", frames, box, *maps))
+            samples.append(
+                MotionSample(f"{clip.key}, head on {layer}", frames, box, *maps, task.target.decision)
+            )
     save_png(path, motion_sheet(samples))
 
 
