@@ -1,5 +1,6 @@
 """Measures a finished run on clips: top-1 with its interval, accuracy by class, verb, noun, predictions.
 
+A run with motion heads is measured on the motion maps too, where the clips have any.
 With --fuse it averages the scores of several runs instead (late fusion) and says which classes that helps.
 """
 
@@ -9,10 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
+from torch import nn
 
+from data.frames import read_frames
 from data.index import ClipIndex
-from data.inputs import read_input
+from data.inputs import ClipInput, RgbInput, RgbMapsInput, read_input
 from data.loaders import action_relations, evaluation_set
+from data.sampling import rgb_frame_numbers
 from data.split import hold_out
 from engine.cli import run
 from engine.config import Config as BaseConfig
@@ -32,18 +36,24 @@ from engine.fusion import (
 )
 from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName, choose_device, set_up_numerics
-from engine.task import Classification
+from engine.task import Classification, Task
 from engine.training import result_line
 from models import build_model
+from selfsup import MotionSegmentation, MotionSettings
+from viz.motion import MotionSample, motion_sheet
+from viz.overlay import centre_box
+from viz.sheet import save_png
 
+_MOTION_CLIPS = 4
 SplitName = Literal["test", "train"]
 
 
 class Config(BaseConfig):
     """Measure a run, or the late fusion of several.
 
-    Writes eval.json, predictions.npz, per_class.csv and confusion.png; for a fusion also fusion.csv and
-    fusion.png, which say what it repairs and breaks in each class.
+    Writes eval.json, predictions.npz, per_class.csv and confusion.png; of motion heads also motion.png, true
+    and predicted maps of some clips; for a fusion also fusion.csv and fusion.png, which say what it repairs
+    and breaks in each class.
     """
 
     run: Path | None = None
@@ -105,12 +115,16 @@ def measure(path: Path, config: Config) -> None:
     names = tuple(checkpoint["class_names"])
     assert config.data is not None
     index = ClipIndex.from_tree(config.data).with_classes(names).select(users)
-    inputs = read_input(checkpoint["preprocessing"])
+    inputs = choose_input(checkpoint, index)
     index.verify(inputs.kinds)
     clips = evaluation_set(config.split, index, inputs, config.batch_size, config.workers)
     model = build_model(checkpoint["architecture"])
     model.load_state_dict(checkpoint["model"])
-    task = Classification(model.to(choose_device(config.device)), inputs.names)
+    model.to(choose_device(config.device))
+    task: Task = Classification(model, inputs.names)
+    if isinstance(inputs, RgbMapsInput):
+        settings = MotionSettings(**{name: saved[name] for name in MotionSettings.model_fields})
+        task = MotionSegmentation(model, inputs.names, settings)
     predictions = predict(task, clips.batches, clips.keys, show="evaluating")
     summary = summarise(predictions, action_relations(names)) | {
         "split": config.split if config.users is None else " ".join(config.users),
@@ -121,8 +135,40 @@ def measure(path: Path, config: Config) -> None:
     }
     out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
     write_evaluation(out, predictions, names, summary)
+    if isinstance(inputs, RgbMapsInput):
+        draw_motion(out / "motion.png", settings, model, index, inputs)
     print(result_line(summary))
     print(f"written to {out}")
+
+
+def choose_input(checkpoint: dict[str, Any], index: ClipIndex) -> ClipInput:
+    """Give what a run is shown of the clips: with motion heads their maps too, where they have any."""
+    inputs = read_input(checkpoint["preprocessing"])
+    if "motion" not in checkpoint["architecture"] or not isinstance(inputs, RgbInput):
+        return inputs
+    if any(clip.maps is not None for clip in index.clips):
+        return RgbMapsInput(inputs.frames, inputs.pixels)
+    print(f"note: {index.root} has no motion maps, so the run's motion head is not measured")
+    return inputs
+
+
+def draw_motion(
+    path: Path, settings: MotionSettings, model: nn.Module, index: ClipIndex, inputs: RgbMapsInput
+) -> None:
+    """Draw true and predicted motion maps of a few clips, spread evenly over the index."""
+    task, clips = MotionSegmentation(model, inputs.names, settings), inputs.dataset(index)
+    samples = []
+    for number in sorted(set(np.linspace(0, len(index) - 1, _MOTION_CLIPS).round().astype(int).tolist())):
+        clip, found = index.clips[number], task.look(clips[number, None])
+        numbers = rgb_frame_numbers(clip.num_frames, inputs.frames).tolist()
+        frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()
+        box = centre_box(*frames.shape[1:3], inputs.pixels.image_size / inputs.pixels.short_side)
+        for layer in settings.motion_layers:
+            maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
+            samples.append(
+                MotionSample(f"{clip.key}, head on {layer}", frames, box, *maps, task.target.decision)
+            )
+    save_png(path, motion_sheet(samples))
 
 
 def _selection(checkpoint: dict[str, Any], config: Config) -> str:

@@ -25,6 +25,7 @@ from engine.files import atomic_folder
 from engine.run_dir import RunDirectory
 from models import build_model, reference_state
 from models.published import read_published
+from selfsup.head import without_heads
 
 
 class Config(BaseConfig):
@@ -99,10 +100,13 @@ def export_run(path: Path, config: Config) -> None:
         UserError: The run's network has no published form.
     """
     checkpoint = RunDirectory.finished(path).checkpoint("last")
-    model = build_model(checkpoint["architecture"])
-    model.load_state_dict(checkpoint["model"])
+    architecture, state = without_heads(checkpoint)
+    if "motion" in checkpoint["architecture"]:
+        print("note: the run's motion head has no published form and is left out")
+    model = build_model(architecture)
+    model.load_state_dict(state)
     save_checkpoint(config.out, reference_state(model))
-    print(f"{checkpoint['architecture']['name']} under its published names: {config.out}")
+    print(f"{architecture['name']} under its published names: {config.out}")
 
 
 def _inputs(architecture: dict[str, Any], config: Config) -> ClipInput:

@@ -1,20 +1,25 @@
 """Trains Ego-RNN's RGB stream: stage 1 the ConvLSTM and the classifier, stage 2 also the last backbone stage.
 
-Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a finished stage-1 run.
+Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a finished stage-1 run. Stage 2
+can learn motion segmentation beside the actions (--ms); stage joint trains everything at once (SparNet).
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 from torch import nn
 
 from data.cached_clips import cached_rgb_sets
-from data.inputs import RgbInput
+from data.cached_joint import cached_joint_sets
+from data.epochs import evaluation_keys
+from data.inputs import RgbInput, RgbMapsInput
 from data.loaders import (
     ClipTrainConfig,
+    Split,
     action_relations,
     clip_sets,
+    evaluation_loader,
     open_split,
 )
 from data.parents import Parent
@@ -23,15 +28,20 @@ from engine.cli import run
 from engine.errors import UserError
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
-from engine.task import Classification
-from engine.training import Description, prepare_model, result_line, train_and_evaluate
+from engine.stage import Stage
+from engine.task import Classification, Task
+from engine.training import Description, Sets, prepare_model, result_line, train_and_evaluate
+from evaluate import draw_motion
 from models import EgoRNN, build_model
 from models.backbone import BackboneName
 from models.egornn import AttentionName
 from models.frozen import layer4_and_attention, up_to_layer3
-from models.stages import rgb_stage
+from models.stages import StageName, rgb_stage
 from models.temporal import TemporalName
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
+from selfsup import MotionHeads, MotionSegmentation, MotionSettings
+from selfsup.head import describe_heads
+from selfsup.prior import learn_prior
 
 # What stage 1 uses where a flag is left out; stage 2 takes over what its stage 1 was trained with.
 STAGE_1_DEFAULTS = {
@@ -44,14 +54,16 @@ STAGE_1_DEFAULTS = {
     "hidden": 512,
     "dropout": 0.7,
 }
+JOINT_DEFAULTS = STAGE_1_DEFAULTS | {"attention": "none"}
 INHERITED = tuple(key for key in STAGE_1_DEFAULTS if key != "weights")
 
 
-class Config(ClipTrainConfig):
-    """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages."""
+class Config(ClipTrainConfig, MotionSettings):
+    """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages, or SparNet."""
 
-    stage: Literal[1, 2]
-    """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too."""
+    stage: StageName
+    """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too; joint trains
+    the whole network in one stage, without attention unless asked (SparNet; its batches are of 4)."""
     init: Path | None = None
     """Stage 2: the run directory of the finished stage 1."""
     init_sha256: str | None = None
@@ -77,24 +89,37 @@ class Config(ClipTrainConfig):
 
     @model_validator(mode="after")
     def _stage_and_init(self) -> "Config":
-        if self.stage == 1 and self.init is not None:
-            raise ValueError("--init belongs to --stage 2; stage 1 starts from --weights")
+        if self.stage != 2 and self.init is not None:
+            raise ValueError(f"--init belongs to --stage 2; stage {self.stage} starts from --weights")
         if self.stage == 2 and self.init is None:
             raise ValueError("--stage 2 needs --init RUN, the run directory of a finished stage 1")
         if self.stage == 2 and self.weights is not None:
             raise ValueError("--weights belongs to --stage 1; stage 2 starts from --init")
         return self
 
+    @model_validator(mode="after")
+    def _stage_and_motion(self) -> "Config":
+        if self.stage == 1 and self.ms != "none":
+            raise ValueError(
+                f"--ms {self.ms} needs --stage 2 or joint: stage 1 leaves the backbone as it is, so the "
+                "motion loss could change nothing but its own head"
+            )
+        trained = "--stage joint" if self.stage == "joint" else f"--ms-layer {self.ms_layer}"
+        if self.cache is not None and (self.stage == "joint" or "layer3" in self.motion_layers):
+            raise ValueError(f"--cache keeps what layer3 gives, and {trained} trains layer3; leave it out")
+        return self
+
 
 def resolve(config: Config, parent: Parent | None) -> Config:
-    """Fill what was left out: in stage 1 with the defaults, in stage 2 with stage 1's settings.
+    """Fill what was left out: with the defaults, in stage 2 with stage 1's settings.
 
     Raises:
         UserError: A flag of stage 2 contradicts its stage 1.
     """
     if parent is None:
-        given = {key: getattr(config, key) for key in STAGE_1_DEFAULTS}
-        filled = {key: value if given[key] is None else given[key] for key, value in STAGE_1_DEFAULTS.items()}
+        defaults = JOINT_DEFAULTS if config.stage == "joint" else STAGE_1_DEFAULTS
+        given = {key: getattr(config, key) for key in defaults}
+        filled = {key: value if given[key] is None else given[key] for key, value in defaults.items()}
     else:
         saved = parent.checkpoint["config"]
         for key in INHERITED:
@@ -105,10 +130,16 @@ def resolve(config: Config, parent: Parent | None) -> Config:
                     f"--{flag} {asked}: {config.init} was trained with {saved[key]}; leave the flag out"
                 )
         filled = {key: saved[key] for key in INHERITED} | {"init_sha256": parent.sha256}
-    stage = rgb_stage(config.stage, filled["temporal"]).override(
-        lr=config.lr, epochs=config.epochs, milestones=config.milestones
-    )
-    return config.replace(**filled, lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones)
+    config = config.replace(**filled, **config.motion_values())
+    stage = choose_stage(config)
+    return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones)
+
+
+def choose_stage(config: Config) -> Stage:
+    """Give the stage with the run's own settings; the temporal module must be known."""
+    assert config.temporal is not None
+    stage = rgb_stage(config.stage, config.temporal, motion_layers=config.motion_layers)
+    return stage.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
 
 
 def open_parent(config: Config) -> Parent | None:
@@ -153,32 +184,67 @@ def build(
     return {"name": "EgoRNN", **arguments}, stream
 
 
+def add_motion_heads(config: Config, split: Split, inputs: RgbMapsInput, model: EgoRNN) -> dict[str, Any]:
+    """Give the model its motion heads, last of all, so that every other weight is as it is without them.
+
+    Returns:
+        The heads' architecture as checkpoints store it.
+
+    Raises:
+        UserError: In the training clips' maps nothing moves, or everything.
+    """
+    assert config.ms != "none"
+    architecture = describe_heads(
+        config.motion_layers, config.ms, channels=model.backbone.channels, image_size=inputs.pixels.image_size
+    )
+    heads = build_model(architecture)
+    assert isinstance(heads, MotionHeads)
+    keys = evaluation_keys(len(split.train))
+    maps = evaluation_loader(inputs.beside(split.train), keys, config.batch_size, config.workers)
+    if learn_prior(heads, config.motion_target(), maps, balanced=config.ms_classes == "balanced"):
+        taken = "brighter than half count as moving" if config.ms == "classification" else "are kept"
+        print(f"note: motion maps of {config.data} hold grey levels, not 0 and 255 alone; those {taken}")
+    model.motion = heads
+    return architecture
+
+
+def make_sets(config: Config, split: Split, inputs: RgbInput, model: EgoRNN) -> tuple[Sets, Task]:
+    """Give the batches, from frames or from kept outputs, and what is learned from them."""
+    if config.cache is None:
+        sets, names = clip_sets(split, config, inputs), inputs.names
+    elif isinstance(inputs, RgbMapsInput):
+        frozen = [up_to_layer3(model.backbone)]
+        sets, names = cached_joint_sets(split, config, inputs, frozen, config.cache), ("layer3",)
+    else:
+        frozen = [up_to_layer3(model.backbone), layer4_and_attention(model)]
+        kept = frozen if config.stage == 1 else frozen[:1]
+        sets, names = cached_rgb_sets(split, config, inputs, kept, config.cache)
+    if config.ms == "none":
+        return sets, Classification(model, names)
+    return sets, MotionSegmentation(model, names, config)
+
+
 def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
     set_up_numerics()
     parent = open_parent(config)
     config = resolve(config, parent)
     RunDirectory(config.out).refuse_if_taken(config)
-    inputs = RgbInput(config.frames, Preprocessing.rgb(config.image_size))
+    shown = RgbInput if config.ms == "none" else RgbMapsInput
+    inputs = shown(config.frames, Preprocessing.rgb(config.image_size))
     split = open_split(config, inputs.kinds)
     seed_everything(config.seed)
     architecture, model = build(config, parent, split.class_names)
-    stage = rgb_stage(config.stage, config.temporal).override(
-        lr=config.lr, epochs=config.epochs, milestones=config.milestones
-    )
+    if isinstance(inputs, RgbMapsInput):
+        architecture = architecture | {"motion": add_motion_heads(config, split, inputs, model)}
     prepare_model(model, config)
     relations = action_relations(split.class_names)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations)
     with RunDirectory.begin(config) as directory:
-        if config.cache is None:
-            sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
-        else:
-            frozen = [up_to_layer3(model.backbone), layer4_and_attention(model)][
-                : 2 if config.stage == 1 else 1
-            ]
-            sets, names = cached_rgb_sets(split, config, inputs, frozen, config.cache)
-            task = Classification(model, names)
-        summary = train_and_evaluate(config, directory, task, stage, sets, about)
+        sets, task = make_sets(config, split, inputs, model)
+        summary = train_and_evaluate(config, directory, task, choose_stage(config), sets, about)
+        if isinstance(inputs, RgbMapsInput):
+            draw_motion(directory.path / "motion.png", config, model, split.test, inputs)
     print(result_line(summary))
 
 

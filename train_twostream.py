@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from data.cached_two_stream import cached_two_stream_sets
+from data.cached_joint import cached_joint_sets
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.parents import Parent
@@ -20,6 +20,7 @@ from engine.training import Description, prepare_model, result_line, train_and_e
 from models import TwoStream, build_model
 from models.frozen import up_to_layer3
 from models.stages import FLOW_LAYER4_LR, two_stream_stage
+from selfsup.head import without_heads
 
 
 class Config(ClipTrainConfig):
@@ -89,17 +90,18 @@ def join_inputs(rgb: Parent, flow: Parent) -> TwoStreamInput:
 
 
 def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object], TwoStream]:
-    """Make the joint network from the trained streams.
+    """Make the joint network from the trained streams; motion heads stay behind.
 
     Returns:
         The architecture as checkpoints store it, and the model.
     """
-    streams = {"rgb": rgb.checkpoint["architecture"], "flow": flow.checkpoint["architecture"]}
+    rgb_architecture, rgb_state = without_heads(rgb.checkpoint)
+    streams = {"rgb": rgb_architecture, "flow": flow.checkpoint["architecture"]}
     num_classes = len(rgb.checkpoint["class_names"])
     architecture = {"name": "TwoStream", **streams, "num_classes": num_classes, "dropout": config.dropout}
     model = build_model(architecture)
     assert isinstance(model, TwoStream)
-    model.rgb.load_state_dict(rgb.checkpoint["model"])
+    model.rgb.load_state_dict(rgb_state)
     model.flow.load_state_dict(flow.checkpoint["model"])
     return architecture, model
 
@@ -123,9 +125,8 @@ def main(config: Config) -> None:
         if config.cache is None:
             sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
-            sets = cached_two_stream_sets(
-                split, config, inputs, [up_to_layer3(model.rgb.backbone)], config.cache
-            )
+            frozen = [up_to_layer3(model.rgb.backbone)]
+            sets = cached_joint_sets(split, config, inputs, frozen, config.cache)
             task = Classification(model, ("layer3", "flow"))
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))

@@ -72,4 +72,5 @@ def _lacking(clip: Clip, counts: Counter[Kind]) -> Iterator[Fault]:
 def _remedy(kind: Kind) -> str:
     if kind == "frames":
         return "copy the clip again, or remove it"
-    return f"copy it again, or make the clip's {kind} anew with `python -m data.motion`"
+    command = "python -m data.motion" + (" --maps" if kind == "maps" else "")
+    return f"copy it again, or make the clip's {kind} anew with `{command}`"

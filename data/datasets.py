@@ -9,12 +9,48 @@ from torch.utils.data import Dataset
 from data.clips import Clip, Kind
 from data.epochs import ClipKey, FlowKey, FrameKey
 from data.frames import read_frames, read_maps
-from data.index import ClipIndex
+from data.index import ClipIndex, motion_command
 from data.sampling import flow_stack_numbers, rgb_frame_numbers
 from data.transforms import Preprocessing, transform_flow, transform_frames, transform_maps
 from engine.errors import UserError
 
 Item = dict[str, Tensor | int]
+
+
+class MotionMaps(Dataset[Item]):
+    """The motion maps of the frames that `RgbClips` shows."""
+
+    def __init__(self, index: ClipIndex, num_frames: int, preprocessing: Preprocessing) -> None:
+        """Describe the set as `RgbClips` does; nothing is read yet.
+
+        Raises:
+            UserError: A clip has no maps.
+        """
+        _require(index, ("maps",))
+        self.index = index
+        self.num_frames = num_frames
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self.index)
+
+    def __getitem__(self, key: ClipKey) -> Item:
+        """Read a clip's maps, the nearest one for a frame that has none.
+
+        Args:
+            key: Position in the index, and the draw (None for the centre crop of the test).
+
+        Returns:
+            maps, uint8 (T, 1, S, S), cropped and flipped as the frames are; label; clip, the position in the
+            index.
+        """
+        number, draw = key
+        clip = self.index.clips[number]
+        assert clip.maps is not None
+        chosen = rgb_frame_numbers(clip.num_frames, self.num_frames).tolist()
+        maps = transform_maps(read_maps(clip.maps, chosen), self.preprocessing, draw)
+        return {"maps": maps, "label": clip.label, "clip": number}
 
 
 class RgbClips(Dataset[Item]):
@@ -34,11 +70,10 @@ class RgbClips(Dataset[Item]):
         Raises:
             UserError: Maps are asked for and a clip has none.
         """
-        _require(index, ("maps",) if maps else ())
+        self.maps = MotionMaps(index, num_frames, preprocessing) if maps else None
         self.index = index
         self.num_frames = num_frames
         self.preprocessing = preprocessing
-        self.maps = maps
 
     def __len__(self) -> int:
         """Count the clips."""
@@ -52,17 +87,14 @@ class RgbClips(Dataset[Item]):
 
         Returns:
             frames, normalised float32 (T, 3, S, S); label; clip, the position in the index; and with maps
-            also maps, uint8 0 or 255 (T, 1, S, S), cropped and flipped as the frames are.
+            also maps, as of `MotionMaps`.
         """
         number, draw = key
         clip = self.index.clips[number]
         chosen = rgb_frame_numbers(clip.num_frames, self.num_frames).tolist()
         frames = transform_frames(read_frames(clip.frames, chosen), self.preprocessing, draw)
         item: Item = {"frames": frames, "label": clip.label, "clip": number}
-        if self.maps:
-            assert clip.maps is not None
-            item["maps"] = transform_maps(read_maps(clip.maps, chosen), self.preprocessing, draw)
-        return item
+        return item if self.maps is None else item | self.maps[key]
 
 
 class SingleFrames(Dataset[Item]):
@@ -168,5 +200,5 @@ def _require(index: ClipIndex, kinds: tuple[Kind, ...]) -> None:
         if lacking := [kind for kind in kinds if clip.series(kind) is None]:
             raise UserError(
                 f"{index.root}: clip {clip.key} has no {' and no '.join(lacking)}; "
-                "make them with `python -m data.motion`"
+                f"make them with `{motion_command(index.root, kinds)}`"
             )

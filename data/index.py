@@ -122,9 +122,14 @@ class ClipIndex:
         _raise_first([fault for fault in self.faults if fault.kind in set(kinds)], self.root)
         # Images that some clips have and others lack are among the faults already.
         if absent := [kind for kind in kinds if any(clip.series(kind) is None for clip in self.clips)]:
-            remedy = f"make them with `python -m data.motion --root {self.root}`"
+            remedy = f"make them with `{motion_command(self.root, absent)}`"
             raise UserError(f"{self.root} has no {' and no '.join(absent)} images; {remedy}")
         _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+
+
+def motion_command(root: Path, kinds: Sequence[Kind]) -> str:
+    """Say how flow or maps that a tree lacks are made."""
+    return f"python -m data.motion --root {root}" + (" --maps" if "maps" in kinds else "")
 
 
 def _raise_first(faults: Sequence[Fault], root: Path) -> None:

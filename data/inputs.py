@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from data.clips import Kind
-from data.datasets import FlowStacks, RgbClips, TwoStreamClips
+from data.datasets import FlowStacks, MotionMaps, RgbClips, TwoStreamClips
 from data.epochs import clip_key, evaluation_keys, flow_evaluation_keys, flow_keys
 from data.index import ClipIndex
 from data.transforms import Preprocessing
@@ -97,6 +97,26 @@ class RgbInput(ClipInput):
 
 
 @dataclass(frozen=True)
+class RgbMapsInput(RgbInput):
+    """Frames with their motion maps, which are learned and never shown: checkpoints know the frames alone."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("frames", "maps")
+
+    @property
+    def rgb(self) -> RgbInput:
+        """The frames alone."""
+        return RgbInput(self.frames, self.pixels)
+
+    def dataset(self, index: ClipIndex) -> RgbClips:
+        """Make the data set of an index."""
+        return RgbClips(index, self.frames, self.pixels, maps=True)
+
+    def beside(self, index: ClipIndex) -> MotionMaps:
+        """Make the data set of what is read beside the frames."""
+        return MotionMaps(index, self.frames, self.pixels)
+
+
+@dataclass(frozen=True)
 class FlowInput(ClipInput):
     """Stacks of consecutive flow images: one at random in training, the centre one after an epoch.
 
@@ -172,6 +192,10 @@ class TwoStreamInput(ClipInput):
     def dataset(self, index: ClipIndex) -> TwoStreamClips:
         """Make the data set of an index."""
         return TwoStreamClips(self.rgb.dataset(index), self.flow.dataset(index))
+
+    def beside(self, index: ClipIndex) -> FlowStacks:
+        """Make the data set of what is read beside the frames."""
+        return self.flow.dataset(index)
 
     def training_key(self, index: ClipIndex) -> MakeKey:
         """Draw crop and flip for both, then where the stack starts."""

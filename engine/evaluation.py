@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class Predictions:
         logits: Scores. Shape: (N, K).
         loss: Mean loss over the items.
         parts: Mean of each named part of the loss.
+        measures: What the task itself measures, by name.
     """
 
     keys: tuple[str, ...]
@@ -44,6 +45,7 @@ class Predictions:
     logits: Floats
     loss: float
     parts: dict[str, float]
+    measures: dict[str, float] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write `clip`, `label` and `logits` to an npz file."""
@@ -100,7 +102,7 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
             module.training = training
     if not rows:
         raise UserError("nothing to evaluate: the set has no clips")
-    return _joined(rows, keys)
+    return _joined(task, rows, keys)
 
 
 def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
     Returns:
         top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1;
         where classes have rivals also `order`, the share of their items that score above the rival, in per
-        cent, and n_order, their number.
+        cent, and n_order, their number; and what the task itself measured.
     """
     logits, labels = predictions.logits, predictions.labels
     right = int((logits.argmax(axis=1) == labels).sum())
@@ -127,6 +129,7 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
         "ci95_low": low,
         "ci95_high": high,
         **_order(predictions, relations.rivals),
+        **predictions.measures,
     }
 
 
@@ -153,29 +156,45 @@ def _order(predictions: Predictions, rivals: Ints | None) -> dict[str, Any]:
     return {"order": 100.0 * wins / items, "n_order": items} if items else {}
 
 
-def _row(task: Task, batch: Batch) -> tuple[Ints, Ints, Floats, dict[str, float]]:
+class _Row(NamedTuple):
+    """What one batch gave."""
+
+    items: Ints
+    labels: Ints
+    logits: Floats
+    losses: dict[str, float]
+    details: dict[str, Floats]
+
+
+def _row(task: Task, batch: Batch) -> _Row:
     device = next(task.model.parameters()).device
     output = task({name: tensor.to(device) for name, tensor in batch.items()})
     losses = {"loss": float(output.loss)} | {name: float(part) for name, part in output.parts.items()}
-    return (
+    return _Row(
         batch["clip"].numpy().astype(np.int64),
         output.labels.cpu().numpy().astype(np.int64),
         output.logits.float().cpu().numpy(),
         losses,
+        {name: detail.float().cpu().numpy() for name, detail in output.details.items()},
     )
 
 
-def _joined(rows: list[tuple[Ints, Ints, Floats, dict[str, float]]], keys: tuple[str, ...]) -> Predictions:
-    items = np.concatenate([row[0] for row in rows])
+def _joined(task: Task, rows: list[_Row], keys: tuple[str, ...]) -> Predictions:
+    items = np.concatenate([row.items for row in rows])
     assert len(items) == len(set(items.tolist())), "an item was evaluated twice"
-    weights = np.array([len(row[0]) for row in rows])
-    means = {name: float(np.average([row[3][name] for row in rows], weights=weights)) for name in rows[0][3]}
+    weights = np.array([len(row.items) for row in rows])
+    means = {
+        name: float(np.average([row.losses[name] for row in rows], weights=weights))
+        for name in rows[0].losses
+    }
+    details = {name: np.concatenate([row.details[name] for row in rows]) for name in rows[0].details}
     return Predictions(
         keys=tuple(keys[item] for item in items),
-        labels=np.concatenate([row[1] for row in rows]),
-        logits=np.concatenate([row[2] for row in rows]),
+        labels=np.concatenate([row.labels for row in rows]),
+        logits=np.concatenate([row.logits for row in rows]),
         loss=means.pop("loss"),
         parts=means,
+        measures=task.measure(details),
     )
 
 

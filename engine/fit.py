@@ -161,7 +161,7 @@ def _measure(task: Task, watched: EvaluationSet, epoch: int) -> Row:
     start = time.monotonic()
     found = predict(task, watched.batches, watched.keys)
     accuracy = 100.0 * float((found.logits.argmax(axis=1) == found.labels).mean())
-    means = {"loss": found.loss, **found.parts}
+    means = {"loss": found.loss, **found.parts, **found.measures}
     return _row(epoch, watched.split, means, accuracy, "", time.monotonic() - start, len(found.labels))
 
 

@@ -1,11 +1,15 @@
 """What is learned: a task turns a batch into named losses; the loop knows only their total."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
+Details = Mapping[str, npt.NDArray[np.floating]]
 
 
 class StepOutput(NamedTuple):
@@ -16,12 +20,14 @@ class StepOutput(NamedTuple):
         parts: The terms of the loss by name, scalars, for the log.
         logits: Class scores. Shape: (B, K).
         labels: True classes. Shape: (B,).
+        details: Whatever else the task's `measure` needs, by name, a row an item. Shapes: (B, ...).
     """
 
     loss: Tensor
     parts: dict[str, Tensor]
     logits: Tensor
     labels: Tensor
+    details: dict[str, Tensor] = {}
 
 
 class Task(Protocol):
@@ -33,6 +39,9 @@ class Task(Protocol):
 
     def __call__(self, batch: Batch) -> StepOutput:
         """Run the model on a batch and compute its losses."""
+
+    def measure(self, details: Details) -> dict[str, float]:
+        """Turn the details of all items of a set, joined along the first axis, into numbers by name."""
 
 
 class Classification:
@@ -53,3 +62,7 @@ class Classification:
         logits = self.model(**{name: batch[name] for name in self.inputs}).logits.float()
         loss = torch.nn.functional.cross_entropy(logits, batch["label"])
         return StepOutput(loss, {}, logits, batch["label"])
+
+    def measure(self, details: Details) -> dict[str, float]:
+        """Measure nothing beyond the classes."""
+        return {}

@@ -66,7 +66,10 @@ class Backbone(nn.Module):
         return self.last_stage(self.trunk(frames))
 
     def trunk(self, frames: Tensor) -> Tensor:
-        """Everything up to layer3, which no stage of the RGB stream trains: to (N, C/2, 2h, 2w)."""
+        """Everything up to layer3: to (N, C/2, 2h, 2w).
+
+        Ego-RNN's own stages train none of it; a motion head on layer3 has layer3 trained.
+        """
         size = self._chunk_size(frames, frames.shape[-2] * frames.shape[-1], self.frozen_modules())
         return torch.cat([self._trunk(chunk) for chunk in torch.split(frames, size)])
 
@@ -79,7 +82,7 @@ class Backbone(nn.Module):
         return BackboneMaps(layer3, layer4, pre_activation, logits)
 
     def frozen_modules(self) -> tuple[nn.Module, ...]:
-        """The modules of the trunk, which no stage of the RGB stream trains."""
+        """The modules of the trunk, which none of Ego-RNN's own stages train."""
         net = self.resnet
         return net.conv1, net.bn1, net.layer1, net.layer2, net.layer3
 
@@ -89,9 +92,11 @@ class Backbone(nn.Module):
         trains = any(module.training for module in self.frozen_modules())
         if not frames.is_cuda and (not trains or torch.is_autocast_enabled("cpu")):
             frames = frames.contiguous(memory_format=torch.channels_last)
-        with _full_precision_if_frozen(*self.frozen_modules()):
+        with _full_precision_if_frozen(net.conv1, net.bn1, net.layer1, net.layer2):
             stem = net.maxpool(net.relu(net.bn1(net.conv1(frames))))
-            maps: Tensor = net.layer3(net.layer2(net.layer1(stem)))
+            layer2 = net.layer2(net.layer1(stem))
+        with _full_precision_if_frozen(net.layer3):
+            maps: Tensor = net.layer3(layer2)
         return maps.contiguous()
 
     def _last_stage(self, layer3: Tensor) -> tuple[Tensor, Tensor, Tensor]:

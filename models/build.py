@@ -1,4 +1,7 @@
-"""Models from the plain description that every checkpoint carries."""
+"""Models from the plain description that every checkpoint carries.
+
+The motion heads come from `selfsup`, which knows nothing of the networks that carry them.
+"""
 
 from typing import Any
 
@@ -9,9 +12,11 @@ from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
 from models.frame_classifier import FrameClassifier
 from models.two_stream import TwoStream
+from selfsup.head import MotionHead, MotionHeads
 
 _CLASSES: dict[str, type[nn.Module]] = {
-    model.__name__: model for model in (EgoRNN, FlowStream, FrameClassifier, TwoStream)
+    model.__name__: model
+    for model in (EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream)
 }
 
 
@@ -20,7 +25,7 @@ def build_model(architecture: dict[str, Any]) -> nn.Module:
 
     Args:
         architecture: "name" of the class and its arguments, as a checkpoint stores them; an argument that is
-            a model itself (a stream of the two-stream network) is described in the same way.
+            a model itself (a stream of the two-stream network, a motion head) is described in the same way.
 
     Raises:
         UserError: No model of that name.

@@ -33,6 +33,7 @@ class EgoRNN(nn.Module):
         hidden: int = 512,
         dropout: float = 0.7,
         backbone_classes: int = 1000,
+        motion: nn.Module | None = None,
     ) -> None:
         """Build an untrained network.
 
@@ -44,6 +45,8 @@ class EgoRNN(nn.Module):
             hidden: Channels of the recurrence (unused by "avgpool").
             dropout: Probability of dropping a feature before the classifier, in [0, 1).
             backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
+            motion: Motion heads over the backbone's maps (`selfsup.MotionHeads`), for training with a second
+                task; they change nothing of the action scores.
         """
         super().__init__()
         self.attention = attention
@@ -51,6 +54,7 @@ class EgoRNN(nn.Module):
         self.temporal = build_temporal(temporal, self.backbone.channels, hidden)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.temporal.features, num_classes)
+        self.motion = motion
 
     def forward(
         self,
@@ -68,7 +72,8 @@ class EgoRNN(nn.Module):
             heat: With `seen`, the attention. Shape: (B, T, h, w).
 
         Returns:
-            The scores; its `maps` "layer3", "layer4" and "pre_activation" are left out where `seen` is given.
+            The scores; its `maps` "layer3", "layer4" and "pre_activation", and the motion that is told from
+            them, are left out where `seen` is given.
         """
         if seen is not None:
             return self.recognise(seen, heat, {})
@@ -95,4 +100,5 @@ class EgoRNN(nn.Module):
     def recognise(self, seen: Tensor, heat: Tensor | None, maps: dict[str, Tensor]) -> ClipOutput:
         """From what the recurrence sees (B, T, C, h, w) and the attention (B, T, h, w) to the scores."""
         features = self.temporal(seen, heat)
-        return ClipOutput(self.classifier(self.dropout(features)), features, heat, maps)
+        motion = self.motion(maps) if self.motion is not None and maps else {}
+        return ClipOutput(self.classifier(self.dropout(features)), features, heat, maps, motion)

@@ -17,12 +17,14 @@ class ClipOutput(NamedTuple):
         heat: The network's own attention, non-negative, summing to 1 over the cells of a frame; None when
             the network has none. Shape: (B, T, h, w).
         maps: Feature maps of the backbone by name, each of shape (B, T, C, h, w).
+        motion: Scores of the motion heads by the name of their feature map, see `selfsup.MotionHead`.
     """
 
     logits: Tensor
     features: Tensor
     heat: Tensor | None = None
     maps: dict[str, Tensor] = {}
+    motion: dict[str, Tensor] = {}
 
 
 def by_clip(frames: Tensor, clips: int) -> Tensor:

@@ -29,7 +29,8 @@ def reference_state(model: nn.Module) -> State:
     """Return a model's weights under the published names, aliases included.
 
     Args:
-        model: An EgoRNN with CAM attention and the ConvLSTM, a FlowStream, or a TwoStream of these.
+        model: An EgoRNN with CAM attention and the ConvLSTM, a FlowStream, or a TwoStream of these. Motion
+            heads have no published names and are left out.
 
     Raises:
         UserError: Published checkpoints have no place for such a model.

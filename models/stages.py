@@ -4,6 +4,7 @@ Where the paper and the released code differ (300 or 200 epochs of stage 1), the
 since the published numbers came from it.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,6 +16,10 @@ _CLASSIFIER = ("classifier.*",)
 # Only the convolutions: batch norm's affine parameters and the downsample convolution stay as they were. The
 # backbone's own class weights learn too, through the CAM; its bias plays no part in the CAM and stays.
 _LAST_STAGE = ("backbone.resnet.layer4.*.conv*.weight", "backbone.resnet.fc.weight")
+_LAYER3 = ("backbone.resnet.layer3.*.conv*.weight",)
+_MOTION = ("motion.*",)
+
+StageName = Literal[1, 2, "joint"]
 
 _RGB_STAGE_1 = Stage(
     name="rgb stage 1",
@@ -40,6 +45,21 @@ _RGB_STAGE_2 = Stage(
     milestones=(25, 75),
     gamma=0.1,
     epochs=150,
+)
+
+# SparNet trains the whole backbone with the recurrence and the motion head, for 500 epochs. Optimiser and
+# schedule are this project's choice: those of Ego-RNN's stage 2, falling later.
+_RGB_JOINT = Stage(
+    name="rgb joint",
+    groups=(Group(("*",)),),
+    train_modules=("backbone", "temporal", "dropout", "classifier"),
+    optimizer="adam",
+    lr=1e-4,
+    weight_decay=4e-5,
+    eps=1e-4,
+    milestones=(250, 400),
+    gamma=0.1,
+    epochs=500,
 )
 
 FRAME = Stage(
@@ -82,10 +102,22 @@ _JOINT = Stage(
 )
 
 
-def rgb_stage(number: Literal[1, 2], temporal: TemporalName) -> Stage:
-    """Return a stage of the RGB stream; average pooling has no recurrence that could learn."""
-    stage = {1: _RGB_STAGE_1, 2: _RGB_STAGE_2}[number]
-    return replace(stage, groups=stage.groups[1:]) if temporal == "avgpool" else stage
+def rgb_stage(name: StageName, temporal: TemporalName, *, motion_layers: Sequence[str] = ()) -> Stage:
+    """Return a stage of the RGB stream.
+
+    Args:
+        name: 1 and 2 are Ego-RNN's, "joint" trains everything at once (SparNet).
+        temporal: What joins the frames; average pooling has nothing to learn.
+        motion_layers: Feature maps with a motion head, which learns too. One on layer3 has the convolutions
+            of layer3 trained beside those of layer4: else its loss could change nothing but the head.
+    """
+    stage = {1: _RGB_STAGE_1, 2: _RGB_STAGE_2, "joint": _RGB_JOINT}[name]
+    if name == "joint":
+        return stage
+    groups = stage.groups[1:] if temporal == "avgpool" else stage.groups
+    if motion_layers:
+        groups += (Group(_MOTION + (_LAYER3 if "layer3" in motion_layers else ())),)
+    return replace(stage, groups=groups)
 
 
 def two_stream_stage(

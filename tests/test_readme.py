@@ -92,10 +92,10 @@ def needs_others(line: str) -> int:
 
 
 def stand_in(kitchen: Path, tree: Path) -> None:
-    """GTEA61 as the README takes it for granted, with flow: one clip of every action and user."""
+    """GTEA61 as the README takes it for granted, with flow and maps: a clip of every action and user."""
     for folder in kitchen.glob("processed_frames2/S*/*/1"):
         shutil.copytree(folder, tree / folder.relative_to(kitchen), copy_function=os.link)
-    motion.main(motion.MotionConfig(root=tree, flow="farneback", jobs=1))
+    motion.main(motion.MotionConfig(root=tree, flow="farneback", maps=True, jobs=1))
 
 
 def film(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import train_rgb
 from engine.errors import UserError
 from engine.recipe import Recipe
 from engine.stage import Stage
@@ -48,6 +49,43 @@ def test_step_1_has_the_rows_of_the_table_and_the_published_epochs(tmp_path):
         assert Path(joint["flow"]) == tmp_path / "flow" / "seed0"
     for step in steps:
         assert step.values["epochs"] == published_stage(step.values).epochs
+
+
+@pytest.mark.parametrize("variant", ["classification", "regression"])
+def test_step_2_has_six_sets_or_more_over_one_stage_1(tmp_path, variant):
+    recipe = Recipe.from_yaml(next(path for path in RECIPES if path.name == f"step2_{variant}.yaml"))
+    steps = [step for step in recipe.steps({"data": tmp_path}, tmp_path) if step.seed == 0]
+    first, *rows = (train_rgb.Config(**step.values) for step in steps)
+    assert first.stage == 1 and {row.init for row in rows} == {first.out}
+    heads = [row.motion_values() | {"lr": row.lr} for row in rows if row.ms == variant]
+    distinct = {tuple(sorted(values.items(), key=str)) for values in heads}
+    assert len(distinct) == len(heads) == len(rows) - 1 >= 6
+    varied = {key for key in heads[0] if len({values[key] for values in heads}) > 1}
+    assert varied >= {"lr", "ms_weight", "ms_layer", "ms_threshold"}
+    assert variant == "classification" or varied >= {"ms_loss", "ms_activation"}
+    assert {row.epochs for row in rows} == {rgb_stage(2, "convlstm").epochs}
+
+
+def test_sparnet_has_the_rows_of_its_paper(tmp_path):
+    recipe = Recipe.from_yaml(next(path for path in RECIPES if path.name == "sparnet.yaml"))
+    found = set()
+    for step in recipe.steps({"data": tmp_path}, tmp_path):
+        config = train_rgb.Config(**step.values)
+        assert (config.stage, config.epochs, config.batch_size) == ("joint", 500, 4)
+        found.add((config.attention, config.ms, config.frames))
+    kinds = [("none", "none"), ("cam", "none"), ("none", "classification")]
+    assert found == {(*kind, frames) for kind in kinds for frames in (7, 25)}
+
+
+def test_the_quick_recipes_share_what_both_begin_with():
+    def trainings(name):
+        recipe = Recipe.from_yaml(next(path for path in RECIPES if path.name == f"{name}_quick.yaml"))
+        return {t.name: t.model_dump(exclude={"row"}) for t in recipe.trainings}
+
+    first, second = trainings("step1"), trainings("step2")
+    shared = first.keys() & second.keys()
+    assert shared == {"backbone", "attention-7-stage1", "attention-7"}
+    assert all(first[name] == second[name] for name in shared)
 
 
 def published_stage(values: dict) -> Stage:

@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
 import train_flow
@@ -77,6 +79,24 @@ def moving_tree(once, tree) -> Path:
         motion.main(motion.MotionConfig(root=out, flow="dis", warp=False, jobs=1))
 
     return once("moving_tree", build)
+
+
+@pytest.fixture(scope="session")
+def mapped_tree(once, tree) -> Path:
+    """The clips of `moving_tree` with motion maps in place of flow: what the renderer knows to move."""
+
+    def build(out: Path) -> None:
+        for clip in ClipIndex.from_tree(tree).clips:
+            if clip.instance == "1":
+                folder = out / clip.frames.folder.relative_to(tree)
+                shutil.copytree(clip.frames.folder, folder, copy_function=os.link)
+                (folder.parent / "mmaps").mkdir()
+                with np.load(tree / "truth" / f"{clip.key}.npz") as truth:
+                    for number, moving in enumerate(truth["moving"], start=1):
+                        picture = Image.fromarray(moving.astype(np.uint8) * 255)
+                        picture.save(folder.parent / "mmaps" / f"map{number:04}.png")
+
+    return once("mapped_tree", build)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,16 @@
-"""Joint training with the RGB stream's frozen layers kept on disk; flow stacks, drawn anew, are read.
+"""The RGB stream's frozen layers kept on disk, and what is read beside them: flow stacks or motion maps.
 
 The stores are those of the RGB stream's own trainings: the same seed draws the same crops, so much is there.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.cached_clips import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
-from data.epochs import EpochSampler, FlowKey
+from data.epochs import EpochSampler
 from data.index import ClipIndex
-from data.inputs import TwoStreamInput
+from data.inputs import RgbMapsInput, TwoStreamInput
 from data.loaders import ClipTrainConfig, EpochLoader, Split, evaluation_loader
 from engine.fit import Batches, EvaluationSet, TrainingSet
 from engine.task import Batch
@@ -17,42 +18,43 @@ from engine.training import Sets
 
 
 class JointBatches:
-    """Batches of kept RGB outputs and of flow under the same keys."""
+    """Batches of kept RGB outputs and of another data set under the same keys."""
 
-    def __init__(self, rgb: CachedClips, flow: Batches, keys: Iterable[FlowKey], batch_size: int) -> None:
+    def __init__(self, rgb: CachedClips, beside: Batches, keys: Iterable[Any], batch_size: int) -> None:
         """Join the two.
 
         Args:
             rgb: Kept outputs of the clips' frames.
-            flow: Batches of flow stacks by the keys, `batch_size` in each.
-            keys: May change between iterations, as a sampler's do, but not within one.
+            beside: Batches of the other data set by the keys, `batch_size` in each.
+            keys: Clip, draw, and whatever else the other data set wants. They may change between iterations,
+                as a sampler's do, but not within one.
             batch_size: Clips a batch; the last may be smaller.
         """
         self.rgb = rgb
-        self.flow = flow
+        self.beside = beside
         self.keys = keys
         self.batch_size = batch_size
 
     def __len__(self) -> int:
         """Count the batches."""
-        return len(self.flow)
+        return len(self.beside)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Give batches of "layer3", "flow", "label" and "clip"."""
-        seen = CachedBatches(self.rgb, [(clip, draw) for clip, draw, _ in self.keys], self.batch_size)
-        for rgb, flow in zip(seen, self.flow, strict=True):
-            assert rgb["clip"].equal(flow["clip"]), "both streams see the same clips"
-            yield {**flow, **rgb}
+        """Give batches of the kept outputs, the other data set's tensors, "label" and "clip"."""
+        seen = CachedBatches(self.rgb, [(key[0], key[1]) for key in self.keys], self.batch_size)
+        for rgb, other in zip(seen, self.beside, strict=True):
+            assert rgb["clip"].equal(other["clip"]), "both hold the same clips"
+            yield {**other, **rgb}
 
 
-def cached_two_stream_sets(
+def cached_joint_sets(
     split: Split,
     config: ClipTrainConfig,
-    inputs: TwoStreamInput,
+    inputs: TwoStreamInput | RgbMapsInput,
     frozen: Sequence[FrozenLayers],
     folder: Path,
 ) -> Sets:
-    """Make the batches of joint training from kept outputs of the RGB stream's frozen layers.
+    """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them.
 
     Raises:
         UserError: The folder can't be written.
@@ -61,17 +63,17 @@ def cached_two_stream_sets(
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         keys = inputs.test_keys(index)
-        flow = evaluation_loader(inputs.flow.dataset(index), keys, config.batch_size, config.workers)
-        batches = JointBatches(opened(index), flow, keys, config.batch_size)
+        beside = evaluation_loader(inputs.beside(index), keys, config.batch_size, config.workers)
+        batches = JointBatches(opened(index), beside, keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
     sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
-    flow = EpochLoader(inputs.flow.dataset(split.train), sampler, config)
+    beside = EpochLoader(inputs.beside(split.train), sampler, config)
     rgb = opened(split.train)
     print_room(rgb)
 
     def epoch(number: int) -> JointBatches:
-        return JointBatches(rgb, flow(number), sampler, config.batch_size)
+        return JointBatches(rgb, beside(number), sampler, config.batch_size)
 
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)

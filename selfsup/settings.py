@@ -1,0 +1,98 @@
+"""The flags of the motion head: which of them belong together, and what left-out ones mean."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from engine.config import Config
+from selfsup.head import LayerName, VariantName
+from selfsup.losses import ActivationName, JoinName, LossName, MotionLoss
+from selfsup.targets import MOVING_SHARE, MotionTarget, ReductionName
+
+_SHARED = {
+    "ms_weight": 1.0,
+    "ms_layer": "layer4",
+    "ms_target": "area",
+    "ms_join": "mean",
+    "ms_classes": "equal",
+}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "classification": _SHARED | {"ms_loss": "cross_entropy", "ms_threshold": MOVING_SHARE},
+    "regression": _SHARED | {"ms_loss": "mse", "ms_activation": "linear"},
+}
+
+
+class MotionSettings(Config):
+    """Flags of motion segmentation as a self-supervised second task."""
+
+    ms: Literal["none"] | VariantName = "none"
+    """The second task: none, or which places move as classification (static, moving) or as regression (how
+    much of a place moves). Needs motion maps, see data.motion --maps."""
+    ms_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """w in: loss of the action + w * loss of the motion (1)."""
+    ms_layer: LayerName | Literal["both"] | None = None
+    """Where the head sits: layer4, or layer3 with twice the cells a side. With layer3 or both, stage 2 trains
+    the 3x3 convolutions of layer3 too, else the task could not reach them (layer4)."""
+    ms_target: ReductionName | None = None
+    """What a place is of its pixels in the map: their mean, the upper left one (nearest) or the central one
+    (area)."""
+    ms_threshold: float | None = Field(None, ge=0, lt=1)
+    """Places with more than this share count as moving (classification: 0.1); in regression, left out keeps
+    the share itself."""
+    ms_loss: LossName | None = None
+    """Loss of a place (classification: cross_entropy; regression: mse)."""
+    ms_activation: ActivationName | None = None
+    """Regression: what follows the last layer (linear; kl: sigmoid)."""
+    ms_join: JoinName | None = None
+    """Mean over a frame's places, or their sum, which at 7x7 is a 49 times larger weight (mean)."""
+    ms_classes: Literal["equal", "balanced"] | None = None
+    """balanced weighs static and moving places by how rare they are in the training maps (equal)."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "MotionSettings":
+        given = [name for name in _flags() if getattr(self, name) is not None]
+        if self.ms == "none" and given:
+            raise ValueError(f"{_flag(given[0])} needs --ms classification or --ms regression")
+        if self.ms == "classification" and self.ms_loss not in (None, "cross_entropy"):
+            raise ValueError(f"--ms-loss {self.ms_loss} is for --ms regression")
+        if self.ms == "classification" and self.ms_activation is not None:
+            raise ValueError("--ms-activation is for --ms regression; cross_entropy has its own softmax")
+        if self.ms == "regression" and self.ms_loss == "cross_entropy":
+            raise ValueError("--ms-loss cross_entropy is for --ms classification")
+        if self.ms_loss == "kl" and self.ms_activation not in (None, "sigmoid"):
+            raise ValueError(f"--ms-loss kl needs --ms-activation sigmoid, got {self.ms_activation}")
+        return self
+
+    def motion_values(self) -> dict[str, Any]:
+        """Give every flag's value, left-out ones filled in."""
+        defaults = dict(_DEFAULTS[self.ms])
+        if self.ms_loss == "kl":
+            defaults["ms_activation"] = "sigmoid"
+        given = {name: getattr(self, name) for name in _flags()}
+        return {"ms": self.ms} | {k: defaults.get(k) if v is None else v for k, v in given.items()}
+
+    @property
+    def motion_layers(self) -> tuple[LayerName, ...]:
+        """The feature maps with a head."""
+        if self.ms == "none":
+            return ()
+        return ("layer3", "layer4") if self.ms_layer == "both" else (self.ms_layer or "layer4",)
+
+    def motion_target(self) -> MotionTarget:
+        """How maps become targets."""
+        values = self.motion_values()
+        return MotionTarget(values["ms"], values["ms_target"], values["ms_threshold"])
+
+    def motion_loss(self) -> MotionLoss:
+        """What scores are held against."""
+        values = self.motion_values()
+        return MotionLoss(values["ms_loss"], values["ms_activation"] or "linear", values["ms_join"])
+
+
+def _flags() -> list[str]:
+    return [name for name in MotionSettings.model_fields if name != "ms"]
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,167 @@
+"""Stage 2 and the joint stage with motion heads, end to end on the tiny kitchen and its true motion."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_runs import joint_config, stage_1_config, stage_2_config
+
+import cam_viz
+import evaluate
+import published
+import train_rgb
+import train_twostream
+from data import Preprocessing
+from data.inputs import RgbMapsInput
+from data.loaders import open_split
+from engine.errors import UserError
+from models import reference_state
+
+SHARED = ("epoch", "split", "accuracy")
+
+
+def rows(run: Path, *names: str) -> list[tuple[str, ...]]:
+    with (run / "metrics.csv").open() as file:
+        return [tuple(row[name] for name in (*SHARED, *names)) for row in csv.DictReader(file)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.pt", weights_only=True)["model"]
+
+
+def said(folder: Path) -> dict:
+    return json.loads((folder / "eval.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def both_heads(once, mapped_tree, stage_1) -> Path:
+    """Stage 2 with regression heads on both layers."""
+    settings = {"ms": "regression", "ms_layer": "both", "epochs": 1}
+    return once(
+        "both_heads", lambda out: train_rgb.main(stage_2_config(mapped_tree, stage_1, out, **settings))
+    )
+
+
+def test_weight_0_is_training_without_a_head_and_kept_outputs_are_training(mapped_tree, stage_1, tmp_path):
+    runs = {
+        "plain": {},
+        "weight 0": {"ms": "classification", "ms_weight": 0},
+        "kept": {"ms": "classification", "ms_weight": 0, "cache": tmp_path / "cache"},
+    }
+    for name, settings in runs.items():
+        train_rgb.main(stage_2_config(mapped_tree, stage_1, tmp_path / name, epochs=1, **settings))
+    plain, headed, kept = (weights(tmp_path / name) for name in runs)
+    assert all(torch.equal(value, headed[key]) for key, value in plain.items())
+    assert {key.split(".")[0] for key in headed.keys() - plain.keys()} == {"motion"}
+    assert rows(tmp_path / "plain") == rows(tmp_path / "weight 0")
+    assert all(torch.equal(value, kept[key]) for key, value in headed.items())
+    parts = ("action", "motion_layer4", "motion_layer4_average_precision")
+    assert rows(tmp_path / "weight 0", *parts) == rows(tmp_path / "kept", *parts)
+
+
+def test_what_a_run_with_heads_leaves(mapped_tree, stage_1, both_heads):
+    before, after = weights(stage_1), weights(both_heads)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "backbone.resnet.layer3.0.conv1.weight" in changed
+    assert not [key for key in changed if any(part in key for part in ("layer2", "bn", "downsample"))]
+    train, test = rows(both_heads, "loss", "action", "motion_layer3", "motion_layer4")
+    for _, _, _, loss, *parts in (train, test):
+        assert float(loss) == pytest.approx(sum(map(float, parts)), rel=1e-5)
+    found = said(both_heads)
+    for layer, cells in (("layer3", 4), ("layer4", 2)):
+        moves = 100 - found[f"motion_{layer}_accuracy_all_static"]
+        assert 0 < moves < 50
+        assert found[f"motion_{layer}_average_precision_all_static"] == pytest.approx(moves)
+        assert found[f"motion_{layer}_iou_all_static"] == 0
+        assert after[f"motion.{layer}.frequency"].shape == (cells, cells)
+    sheet = np.asarray(Image.open(both_heads / "motion.png"))
+    assert sheet.shape[1] == 3 * 228 + 2 * 4 and sheet.shape[0] > 4 * 2 * 2 * 128
+
+
+def test_evaluate_repeats_the_motion_numbers_and_does_without_maps(
+    mapped_tree, tree, both_heads, tmp_path, capsys
+):
+    evaluate.main(evaluate.Config(run=both_heads, data=mapped_tree, out=tmp_path / "maps", workers=0))
+    first, again = said(both_heads), said(tmp_path / "maps")
+    motion = {key for key in first if key.startswith("motion_")}
+    assert len(motion) == 2 * 3 * 4 and {k: first[k] for k in motion} == {k: again[k] for k in motion}
+    assert (tmp_path / "maps" / "motion.png").is_file()
+    evaluate.main(evaluate.Config(run=both_heads, data=tree, out=tmp_path / "none", workers=0))
+    assert capsys.readouterr().out.count("has no motion maps") == 1
+    without = said(tmp_path / "none")
+    assert without["n_clips"] == 12 and not [key for key in without if key.startswith("motion")]
+
+
+def test_other_scripts_take_a_run_with_heads(
+    mapped_tree, moving_tree, both_heads, flow_run, tmp_path, capsys
+):
+    clips = ("S2/open_jam/1",)
+    cam_viz.main(cam_viz.Config(runs=(both_heads,), data=mapped_tree, clips=clips, out=tmp_path / "heat"))
+    assert (tmp_path / "heat" / "S2_open_jam_1.gif").is_file()
+    published.main(published.Config(run=both_heads, out=tmp_path / "published.pth"))
+    assert "motion head has no published form" in capsys.readouterr().out
+    names = torch.load(tmp_path / "published.pth", weights_only=True).keys()
+    config = joint_config(moving_tree, both_heads, flow_run, tmp_path / "run")
+    architecture, model = train_twostream.build(config, *train_twostream.open_parents(config))
+    assert "motion" not in architecture["rgb"] and model.rgb.motion is None
+    assert names == reference_state(model.rgb).keys()
+
+
+def test_the_joint_stage_begins_with_a_backbone_and_no_attention(mapped_tree, frame_run, tmp_path):
+    settings = {"stage": "joint", "ms": "classification", "ms_classes": "balanced", "epochs": 1}
+    train_rgb.main(stage_1_config(mapped_tree, frame_run, tmp_path / "run", **settings))
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert saved["architecture"]["attention"] == "none" and saved["config"]["milestones"] == [250, 400]
+    before, after = weights(frame_run), saved["model"]
+    body = [key for key in after if key.startswith("backbone.") and ".fc." not in key]
+    assert not [key for key in body if torch.equal(before[key], after[key])]
+    share = saved["model"]["motion.layer4.frequency"].mean()
+    torch.testing.assert_close(
+        saved["model"]["motion.layer4.class_weights"], torch.stack([0.5 / (1 - share), 0.5 / share])
+    )
+
+
+def test_grey_maps_are_said_once(mapped_tree, stage_1, tmp_path, capsys):
+    grey = shutil.copytree(mapped_tree, tmp_path / "grey")
+    for path in (grey / "processed_frames2/S1/open_jam/1/mmaps").iterdir():
+        Image.open(path).point(lambda level: level * 2 // 3).save(path)
+    for variant, taken in (("classification", "brighter than half"), ("regression", "are kept")):
+        config = stage_2_config(grey, stage_1, tmp_path / "run", ms=variant)
+        parent = train_rgb.open_parent(config)
+        config = train_rgb.resolve(config, parent)
+        inputs = RgbMapsInput(config.frames, Preprocessing.rgb(config.image_size))
+        split = open_split(config, inputs.kinds)
+        _, model = train_rgb.build(config, parent, split.class_names)
+        train_rgb.add_motion_heads(config, split, inputs, model)
+        printed = capsys.readouterr().out
+        assert printed.count("grey levels") == 1 and taken in printed
+
+
+def test_mistakes_are_named_before_anything_is_written(mapped_tree, tree, stage_1, frame_run, tmp_path):
+    def mistake(make, *arguments, **changes):
+        with pytest.raises(UserError) as error:
+            train_rgb.main(make(*arguments, tmp_path / "run", **changes))
+        assert not (tmp_path / "run").exists()
+        return str(error.value)
+
+    ms = {"ms": "regression"}
+    assert "needs --stage 2 or joint" in mistake(stage_1_config, mapped_tree, frame_run, **ms)
+    assert f"data.motion --root {tree} --maps" in mistake(stage_2_config, tree, stage_1, **ms)
+    cached = {"cache": tmp_path / "cache"}
+    layer3 = mistake(stage_2_config, mapped_tree, stage_1, ms_layer="layer3", **ms, **cached)
+    assert "--ms-layer layer3 trains layer3" in layer3
+    joint = mistake(stage_1_config, mapped_tree, frame_run, stage="joint", **cached)
+    assert "--stage joint trains layer3" in joint
+    one_lacks = shutil.copytree(mapped_tree, tmp_path / "lacking")
+    shutil.rmtree(one_lacks / "processed_frames2/S3/open_jam/1/mmaps")
+    assert "S3/open_jam/1" in mistake(stage_2_config, one_lacks, stage_1, **ms)
+    small = one_lacks / "processed_frames2/S3/open_jam/1/mmaps"
+    small.mkdir()
+    for number in range(1, 1 + len(list((small.parent / "rgb").iterdir()))):
+        Image.new("L", (20, 10)).save(small / f"map{number:04}.png")
+    assert "maps of 20x10 pixels" in mistake(stage_2_config, one_lacks, stage_1, **ms)
