@@ -88,7 +88,7 @@ class Backbone(nn.Module):
 
     def _trunk(self, frames: Tensor) -> Tensor:
         net = self.resnet
-        # A quarter faster on a CPU; but in float32 batch norm in train mode is far less accurate in this layout.
+        # A quarter faster on a CPU; but batch norm in train mode is far less accurate so in float32.
         trains = any(module.training for module in self.frozen_modules())
         if not frames.is_cuda and (not trains or torch.is_autocast_enabled("cpu")):
             frames = frames.contiguous(memory_format=torch.channels_last)
