@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from engine.checkpoint import save_checkpoint
 from engine.errors import UserError
-from engine.evaluation import predict
+from engine.evaluation import Predictions, predict
 from engine.files import write_text
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything
@@ -80,7 +80,7 @@ def fit(
     run: RunDirectory,
     settings: FitSettings,
     description: dict[str, Any],
-) -> TrainingState:
+) -> tuple[TrainingState, Predictions | None]:
     """Train for the stage's epochs, from the run's last saved epoch if there is one.
 
     After every epoch the schedule steps, then best.pt, metrics.csv and last.pt are written, each whole.
@@ -95,7 +95,7 @@ def fit(
         description: What checkpoints say about the model: architecture, class names, preprocessing, config.
 
     Returns:
-        The state after the last epoch.
+        The state after the last epoch, and what it says about the watched set; None if no epoch was left.
 
     Raises:
         UserError: The loss stopped being finite; the items of the batch are named.
@@ -105,6 +105,7 @@ def fit(
     state = TrainingState(task.model, optimizer, stage.build_scheduler(optimizer))
     if run.last.exists():
         state.load_state_dict(run.checkpoint("last"))
+    found: Predictions | None = None
     with (
         SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1) as board,
         _progress(stage, state, training) as bar,
@@ -116,11 +117,12 @@ def fit(
             rows = [_train_epoch(task, state, training, epoch, settings, bar)]
             state.scheduler.step()
             if epoch % settings.eval_every == 0 or epoch == stage.epochs:
-                rows.append(_measure(task, watched, epoch))
+                row, found = _measure(task, watched, epoch)
+                rows.append(row)
             state.epoch = epoch
             _record(state, rows, run, board, description)
             bar.write(_line(rows, stage.epochs))
-    return state
+    return state, found
 
 
 def _train_epoch(
@@ -157,12 +159,13 @@ def _train_epoch(
     return _row(epoch, "train", means, 100.0 * right / items, lr, seconds, items)
 
 
-def _measure(task: Task, watched: EvaluationSet, epoch: int) -> Row:
+def _measure(task: Task, watched: EvaluationSet, epoch: int) -> tuple[Row, Predictions]:
     start = time.monotonic()
     found = predict(task, watched.batches, watched.keys)
     accuracy = 100.0 * float((found.logits.argmax(axis=1) == found.labels).mean())
     means = {"loss": found.loss, **found.parts, **found.measures}
-    return _row(epoch, watched.split, means, accuracy, "", time.monotonic() - start, len(found.labels))
+    seconds = time.monotonic() - start
+    return _row(epoch, watched.split, means, accuracy, "", seconds, len(found.labels)), found
 
 
 def _row(

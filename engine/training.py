@@ -8,7 +8,7 @@ import torch
 import torch._dynamo
 from torch import nn
 
-from engine.evaluation import Relations, predict, summarise, write_evaluation
+from engine.evaluation import Predictions, Relations, predict, summarise, write_evaluation
 from engine.fit import EvaluationSet, FitSettings, TrainingSet, fit
 from engine.run_dir import RunDirectory
 from engine.seeding import choose_device
@@ -81,9 +81,11 @@ def train_and_evaluate(
         "preprocessing": about.preprocessing,
         "config": config.model_dump(mode="json"),
     }
-    state = fit(task, stage, sets.train, sets.watched, run, settings, description)
-    last = predict(task, sets.test.batches, sets.test.keys, show="evaluating")
-    selected = _selected(task, run, sets, about)
+    state, watched = fit(task, stage, sets.train, sets.watched, run, settings, description)
+    last = watched if sets.watched is sets.test else None  # measured after the last epoch already
+    if last is None:
+        last = predict(task, sets.test.batches, sets.test.keys, show="evaluating")
+    selected = _selected(task, run, sets, about, last if state.best_epoch == state.epoch else None)
     summary = summarise(last, about.relations) | {
         "split": "test",
         "protocol": sets.test.protocol,
@@ -96,12 +98,16 @@ def train_and_evaluate(
     return summary
 
 
-def _selected(task: Task, run: RunDirectory, sets: Sets, about: Description) -> dict[str, Any]:
+def _selected(
+    task: Task, run: RunDirectory, sets: Sets, about: Description, found: Predictions | None
+) -> dict[str, Any]:
+    """Measure best.pt, whose predictions are `found` if it is the last epoch's."""
     best, last = run.checkpoint("best"), task.model.state_dict()
-    kept = {key: value.clone() for key, value in last.items()}
-    task.model.load_state_dict(best["model"])
-    found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
-    task.model.load_state_dict(kept)
+    if found is None:
+        kept = {key: value.clone() for key, value in last.items()}
+        task.model.load_state_dict(best["model"])
+        found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
+        task.model.load_state_dict(kept)
     return summarise(found, about.relations) | {
         "protocol": sets.test.protocol,
         "epoch": best["epoch"],

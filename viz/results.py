@@ -76,11 +76,29 @@ def order_table(results: Sequence[Result], baseline: Result, rivals: Ints) -> Ta
     )
 
 
-def accuracy_table(result: Result, others: Sequence[Result]) -> Table:
-    """Compare the accuracy of a result with that of others tested on the same clips, clip by clip."""
-    scores = clip_scores(result.runs)
-    against = {f"against {o.name}": paired_difference(scores, clip_scores(o.runs)) for o in others}
-    return _differences(f"top-1, {result.name}", against)
+def accuracy_table(results: Sequence[Result], others: Sequence[Result]) -> Table:
+    """Compare the accuracy of each result with that of each other, tested on the same clips, clip by clip."""
+    return _differences(
+        "top-1",
+        {
+            f"{result.name}, against {other.name}": paired_difference(
+                clip_scores(result.runs), clip_scores(other.runs)
+            )
+            for result in results
+            for other in others
+        },
+    )
+
+
+def motion_table(results: Sequence[Result]) -> Table:
+    """Show how well the motion heads on layer4 know what moves, beside predictors that see no frame."""
+    measures = {"average precision": "average_precision", "balanced": "balanced_accuracy", "IoU": "iou"}
+    rivals = {"": "", ", mean map": "_mean_map", ", all static": "_all_static"}
+    header = [f"{measure} %{rival}" for measure in measures for rival in rivals]
+    keys = [f"motion_layer4_{key}{rival}" for key in measures.values() for rival in rivals.values()]
+    found = {result.name: [read_eval(run) for run in result.runs] for result in results}
+    rows = [[name, *(_spread(_values(evals, key)) for key in keys)] for name, evals in found.items()]
+    return Table(("motion head", *header), rows)
 
 
 def _differences(title: str, found: Mapping[str, Difference]) -> Table:
@@ -111,6 +129,15 @@ HOW_TO_COMPARE = (
     "The same clips under both trainings, a clip's score being its mean over the seeds: the difference in "
     "points, a bootstrap interval over clips and the p value of a sign-flip permutation test over clips (for "
     "one seed this is McNemar's test). They say how far the clips may mislead, not how far the seeds may."
+)
+
+
+HOW_TO_READ_MOTION = (
+    "Places of the frame that move, found by the head on the test clips, against the maps of the warp flow. "
+    "Average precision needs no decision level and is the measure to go by; balanced accuracy counts moving "
+    "and static places alike. The mean map says of every frame how often each place moved in training, all "
+    "static says that nothing ever moves: a head that does not beat the mean map knows where motion usually "
+    "is, and nothing about the frame."
 )
 
 
