@@ -1,5 +1,6 @@
 """A quick look at an image file, header and end only: empty, cut off or unreadable, and its size."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -15,6 +16,8 @@ class BadImage(ValueError):
 def read_size(path: Path) -> Size:
     """Read width and height in pixels from a file's header, and see that its end is there.
 
+    A process that trains several times on a tree looks at a file once, unless the file changes.
+
     Args:
         path: A PNG or JPEG file.
 
@@ -22,10 +25,18 @@ def read_size(path: Path) -> Size:
         BadImage: The file is missing, empty, no image, or was cut off.
     """
     try:
+        status = path.stat()
+    except OSError as error:
+        raise BadImage(f"can't be read ({error.strerror or error})") from None
+    return _read_size(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**18)
+def _read_size(path: Path, length: int, changed_ns: int) -> Size:
+    if length == 0:
+        raise BadImage("empty file, 0 bytes")
+    try:
         with path.open("rb") as file:
-            length = file.seek(0, 2)
-            if length == 0:
-                raise BadImage("empty file, 0 bytes")
             file.seek(max(length - _TAIL_BYTES, 0))
             tail = file.read()
             file.seek(0)
