@@ -19,9 +19,11 @@ import cam_viz
 import evaluate
 import train_frame
 import train_rgb
-from data import ClipIndex
+from data import ClipIndex, Preprocessing, rgb_frame_numbers
 from data.frames import read_rgb
+from data.inputs import RgbInput
 from engine.errors import UserError
+from engine.evaluation import Predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "clips_per_sec")
@@ -69,6 +71,33 @@ def test_evaluate_repeats_the_runs_numbers(tree, stage_1, tmp_path):
     assert [key.split("/")[1] for key in theirs["clip"]] == [names[label] for label in theirs["label"]]
     evaluate.main(evaluate.Config(run=stage_1, data=tree, split="train", out=tmp_path / "t", workers=0))
     assert json.loads((tmp_path / "t" / "eval.json").read_text())["n_clips"] == 36
+
+
+def test_evaluate_measures_attention_against_the_truth(tree, stage_1, tmp_path, capsys):
+    evaluate.main(evaluate.Config(run=stage_1, data=tree, out=tmp_path, workers=0))
+    found = json.loads((tmp_path / "eval.json").read_text())["attention"]
+    assert set(found) == {"hand", "object", "moving"}
+    assert 0 < found["hand"]["n_clips"] <= 12
+    assert "attention on hand: pointing" in capsys.readouterr().out
+
+
+def test_uniform_attention_covers_what_the_truth_covers_of_the_crop(tree):
+    """Of 228 x 128 pixels the crop shows the middle 112 a side: the truth's own pixels, counted there."""
+    index = ClipIndex.from_tree(tree).select(["S2"])
+    even = np.full((12, 3, 2, 2), 0.25)
+    predictions = Predictions(index.keys, np.zeros(12), np.zeros((12, 6)), 0.0, {}, details={"heat": even})
+    found = evaluate.measure_attention(predictions, index, RgbInput(3, Preprocessing.rgb(64)))
+    shares = []
+    for clip in index.clips:
+        with np.load(tree / "truth" / f"{clip.key}.npz") as truth:
+            hand = truth["hand"][rgb_frame_numbers(clip.num_frames, 3) - 1, 8:120, 58:170]
+        cells = hand.reshape(3, 2, 56, 2, 56).mean(axis=(2, 4))
+        counted = cells[(cells > 0.1).any(axis=(1, 2))]
+        shares += [counted.mean()] if len(counted) else []
+    assert found["hand"]["n_clips"] == len(shares) > 6
+    share = found["hand"]["share"]
+    assert share["heat"]["mean"] == pytest.approx(100 * np.mean(shares), abs=0.5)
+    assert share["heat"] == share["uniform"] and share["above_uniform"]["points"] == 0
 
 
 def test_the_same_command_gives_the_same_bytes_whatever_loads(tree, frame_run, stage_1, tmp_path):
