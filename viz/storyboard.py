@@ -46,7 +46,9 @@ def scene_film(scene: Scene, style: Style) -> list[Picture]:
     """Give a picture for each frame: the frame, beside it a column a run, and what the colours mean."""
     columns = [[caption(frame, _heading(scene, "\n")) for frame in scene.frames]]
     for look in scene.looks:
-        words = f"{title(look)}\n{scene.verdict(look)}"
+        # What is long stands last, since captions are cut to the width of a frame.
+        outcome = ", ".join(filter(None, (scene.verdict(look), f"{100 * look.confidence:.0f} %")))
+        words = f"{look.run}\n{outcome}: {look.predicted}"
         columns.append([caption(picture, words) for picture in drawn(scene, look, style)])
     rows = [contact_sheet([row]) for row in zip(*columns, strict=True)]
     legend = _legend(scene, style, rows[0].shape[1])
