@@ -1,19 +1,25 @@
-"""Draws where a run looks: its attention over the frames of clips, as contact sheets, GIFs and raw heat."""
+"""Draws where runs look: their attention over the frames of clips or of any video.
 
-from collections.abc import Sequence
+Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays it all.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
+from torch import Tensor
 
-from data.datasets import RgbClips
+from data.clips import Clip
 from data.frames import read_frames
 from data.index import ClipIndex
+from data.inputs import RgbInput, read_input
 from data.sampling import rgb_frame_numbers
-from data.transforms import Preprocessing
+from data.transforms import transform_frames
+from data.windows import Part, Window, read_windows
 from engine.cli import run
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
@@ -21,21 +27,47 @@ from engine.files import atomic_path
 from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName, choose_device, set_up_numerics
 from models import build_model
-from viz.overlay import ColourMap, Heat, Picture, centre_box, normalise, overlay
-from viz.sheet import caption, contact_sheet, save_gif, save_png
+from viz.film import best_codec, save_mp4
+from viz.overlay import ColourMap, centre_box, normalise
+from viz.player import write_player
+from viz.scene import Look, Scene
+from viz.sheet import save_gif, save_png
+from viz.storyboard import Style, scene_film, scene_sheet
+
+_VIDEO_SHORT_SIDE = 256  # what clips are prepared to, and all that a reader of small pictures can see
 
 
 class Config(BaseConfig):
-    """Draw the attention of one or more runs over the frames of clips."""
+    """Draw the attention of one or more runs over the frames of clips, or of any video."""
 
     runs: tuple[Path, ...] = Field(min_length=1)
-    """Run directories; several are drawn under each other on the same frames."""
-    data: Path
-    """Tree of clips."""
-    clips: tuple[str, ...] = Field(min_length=1)
+    """Run directories; several are drawn side by side on the same frames."""
+    data: Path | None = None
+    """Tree of clips; say which of them with --clips, --user, --action, --wrong or --sample."""
+    clips: tuple[str, ...] = ()
     """Names of clips, such as S2/open_jam/1."""
+    user: tuple[str, ...] = ()
+    """Clips of these users."""
+    action: tuple[str, ...] = ()
+    """Clips of these actions."""
+    wrong: bool = False
+    """Only clips that a run takes for another action."""
+    sample: int | None = Field(None, ge=1)
+    """So many of the clips, drawn by lot."""
+    seed: int = Field(0, ge=0)
+    """Of the lot; the same seed draws the same clips."""
+    video: Path | None = None
+    """In place of --data: any video file. A window slides over it, and each is drawn as a clip is."""
+    start_sec: float = Field(0.0, ge=0)
+    """With --video: where to begin."""
+    stop_sec: float | None = Field(None, gt=0)
+    """With --video: where to end (the end of the file)."""
+    window_sec: float = Field(2.0, gt=0)
+    """With --video: how long a window is; the next one begins half a window later."""
     out: Path
-    """Folder for the pictures: S2_open_jam_1.png and .gif for a clip S2/open_jam/1, and an .npy a run."""
+    """Folder for the pictures: S2_open_jam_1.png, .gif, .mp4 of a clip S2/open_jam/1, and an .npy a run."""
+    html: bool = False
+    """Also write index.html, which plays everything in a browser, without a network."""
     opacity: float = Field(0.6, ge=0, le=1)
     """Of the hottest place."""
     colours: ColourMap = "inferno"
@@ -43,33 +75,34 @@ class Config(BaseConfig):
     device: DeviceName = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
+    @model_validator(mode="after")
+    def _clips_or_video(self) -> "Config":
+        picked = self._given("clips", "user", "action", "wrong", "sample")
+        if (self.data is None) == (self.video is None):
+            raise ValueError("give either --data (a tree of clips) or --video (a file)")
+        if self.data is not None and not picked:
+            raise ValueError("say which clips of --data: --clips, --user, --action, --wrong or --sample")
+        if self.data is None and picked:
+            raise ValueError(f"--{picked[0]} chooses clips of --data, and this is a --video")
+        if self.data is not None and self._given("start_sec", "stop_sec", "window_sec"):
+            raise ValueError("--start-sec, --stop-sec and --window-sec belong to --video")
+        if self.stop_sec is not None and self.stop_sec <= self.start_sec:
+            raise ValueError(f"--stop-sec {self.stop_sec:g} should lie after --start-sec {self.start_sec:g}")
+        return self
 
-@dataclass(frozen=True)
-class Look:
-    """What one run makes of one clip.
-
-    Attributes:
-        run: Name of the run.
-        heat: Attention, summing to 1 over a frame's cells. Shape: (T, h, w).
-        predicted: Name of the winning class.
-        confidence: Its softmax probability, in [0, 1].
-    """
-
-    run: str
-    heat: Heat
-    predicted: str
-    confidence: float
+    def _given(self, *names: str) -> list[str]:
+        """Name the settings that are not as they are when left out."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """A run ready to look at clips."""
+    """A run ready to look at frames."""
 
     name: str
     model: torch.nn.Module
     class_names: tuple[str, ...]
-    frames: int
-    pixels: Preprocessing
+    inputs: RgbInput
 
     @classmethod
     def open(cls, path: Path, name: str, device: DeviceName) -> "Viewer":
@@ -84,57 +117,40 @@ class Viewer:
                 f"{path} was trained with --attention none, so it has no attention to draw; "
                 "name a run with --attention cam, or one of train_frame.py"
             )
+        inputs = read_input(checkpoint["preprocessing"])
+        if not isinstance(inputs, RgbInput):
+            raise UserError(
+                f"{path} looks at flow, which pictures of frames can't show; name a run of train_rgb.py or "
+                "train_frame.py, such as the one that a joint training began with"
+            )
         model = build_model(checkpoint["architecture"]).to(choose_device(device)).eval()
         model.load_state_dict(checkpoint["model"])
-        saved = checkpoint["preprocessing"]
-        names = tuple(checkpoint["class_names"])
-        return cls(name, model, names, saved["frames"], Preprocessing.from_dict(saved["pixels"]))
+        return cls(name, model, tuple(checkpoint["class_names"]), inputs)
 
     @torch.no_grad()
-    def look(self, index: ClipIndex, number: int) -> Look:
-        """Run the model on a clip of the index, seen as in the test."""
-        device = next(self.model.parameters()).device
-        sample: dict[str, Any] = RgbClips(index, self.frames, self.pixels)[(number, None)]
-        output = self.model(sample["frames"][None].to(device))
+    def look(self, frames: Tensor) -> Look:
+        """Run the model on frames, seen as in the test. Shape: (T, 3, H, W), RGB, uint8."""
+        device, pixels = next(self.model.parameters()).device, self.inputs.pixels
+        output = self.model(transform_frames(frames, pixels, None)[None].to(device))
         chances = output.logits[0].softmax(dim=0)
         winner = int(chances.argmax())
+        box = centre_box(*frames.shape[-2:], pixels.image_size / pixels.short_side)
         heat = output.heat[0].cpu().numpy()
-        return Look(self.name, heat, self.class_names[winner], float(chances[winner]))
+        return Look(self.name, heat, box, self.class_names[winner], float(chances[winner]))
 
 
-def draw_clip(index: ClipIndex, number: int, viewers: list[Viewer], config: Config) -> None:
-    """Write the pictures and the heat of one clip."""
-    clip = index.clips[number]
-    numbers = rgb_frame_numbers(clip.num_frames, viewers[0].frames)
-    frames = read_frames(clip.frames, numbers.tolist()).permute(0, 2, 3, 1).numpy()
-    looks = [viewer.look(index, number) for viewer in viewers]
-    drawn = [_draw(frames, look, viewer.pixels, config) for look, viewer in zip(looks, viewers, strict=True)]
-    titles = [f"{look.run}: {look.predicted} ({100 * look.confidence:.0f} %)" for look in looks]
-    verdicts = ["right" if look.predicted == clip.action else "wrong" for look in looks]
-    stem = config.out / clip.key.replace("/", "_")
-    rows = [[caption(frame, f"frame {n}") for frame, n in zip(frames, numbers, strict=True)], *drawn]
-    heads = [f"{clip.key}   true: {clip.action}", *map(" - ".join, zip(titles, verdicts, strict=True))]
-    sheet = [[caption(contact_sheet([row]), head)] for head, row in zip(heads, rows, strict=True)]
-    save_png(stem.with_name(stem.name + ".png"), contact_sheet(sheet))
-    columns = [[caption(frame, f"{clip.key}\ntrue: {clip.action}") for frame in frames]]
-    columns += [
-        [caption(picture, f"{title}\n{verdict}") for picture in row]
-        for row, title, verdict in zip(drawn, titles, verdicts, strict=True)
-    ]
-    save_gif(stem.with_name(stem.name + ".gif"), [contact_sheet([row]) for row in zip(*columns, strict=True)])
-    for look in looks:
-        with atomic_path(stem.with_name(f"{stem.name}_{look.run}.npy")) as temporary:
-            np.save(temporary, normalise(look.heat))
+def open_viewers(config: Config) -> list[Viewer]:
+    """Load all runs.
 
-
-def _draw(frames: Picture, look: Look, pixels: Preprocessing, config: Config) -> list[Picture]:
-    height, width = frames.shape[1:3]
-    box = centre_box(height, width, pixels.image_size / pixels.short_side)
-    heat = normalise(look.heat)
-    return [
-        overlay(frame, cells, box, opacity=config.opacity, colours=config.colours)
-        for frame, cells in zip(frames, heat, strict=True)
-    ]
+    Raises:
+        UserError: A run can't be drawn, or not together with the others.
+    """
+    named = zip(config.runs, run_names(config.runs), strict=True)
+    viewers = [Viewer.open(path, name, config.device) for path, name in named]
+    if len({viewer.inputs.frames for viewer in viewers}) > 1:
+        lengths = ", ".join(f"{viewer.name}: {viewer.inputs.frames}" for viewer in viewers)
+        raise UserError(f"runs that see different numbers of frames can't be drawn together ({lengths})")
+    return viewers
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:
@@ -153,18 +169,101 @@ def run_names(runs: Sequence[Path]) -> list[str]:
     raise AssertionError("different paths have different names")
 
 
+def choose_clips(config: Config) -> tuple[Clip, ...]:
+    """Find the clips that were asked for, in the order of the lot where one is drawn.
+
+    Raises:
+        UserError: There is none.
+    """
+    assert config.data is not None
+    index = ClipIndex.from_tree(config.data)
+    fitting = index.select(config.user) if config.user else index
+    fitting = fitting.of_actions(config.action) if config.action else fitting
+    named = index.find(config.clips) if config.clips else index
+    index = named.subset([n for n, key in enumerate(named.keys) if key in set(fitting.keys)])
+    if not len(index):
+        raise UserError(f"{config.data} has no clip that is all of what --clips, --user and --action ask for")
+    if config.sample is not None:
+        index = index.subset(np.random.default_rng(config.seed).permutation(len(index)).tolist())
+    return index.clips
+
+
+def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
+    """Look at whatever was asked for, clips or a video."""
+    return clip_scenes(config, viewers) if config.video is None else window_scenes(config, viewers)
+
+
+def clip_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
+    """Look at the clips that were asked for, one after the other."""
+    seen = (look_at_clip(clip, viewers) for clip in choose_clips(config))
+    yield from islice((scene for scene in seen if scene.wrong or not config.wrong), config.sample)
+
+
+def look_at_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
+    """Have every run look at the frames of a clip."""
+    numbers = rgb_frame_numbers(clip.num_frames, viewers[0].inputs.frames)
+    frames = read_frames(clip.frames, numbers.tolist())
+    return Scene(
+        clip.key,
+        clip.action,
+        frames.permute(0, 2, 3, 1).numpy(),
+        tuple(f"frame {number} of {clip.num_frames}" for number in numbers),
+        tuple(((numbers - 1) / max(clip.num_frames - 1, 1)).tolist()),
+        tuple(viewer.look(frames) for viewer in viewers),
+    )
+
+
+def window_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
+    """Look at a video, one window after the other."""
+    assert config.video is not None
+    part = Part(config.start_sec, config.stop_sec, config.window_sec)
+    short_side = max(_VIDEO_SHORT_SIDE, *(viewer.inputs.pixels.short_side for viewer in viewers))
+    for window in read_windows(config.video, viewers[0].inputs.frames, part, short_side):
+        yield look_at_window(config.video.stem, window, viewers)
+
+
+def look_at_window(name: str, window: Window, viewers: Sequence[Viewer]) -> Scene:
+    """Have every run look at the frames of a window."""
+    return Scene(
+        f"{name}_{window.times_sec[0]:07.2f}s",
+        None,
+        window.frames.permute(0, 2, 3, 1).numpy(),
+        tuple(f"{time:.2f} s" for time in window.times_sec),
+        window.times,
+        tuple(viewer.look(window.frames) for viewer in viewers),
+    )
+
+
+def draw_scene(scene: Scene, config: Config, style: Style) -> None:
+    """Write the pictures, the film and the heat of one scene."""
+    stem = scene.name.replace("/", "_")
+    save_png(config.out / f"{stem}.png", scene_sheet(scene, style))
+    film = scene_film(scene, style)
+    save_gif(config.out / f"{stem}.gif", film)
+    save_mp4(config.out / f"{stem}.mp4", film)
+    for look in scene.looks:
+        with atomic_path(config.out / f"{stem}_{look.run}.npy") as temporary:
+            np.save(temporary, normalise(look.heat))
+    print(f"{scene.name}: {config.out / stem}.png, .gif and .mp4")
+
+
 def main(config: Config) -> None:
-    """Draw every clip that was asked for."""
+    """Draw every clip, or every window of a video, that was asked for."""
     set_up_numerics()
-    named = zip(config.runs, run_names(config.runs), strict=True)
-    viewers = [Viewer.open(path, name, config.device) for path, name in named]
-    if len({viewer.frames for viewer in viewers}) > 1:
-        lengths = ", ".join(f"{viewer.name}: {viewer.frames}" for viewer in viewers)
-        raise UserError(f"runs that see different numbers of frames can't be drawn together ({lengths})")
-    index = ClipIndex.from_tree(config.data).find(config.clips)
-    for number, clip in enumerate(index.clips):
-        draw_clip(index, number, viewers, config)
-        print(f"{clip.key}: {config.out / clip.key.replace('/', '_')}.png and .gif")
+    codec = best_codec()[1]
+    viewers, style = open_viewers(config), Style(config.opacity, config.colours)
+    drawn, kept = 0, list[Scene]()
+    for scene in scenes(config, viewers):
+        draw_scene(scene, config, style)
+        drawn += 1
+        kept += [scene] if config.html else []
+    if not drawn:
+        print("every run is right about each of these clips, so there is nothing to draw")
+        return
+    print(f"films are written in {codec}")
+    if config.html:
+        write_player(config.out / "index.html", kept, style)
+        print(f"open {config.out / 'index.html'}")
 
 
 if __name__ == "__main__":

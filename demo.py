@@ -210,8 +210,8 @@ def _heat(config: Config, results: list[Result], folder: Path) -> Section:
         "Where the network looks",
         [
             "Attention over the seven frames that the network sees, a row for each run with attention. "
-            "The white square is the part of the frame that the network is given; heat is scaled to its "
-            "highest value in the clip."
+            "The white square is the part of the frame that the network is given; colours are on one scale "
+            "for all runs, up to the highest value in the clip."
         ],
         pictures=[Picture(file, file.stem.replace("_", " / ", 1)) for file in files],
     )

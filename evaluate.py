@@ -1,6 +1,7 @@
 """Measures a finished run on clips: top-1 with its interval, accuracy by class, verb, noun, predictions.
 
-A run with motion heads is measured on the motion maps too, where the clips have any.
+A run with motion heads is measured on the motion maps too, where the clips have any; one with attention on
+how well that falls on hands, the object acted on and what moves, where truth or motion maps are known.
 With --fuse it averages the scores of several runs instead (late fusion) and says which classes that helps.
 """
 
@@ -14,8 +15,9 @@ from torch import nn
 
 from data.frames import read_frames
 from data.index import ClipIndex
-from data.inputs import ClipInput, RgbInput, RgbMapsInput, read_input
+from data.inputs import ClipInput, RgbInput, RgbMapsInput, TwoStreamInput, read_input
 from data.loaders import action_relations, evaluation_set
+from data.masks import clip_masks
 from data.sampling import rgb_frame_numbers
 from data.split import hold_out
 from engine.cli import run
@@ -40,6 +42,8 @@ from engine.task import Classification, Task
 from engine.training import result_line
 from models import build_model
 from selfsup import MotionSegmentation, MotionSettings
+from selfsup.targets import MOVING_SHARE, binary, reduce_maps
+from viz.attention import Seen, attention_quality, quality_lines
 from viz.motion import MotionSample, motion_sheet
 from viz.overlay import centre_box
 from viz.sheet import save_png
@@ -121,7 +125,7 @@ def measure(path: Path, config: Config) -> None:
     model = build_model(checkpoint["architecture"])
     model.load_state_dict(checkpoint["model"])
     model.to(choose_device(config.device))
-    task: Task = Classification(model, inputs.names)
+    task: Task = Classification(model, inputs.names, keep=("heat",))
     if isinstance(inputs, RgbMapsInput):
         settings = MotionSettings(**{name: saved[name] for name in MotionSettings.model_fields})
         task = MotionSegmentation(model, inputs.names, settings)
@@ -133,11 +137,13 @@ def measure(path: Path, config: Config) -> None:
         "checkpoint": f"{config.checkpoint}.pt",
         "selection": _selection(checkpoint, config),
     }
+    if quality := measure_attention(predictions, index, inputs):
+        summary["attention"] = quality
     out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
     write_evaluation(out, predictions, names, summary)
     if isinstance(inputs, RgbMapsInput):
         draw_motion(out / "motion.png", settings, model, index, inputs)
-    print(result_line(summary))
+    print("\n".join([result_line(summary), *quality_lines(quality)]))
     print(f"written to {out}")
 
 
@@ -150,6 +156,25 @@ def choose_input(checkpoint: dict[str, Any], index: ClipIndex) -> ClipInput:
         return RgbMapsInput(inputs.frames, inputs.pixels)
     print(f"note: {index.root} has no motion maps, so the run's motion head is not measured")
     return inputs
+
+
+def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipInput) -> dict[str, Any]:
+    """Measure how well attention falls on each mask that is known; nothing without attention or masks.
+
+    Returns:
+        What `viz.attention.attention_quality` found, by the masks' names as of `data.masks.clip_masks`.
+    """
+    rgb = inputs.rgb if isinstance(inputs, TwoStreamInput) else inputs
+    if "heat" not in predictions.details or not isinstance(rgb, RgbInput):
+        return {}
+    clips, seen = dict(zip(index.keys, index.clips, strict=True)), dict[str, list[Seen]]()
+    for key, heat in zip(predictions.keys, predictions.details["heat"], strict=True):
+        clip = clips[key]
+        masks = clip_masks(index.root, clip, rgb_frame_numbers(clip.num_frames, rgb.frames), rgb.pixels)
+        for name, mask in masks.items():
+            covered = reduce_maps(binary(mask)[None], heat.shape[-1], "area")[0]
+            seen.setdefault(name, []).append(Seen(heat, covered.numpy()))
+    return {name: attention_quality(pairs, MOVING_SHARE) for name, pairs in seen.items()}
 
 
 def draw_motion(

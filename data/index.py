@@ -75,6 +75,18 @@ class ClipIndex:
             raise UserError(f"{self.root} has no user {', '.join(unknown)}; its users are {there}")
         return self.subset([number for number, clip in enumerate(self.clips) if clip.user in chosen])
 
+    def of_actions(self, actions: Iterable[str]) -> "ClipIndex":
+        """Keep the clips of some actions; class names and labels stay.
+
+        Raises:
+            UserError: No clip of the tree has such an action.
+        """
+        chosen = set(actions)
+        if unknown := sorted(chosen - set(self.class_names)):
+            there = ", ".join(self.class_names[:5]) + (", ..." if len(self.class_names) > 5 else "")
+            raise UserError(f"{self.root} has no action {unknown[0]}; its actions are {there}")
+        return self.subset([number for number, clip in enumerate(self.clips) if clip.action in chosen])
+
     def subset(self, numbers: Sequence[int]) -> "ClipIndex":
         """Keep the clips with some numbers (positions in `clips`), in the given order."""
         clips = tuple(self.clips[number] for number in numbers)

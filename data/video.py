@@ -33,6 +33,11 @@ class Video:
         """How many frames the file says it has; an estimate in some formats, NaN when it says nothing."""
         return _positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
+    @property
+    def time_sec(self) -> float:
+        """When the frame that was read or passed over last is shown, in seconds as the file counts them."""
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
     def skip(self) -> bool:
         """Pass over a frame; False at the end, or where the file is broken."""
         return bool(self._capture.grab())

@@ -24,7 +24,7 @@ from engine.metrics import (
     top_k,
     wilson_interval,
 )
-from engine.task import Batch, Task
+from engine.task import Batch, Details, Task
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Predictions:
         loss: Mean loss over the items.
         parts: Mean of each named part of the loss.
         measures: What the task itself measures, by name.
+        details: What else the task kept of every item, by name; not saved. Shapes: (N, ...).
     """
 
     keys: tuple[str, ...]
@@ -46,6 +47,7 @@ class Predictions:
     loss: float
     parts: dict[str, float]
     measures: dict[str, float] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write `clip`, `label` and `logits` to an npz file."""
@@ -195,6 +197,7 @@ def _joined(task: Task, rows: list[_Row], keys: tuple[str, ...]) -> Predictions:
         loss=means.pop("loss"),
         parts=means,
         measures=task.measure(details),
+        details=details,
     )
 
 

@@ -45,11 +45,26 @@ def paired_difference(first: Floats, second: Floats, *, seed: int = 0, draws: in
     clips = len(differences)
     observed = abs(differences.mean())
     flipped = (rng.choice((-1.0, 1.0), (draws, clips)) * differences).mean(axis=1)
-    resampled = differences[rng.integers(0, clips, (draws, clips))].mean(axis=1)
-    low, high = np.quantile(resampled, (0.025, 0.975))
+    low, high = bootstrap_interval(differences, rng, draws)
     # The observed arrangement counts among the permutations, so that p is never 0.
     p = (1 + int((np.abs(flipped) >= observed - 1e-12).sum())) / (1 + draws)
-    return Difference(100 * float(differences.mean()), 100 * float(low), 100 * float(high), p, clips)
+    return Difference(100 * float(differences.mean()), 100 * low, 100 * high, p, clips)
+
+
+def bootstrap_interval(values: Floats, rng: np.random.Generator, draws: int = 10_000) -> tuple[float, float]:
+    """Give the 95 % percentile bootstrap interval of a mean.
+
+    Args:
+        values: One for each clip; clips are drawn with replacement. Shape: (N,).
+        rng: Decides which.
+        draws: Bootstrap samples.
+
+    Returns:
+        Lower and upper end.
+    """
+    resampled = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def clip_scores(runs: Sequence[Path], rivals: Ints | None = None) -> Floats:

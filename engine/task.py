@@ -47,21 +47,26 @@ class Task(Protocol):
 class Classification:
     """Cross entropy of a model's logits against the label of each item."""
 
-    def __init__(self, model: nn.Module, inputs: tuple[str, ...]) -> None:
+    def __init__(self, model: nn.Module, inputs: tuple[str, ...], keep: tuple[str, ...] = ()) -> None:
         """Wrap a model.
 
         Args:
             model: Returns an object with `logits`.
             inputs: Names of the batch's tensors that the model takes, which are also its arguments' names.
+            keep: What else of the returned object becomes a detail of the step; None is passed over.
         """
         self.model = model
         self.inputs = inputs
+        self.keep = keep
 
     def __call__(self, batch: Batch) -> StepOutput:
         """Classify a batch; its true classes are under "label"."""
-        logits = self.model(**{name: batch[name] for name in self.inputs}).logits.float()
+        output = self.model(**{name: batch[name] for name in self.inputs})
+        logits = output.logits.float()
         loss = torch.nn.functional.cross_entropy(logits, batch["label"])
-        return StepOutput(loss, {}, logits, batch["label"])
+        kept = {name: getattr(output, name) for name in self.keep}
+        details = {name: detail for name, detail in kept.items() if detail is not None}
+        return StepOutput(loss, {}, logits, batch["label"], details)
 
     def measure(self, details: Details) -> dict[str, float]:
         """Measure nothing beyond the classes."""

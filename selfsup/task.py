@@ -38,12 +38,12 @@ class MotionSegmentation:
 
         Returns:
             The parts "action" and, for each head, "motion_layer4"; details "layer4_predicted" and
-            "layer4_moves". Shapes: (B, T, n, n).
+            "layer4_moves", shapes (B, T, n, n), and with attention "heat", shape (B, T, h, w).
         """
         output = self.model(**{name: batch[name] for name in self.inputs})
         logits = output.logits.float()
         parts = {"action": F.cross_entropy(logits, batch["label"])}
-        details: dict[str, Tensor] = {}
+        details: dict[str, Tensor] = {} if output.heat is None else {"heat": output.heat.detach()}
         for layer, scores in output.motion.items():
             head = self.heads[layer]
             target = self.target(batch["maps"], head.size)

@@ -59,13 +59,30 @@ def colour(heat: Heat, name: ColourMap = "inferno") -> Picture:
     return np.ascontiguousarray(rgba[..., :3])
 
 
+def heat_layer(heat: Heat, width: int, height: int, colours: ColourMap = "inferno") -> tuple[Picture, Heat]:
+    """Turn cells into a layer to lay over the part of a frame that they tile evenly.
+
+    They are blended linearly between their centres. Hot places cover more than cold ones, so that the frame
+    stays readable where nothing is looked at.
+
+    Args:
+        heat: Values in [0, 1]. Shape: (h, w).
+        width: Of the part, pixels.
+        height: Of the part, pixels.
+        colours: Colour map.
+
+    Returns:
+        Colours, shape (height, width, 3), and how much they cover, in [0, 1], shape (height, width).
+    """
+    cells = heat.astype(np.float32)
+    smooth = np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return colour(smooth, colours), np.clip(smooth, 0, 1) ** 0.5
+
+
 def overlay(
     frame: Picture, heat: Heat, box: Box, *, opacity: float = 0.6, colours: ColourMap = "inferno"
 ) -> Picture:
     """Draw heat over the part of a frame that the network saw; the frame stays whole, the part is framed.
-
-    Cells tile the box evenly and are blended linearly between their centres. Hot places are drawn more opaque
-    than cold ones, so that the frame stays readable where nothing is looked at.
 
     Args:
         frame: The frame. Shape: (H, W, 3).
@@ -77,11 +94,10 @@ def overlay(
     Returns:
         A new picture. Shape: (H, W, 3).
     """
-    size = (box.right - box.left, box.bottom - box.top)
-    smooth = np.asarray(cv2.resize(heat.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32)
+    layer, cover = heat_layer(heat, box.right - box.left, box.bottom - box.top, colours)
     picture = frame.copy()
     seen = picture[box.top : box.bottom, box.left : box.right]
-    weight = opacity * np.clip(smooth, 0, 1)[..., None] ** 0.5
-    seen[:] = np.round((1 - weight) * seen + weight * colour(smooth, colours)).astype(np.uint8)
+    weight = opacity * cover[..., None]
+    seen[:] = np.round((1 - weight) * seen + weight * layer).astype(np.uint8)
     cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), _BORDER, 1)
     return picture

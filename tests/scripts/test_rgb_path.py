@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,9 +20,11 @@ import cam_viz
 import evaluate
 import train_frame
 import train_rgb
-from data import ClipIndex
+from data import ClipIndex, Preprocessing, rgb_frame_numbers
 from data.frames import read_rgb
+from data.inputs import RgbInput
 from engine.errors import UserError
+from engine.evaluation import Predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "clips_per_sec")
@@ -71,6 +74,33 @@ def test_evaluate_repeats_the_runs_numbers(tree, stage_1, tmp_path):
     assert json.loads((tmp_path / "t" / "eval.json").read_text())["n_clips"] == 36
 
 
+def test_evaluate_measures_attention_against_the_truth(tree, stage_1, tmp_path, capsys):
+    evaluate.main(evaluate.Config(run=stage_1, data=tree, out=tmp_path, workers=0))
+    found = json.loads((tmp_path / "eval.json").read_text())["attention"]
+    assert set(found) == {"hand", "object", "moving"}
+    assert 0 < found["hand"]["n_clips"] <= 12
+    assert "attention on hand: pointing" in capsys.readouterr().out
+
+
+def test_uniform_attention_covers_what_the_truth_covers_of_the_crop(tree):
+    """Of 228 x 128 pixels the crop shows the middle 112 a side: the truth's own pixels, counted there."""
+    index = ClipIndex.from_tree(tree).select(["S2"])
+    even = np.full((12, 3, 2, 2), 0.25)
+    predictions = Predictions(index.keys, np.zeros(12), np.zeros((12, 6)), 0.0, {}, details={"heat": even})
+    found = evaluate.measure_attention(predictions, index, RgbInput(3, Preprocessing.rgb(64)))
+    shares = []
+    for clip in index.clips:
+        with np.load(tree / "truth" / f"{clip.key}.npz") as truth:
+            hand = truth["hand"][rgb_frame_numbers(clip.num_frames, 3) - 1, 8:120, 58:170]
+        cells = hand.reshape(3, 2, 56, 2, 56).mean(axis=(2, 4))
+        counted = cells[(cells > 0.1).any(axis=(1, 2))]
+        shares += [counted.mean()] if len(counted) else []
+    assert found["hand"]["n_clips"] == len(shares) > 6
+    share = found["hand"]["share"]
+    assert share["heat"]["mean"] == pytest.approx(100 * np.mean(shares), abs=0.5)
+    assert share["heat"] == share["uniform"] and share["above_uniform"]["points"] == 0
+
+
 def test_the_same_command_gives_the_same_bytes_whatever_loads(tree, frame_run, stage_1, tmp_path):
     train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "again", workers=2))
     assert metrics(stage_1) == metrics(tmp_path / "again")
@@ -108,9 +138,64 @@ def test_heat_maps(tree, stage_1, tmp_path):
         assert gif.n_frames == 3
     sheet = np.asarray(Image.open(tmp_path / "S2_open_jam_1.png"))
     assert sheet.shape[1] == 3 * 228 + 2 * 4 and sheet.shape[0] > 2 * 128
+    assert (tmp_path / "S2_open_jam_1.mp4").is_file()
     first = read_rgb(ClipIndex.from_tree(tree).find([key]).clips[0].frames.path(1)).permute(1, 2, 0).numpy()
     windows = [(sheet[top : top + 128, :228] == first).all() for top in range(sheet.shape[0] - 127)]
     assert sum(windows) == 1, "the frame itself should stand on the sheet, unchanged, once"
+
+
+def test_heat_of_wrong_clips_sampled_and_on_a_page(tree, stage_1, frame_run, tmp_path):
+    """Clips that the drawn pictures call wrong are those that the run's own predictions have wrong."""
+    settings = {"runs": (stage_1,), "data": tree, "user": ("S2",), "device": "cpu"}
+    cam_viz.main(cam_viz.Config(**settings, wrong=True, html=True, out=tmp_path / "wrong"))
+    with np.load(stage_1 / "predictions.npz") as saved:
+        missed = saved["clip"][saved["logits"].argmax(axis=1) != saved["label"]].tolist()
+    drawn = {path.stem for path in (tmp_path / "wrong").glob("*.mp4")}
+    assert drawn == {key.replace("/", "_") for key in missed} and 0 < len(missed) <= 12
+    page = (tmp_path / "wrong" / "index.html").read_text()
+    assert all(f'"name": "{key}"' in page for key in missed)
+    config = cam_viz.Config(**settings, action=("open_jam", "close_jam"), sample=3, out=tmp_path)
+    first, again = cam_viz.choose_clips(config), cam_viz.choose_clips(config)
+    assert first == again and len(first) == 4 and {clip.user for clip in first} == {"S2"}
+    others = [cam_viz.choose_clips(config.replace(seed=seed)) for seed in range(1, 5)]
+    assert any(other != first for other in others)
+    viewers = cam_viz.open_viewers(config)
+    assert [scene.name for scene in cam_viz.scenes(config, viewers)] == [clip.key for clip in first[:3]]
+
+
+def test_heat_of_a_video(stage_1, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (300, 400))
+    for brightness in range(60, 90):
+        writer.write(np.full((400, 300, 3), brightness, np.uint8))
+    writer.release()
+    video = {"runs": (stage_1,), "video": tmp_path / "film.avi", "out": tmp_path / "out"}
+    cam_viz.main(cam_viz.Config(**video, window_sec=1.0, stop_sec=2.0))
+    names = sorted(path.stem for path in (tmp_path / "out").glob("*.png"))
+    assert names == ["film_0000.00s", "film_0000.50s", "film_0000.90s"]
+    with pytest.raises(UserError, match="look at 3"):
+        cam_viz.main(cam_viz.Config(**(video | {"out": tmp_path / "none"}), start_sec=2.9))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--data {tree}", "say which clips"),
+        ("--data {tree} --video film.mp4", "either --data"),
+        ("--video film.mp4 --wrong", "--wrong chooses clips of --data"),
+        ("--data {tree} --sample 1 --start-sec 3", "belong to --video"),
+        ("--video film.mp4 --start-sec 3 --stop-sec 2", "should lie after"),
+        ("--video film.mp4", "no such file"),
+        ("--data {tree} --action open_jar", "no action open_jar"),
+        ("--data {tree} --clips S1/open_jam/1 --user S2", "no clip that is all of"),
+    ],
+)
+def test_mistakes_about_what_is_drawn(tree, stage_1, tmp_path, command, arguments, message):
+    words = arguments.format(tree=tree).split()
+    out = ("--runs", stage_1, "--out", tmp_path / "out")
+    status, _, said = command(cam_viz.main, cam_viz.Config, *words, *out)
+    assert status == 2 and message in " ".join(said.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tree, frame_run, tmp_path):

@@ -1,0 +1,160 @@
+"""Scenes decoded again from every kind of file: colours, geometry, one scale, a page that loads nothing."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from viz.film import best_codec, save_mp4
+from viz.overlay import centre_box
+from viz.player import write_player
+from viz.scene import Look, Scene
+from viz.sheet import save_gif, save_png
+from viz.storyboard import Style, drawn, scene_film, scene_sheet, timeline
+
+RED = (200, 20, 10)
+
+
+def frames(number=3, height=65, width=91):
+    """A red object on grey, in the upper left corner outside of what the network sees."""
+    pictures = np.full((number, height, width, 3), 120, np.uint8)
+    pictures[:, 2:30, 2:20] = RED
+    return pictures
+
+
+def look(run, heat, predicted="open_jam"):
+    return Look(run, np.asarray(heat, float), centre_box(65, 91, 0.8), predicted, 0.5)
+
+
+def scene(*looks, action="open_jam", name="S2/open_jam/1"):
+    number = len(looks[0].heat)
+    labels = tuple(f"frame {k}" for k in range(number))
+    return Scene(name, action, frames(number), labels, tuple(np.linspace(0, 1, number)), looks)
+
+
+def even(cells=2, number=3):
+    return np.full((number, cells, cells), 1 / cells**2)
+
+
+def red_share(picture):
+    """Share of pixels that are red and neither blue nor grey."""
+    r, g, b = np.moveaxis(np.asarray(picture, int), -1, 0)
+    return ((r > 150) & (g < 90) & (b < 90)).mean(), ((b > 150) & (g < 90) & (r < 90)).mean()
+
+
+def decoded(path):
+    if path.suffix == ".png":
+        return [np.asarray(Image.open(path).convert("RGB"))]
+    if path.suffix == ".gif":
+        with Image.open(path) as gif:
+            return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
+    capture, found = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        found.append(read[1][..., ::-1])
+    return found
+
+
+def page_data(path):
+    text = path.read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
+
+
+def picture_in(page_url):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(page_url.split(",")[1]))))
+
+
+def test_red_stays_red_in_every_file(tmp_path):
+    shown, style = scene(look("a", even())), Style(opacity=0.2)
+    film = scene_film(shown, style)
+    save_png(tmp_path / "a.png", scene_sheet(shown, style))
+    save_gif(tmp_path / "a.gif", film)
+    save_mp4(tmp_path / "a.mp4", film)
+    for path, number in (("a.png", 1), ("a.gif", 3), ("a.mp4", 3)):
+        pictures = decoded(tmp_path / path)
+        assert len(pictures) == number
+        for picture in pictures:
+            red, blue = red_share(picture)
+            assert red > 0.03 and blue == 0, path
+    write_player(tmp_path / "index.html", [shown], style)
+    for url in page_data(tmp_path / "index.html")["scenes"][0]["frames"]:
+        assert np.abs(picture_in(url)[4:28, 4:18].astype(int) - RED).max() < 20
+
+
+def test_odd_sides_are_filled_up_and_the_codec_is_named(tmp_path):
+    name = save_mp4(tmp_path / "a.mp4", list(frames()))
+    assert name == best_codec()[1] and name in ("H.264", "VP9", "MPEG-4 Part 2")
+    pictures = decoded(tmp_path / "a.mp4")
+    assert pictures[0].shape == (66, 92, 3)
+    assert np.abs(pictures[0][:65, 40:91].astype(int) - 120).max() < 12
+    assert pictures[0][65, 40:].min() > 200
+
+
+def test_runs_share_one_scale_whatever_their_grids():
+    """A peak of twice even heat beside one of four times: half way up the same scale, on any grid."""
+    strong, weak = np.zeros((1, 2, 2)), np.zeros((1, 2, 2))
+    strong[0, 0, 0] = 1
+    weak[0, 0] = 0.5
+    fine = weak.repeat(2, axis=1).repeat(2, axis=2) / 4
+    shown = scene(look("strong", strong), look("weak", weak), look("fine", fine))
+    assert shown.peak == 4 and "0 to 4.0 times even" in shown.scale
+    assert [look.strength.max() for look in shown.looks] == [4, 2, 2]
+    a, b, c = (drawn(shown, look, Style(opacity=1))[0][10, 40].astype(int) for look in shown.looks)
+    assert np.abs(b - c).max() <= 2 and np.abs(a - b).max() > 30
+
+
+def test_the_time_line_marks_the_frame_that_is_shown():
+    strip = timeline(100, (0.0, 0.5, 1.0), 1)
+    assert strip.shape == (9, 100, 3)
+    black = (strip == 20).all(axis=(0, 2)) | (strip[1:] == 20).all(axis=(0, 2))
+    assert np.flatnonzero(black).tolist() == [48, 49, 50, 51, 52]
+
+
+def test_right_wrong_and_unknown():
+    good, bad = look("a", even()), look("b", even(), "close_jam")
+    assert not scene(good).wrong and scene(good, bad).wrong
+    assert [scene(good, bad).verdict(x) for x in (good, bad)] == ["right", "wrong"]
+    assert not scene(bad, action=None).wrong and scene(bad, action=None).verdict(bad) == ""
+
+
+@pytest.mark.parametrize("row, column", [(0, 0), (1, 2), (2, 1)])
+def test_heat_of_a_cell_lies_on_its_pixels_in_the_page(tmp_path, row, column):
+    heat = np.zeros((1, 3, 3))
+    heat[0, row, column] = 1
+    shown = scene(look("a", heat))
+    write_player(tmp_path / "index.html", [shown], Style())
+    (found,) = page_data(tmp_path / "index.html")["scenes"][0]["looks"]
+    left, top, width, height = found["box"]
+    assert (left, top, width, height) == (19, 6, 52, 52)
+    cover = picture_in(found["layers"][0])[..., 3]
+    assert cover.shape == (52, 52)
+    y, x = np.unravel_index(cover.argmax(), cover.shape)
+    assert y * 3 // 52 == row and x * 3 // 52 == column and cover.max() > 240
+
+
+def test_the_page_is_self_contained_and_nothing_breaks_out_of_it(tmp_path):
+    evil = '</script><script>alert("1")</script><!--'
+    write_player(tmp_path / "index.html", [scene(look(evil, even()), name=evil, action=evil)], Style())
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert text.count("<script") == text.count("</script>") == 2 and "alert(" in text
+    assert page_data(tmp_path / "index.html")["scenes"][0]["name"] == evil
+    assert "innerHTML" not in text and "http:" not in text and "https:" not in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine to parse the script with")
+def test_the_pages_script_parses_and_names_only_what_is_there(tmp_path):
+    write_player(tmp_path / "index.html", [scene(look("a", even()))], Style())
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    (tmp_path / "page.js").write_text(script)
+    subprocess.run(["node", "--check", str(tmp_path / "page.js")], check=True)
+    ids = set(re.findall(r' id="(\w+)"', text))
+    assert set(re.findall(r'\bat\("(\w+)"\)', script)) <= ids and len(ids) > 10

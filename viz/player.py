@@ -1,0 +1,81 @@
+"""One self-contained page that plays scenes: frames, heat of every run, filters.
+
+It loads nothing from elsewhere. The page itself is `player.html`; here the scenes are put into it.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from engine.files import write_text
+from viz.overlay import Picture, colour, heat_layer
+from viz.scene import Look, Scene, title
+from viz.storyboard import Style
+
+_TEMPLATE = Path(__file__).with_name("player.html")
+_PLACE = "{{DATA}}"
+_JPEG_QUALITY = 90
+
+
+def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
+    """Write the page with everything in it, all or nothing.
+
+    Args:
+        path: The HTML file.
+        scenes: What can be played, in the order of the list.
+        style: Opacity to begin with, and the colours.
+    """
+    bar = np.linspace(0, 1, 160)[None].repeat(10, axis=0)
+    data = {
+        "opacity": style.opacity,
+        "bar": _png(colour(bar, style.colours)),
+        "scenes": [_scene(scene, style) for scene in scenes],
+    }
+    # Nothing in a script block ends it but "</", so names can't break out of it.
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    write_text(path, _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text))
+
+
+def _scene(scene: Scene, style: Style) -> dict[str, Any]:
+    return {
+        "name": scene.name,
+        "action": scene.action,
+        "width": scene.frames.shape[2],
+        "height": scene.frames.shape[1],
+        "labels": scene.labels,
+        "times": scene.times,
+        "scale": scene.scale,
+        "frames": [_jpeg(frame) for frame in scene.frames],
+        "looks": [_look(scene, look, style) for look in scene.looks],
+    }
+
+
+def _look(scene: Scene, look: Look, style: Style) -> dict[str, Any]:
+    box = look.box
+    width, height = box.right - box.left, box.bottom - box.top
+    layers = [heat_layer(cells / scene.peak, width, height, style.colours) for cells in look.strength]
+    return {
+        "run": look.run,
+        "title": title(look),
+        "verdict": scene.verdict(look),
+        "box": [box.left, box.top, width, height],
+        "layers": [_png(np.dstack([rgb, np.round(255 * cover).astype(np.uint8)])) for rgb, cover in layers],
+    }
+
+
+def _jpeg(picture: Picture) -> str:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _png(picture: Picture) -> str:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
