@@ -156,12 +156,16 @@ def open_viewers(config: Config) -> list[Viewer]:
 def run_names(runs: Sequence[Path]) -> list[str]:
     """Call runs by their folders' names, with as many of the folders above as it takes to tell them apart.
 
+    Where all end alike, as table/attention/seed0 and table/flow/seed0 do, the end is left out.
+
     Raises:
         UserError: The same run twice.
     """
     paths = [run.resolve().parts[1:] for run in runs]
     if len(set(paths)) < len(paths):
         raise UserError("--runs names the same run twice; leave one out")
+    while len(paths) > 1 and len({parts[-1] for parts in paths}) == 1 and min(map(len, paths)) > 1:
+        paths = [parts[:-1] for parts in paths]
     for depth in range(1, max(map(len, paths)) + 1):
         names = ["_".join(parts[-depth:]) for parts in paths]
         if len(set(names)) == len(names):
