@@ -59,7 +59,7 @@ def best_codec() -> tuple[str, str]:
                     return fourcc, name
     finally:
         cv2.utils.logging.setLogLevel(level)
-    raise UserError("OpenCV can't write MP4 files here; install opencv-contrib-python from PyPI")
+    raise UserError("OpenCV can't write MP4 files here; install opencv-contrib-python")
 
 
 def _write(path: Path, pictures: Sequence[Picture], fourcc: str, frames_per_second: float) -> bool:
