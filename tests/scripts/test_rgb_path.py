@@ -25,6 +25,7 @@ from data.frames import read_rgb
 from data.inputs import RgbInput
 from engine.errors import UserError
 from engine.evaluation import Predictions
+from viz.viewer import open_viewers
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "clips_per_sec")
@@ -159,7 +160,7 @@ def test_heat_of_wrong_clips_sampled_and_on_a_page(tree, stage_1, frame_run, tmp
     assert first == again and len(first) == 4 and {clip.user for clip in first} == {"S2"}
     others = [cam_viz.choose_clips(config.replace(seed=seed)) for seed in range(1, 5)]
     assert any(other != first for other in others)
-    viewers = cam_viz.open_viewers(config)
+    viewers = open_viewers(config.runs, config.device)
     assert [scene.name for scene in cam_viz.scenes(config, viewers)] == [clip.key for clip in first[:3]]
 
 

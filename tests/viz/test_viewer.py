@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cam_viz import run_names
 from engine.errors import UserError
+from viz.viewer import run_names
 
 
 @pytest.mark.parametrize(
