@@ -4,6 +4,7 @@ Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a f
 can learn motion segmentation beside the actions (--ms); stage joint trains everything at once (SparNet).
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from data.cached_clips import cached_rgb_sets
 from data.cached_joint import cached_joint_sets
 from data.epochs import evaluation_keys
 from data.inputs import RgbInput, RgbMapsInput
+from data.kept_frames import KeptFrames
 from data.loaders import (
     ClipTrainConfig,
     Split,
@@ -103,10 +105,12 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
                 f"--ms {self.ms} needs --stage 2 or joint: stage 1 leaves the backbone as it is, so the "
                 "motion loss could change nothing but its own head"
             )
-        trained = "--stage joint" if self.stage == "joint" else f"--ms-layer {self.ms_layer}"
-        if self.cache is not None and (self.stage == "joint" or "layer3" in self.motion_layers):
-            raise ValueError(f"--cache keeps what layer3 gives, and {trained} trains layer3; leave it out")
         return self
+
+    @property
+    def trains_layer3(self) -> bool:
+        """Whether what layer3 gives changes while training."""
+        return self.stage == "joint" or "layer3" in self.motion_layers
 
 
 def resolve(config: Config, parent: Parent | None) -> Config:
@@ -210,7 +214,9 @@ def add_motion_heads(config: Config, split: Split, inputs: RgbMapsInput, model: 
 def make_sets(config: Config, split: Split, inputs: RgbInput, model: EgoRNN) -> tuple[Sets, Task]:
     """Give the batches, from frames or from kept outputs, and what is learned from them."""
     cache = config.open_cache()
-    if cache is None:
+    if cache is not None:
+        inputs = replace(inputs, reader=KeptFrames(cache))
+    if cache is None or config.trains_layer3:
         sets, names = clip_sets(split, config, inputs), inputs.names
     elif isinstance(inputs, RgbMapsInput):
         frozen = [up_to_layer3(model.backbone)]

@@ -3,12 +3,14 @@
 Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
 from data.cached_joint import cached_joint_sets
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
+from data.kept_frames import KeptFrames
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.parents import Parent
 from engine.cache_folder import CacheFlags
@@ -125,6 +127,7 @@ def main(config: Config) -> None:
         if cache is None:
             sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
+            inputs = replace(inputs, rgb=replace(inputs.rgb, reader=KeptFrames(cache)))
             frozen = [up_to_layer3(model.rgb.backbone)]
             sets = cached_joint_sets(split, config, inputs, frozen, cache)
             task = Classification(model, ("layer3", "flow"))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from data.datasets import RgbClips
 from data.epochs import ClipKey, EpochSampler, evaluation_keys
+from data.headers import read_size
 from data.index import ClipIndex
 from data.inputs import RgbInput
 from data.loaders import ClipTrainConfig, Split
@@ -58,6 +59,9 @@ class ClipSource(Protocol):
     identity: list[Any]
     probe: Tensor
 
+    def room(self) -> str:
+        """Say how much of the disk what it keeps may take."""
+
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
         """Give what the next layers take, (T, ...), in the order of the keys."""
 
@@ -72,6 +76,14 @@ class DecodedClips:
         self.identity = _fingerprint(clips)
         side = clips.preprocessing.image_size
         self.probe = torch.zeros(1, 3, side, side)
+
+    def room(self) -> str:
+        """Say how much of the disk the decoded frames take where they are kept, all of the first one's size."""
+        clips = self.clips
+        width, height = read_size(clips.index.clips[0].frames.paths[0])
+        short = clips.preprocessing.short_side
+        frame = 3 * short * short * max(width, height) // min(width, height)
+        return f"{len(clips) * clips.num_frames * frame / 2**30:.1f} GiB for frames"
 
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
         """Give each clip's frames (T, 3, S, S) in the order of the keys."""
@@ -265,11 +277,11 @@ def clip_opener(
 
 def print_room(clips: CachedClips) -> None:
     """Say how much of the disk a run's training clips may take, in every store on the way."""
-    rooms = [clips.room()]
-    while isinstance(clips.source, CachedClips):
-        clips = clips.source
-        rooms.append(clips.room())
-    print(f"keeping frozen outputs of the training clips in {clips.cache.path}: at most {', '.join(rooms)}")
+    rooms, source = list[str](), clips.source
+    while isinstance(source, CachedClips):
+        rooms, source = [source.room(), *rooms], source.source
+    rooms = [source.room(), *rooms, clips.room()]
+    print(f"keeping what is made of the training clips in {clips.cache.path}: at most {', '.join(rooms)}")
 
 
 def weights_hash(modules: Iterable[nn.Module]) -> str:

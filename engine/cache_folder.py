@@ -1,4 +1,4 @@
-"""Where kept outputs lie, how precisely, and how much room they may take.
+"""Where kept frames and outputs lie, how precisely, and how much room they may take.
 
 A cache only saves time. So whatever goes wrong with it, a full disk, a folder that can't be written or a
 damaged entry, is said once, and training goes on without what could not be kept.
@@ -22,7 +22,7 @@ class CacheFlags(Config):
     """Flags of the scripts that can keep outputs of layers they never train."""
 
     cache: Path | None = None
-    """Folder to keep the outputs of never-trained layers in, shared by epochs, seeds and stages."""
+    """Folder to keep decoded frames and outputs of never-trained layers in, for all epochs, seeds, stages."""
     cache_precision: Precision = "float32"
     """float32 gives the same training bit for bit; float16 takes half the room and rounds."""
     cache_gib: float | None = Field(None, gt=0)
@@ -67,11 +67,19 @@ class CacheFolder:
         self._unchecked += size
         if self._unchecked >= _CHECK_EVERY:
             self._unchecked = 0
-            if shutil.disk_usage(self.path).free < _LEFT_FREE:
-                self.give_up("the disk has less than 1 GiB left")
-                return False
-        self._used += size
-        return True
+            self._look_at_disk()
+        self._used += size if self.usable else 0
+        return self.usable
+
+    def _look_at_disk(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.path).free
+        except OSError as error:
+            self.give_up(f"it can't be written ({error.strerror})")
+            return
+        if free < _LEFT_FREE:
+            self.give_up("the disk has less than 1 GiB left")
 
     def give_up(self, reason: str) -> None:
         """Keep no more, and say why, once."""
