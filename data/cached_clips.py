@@ -78,7 +78,7 @@ class DecodedClips:
         self.probe = torch.zeros(1, 3, side, side)
 
     def room(self) -> str:
-        """Say how much of the disk the decoded frames take where they are kept, all of the first one's size."""
+        """Say how much of the disk kept frames take, if all are of the first one's size."""
         clips = self.clips
         width, height = read_size(clips.index.clips[0].frames.paths[0])
         short = clips.preprocessing.short_side
