@@ -1,8 +1,8 @@
 """Copies a tree of clips and mends on the way what can be mended safely; nothing is guessed.
 
-Safe are: the only copy or the only sound copy of an image under a cloud drive's name ("rgb0003(1).png"), map 1,
-and a last map or flow image, for which the nearest stands in when training reads them too. Files that are no
-part of the tree stay behind. Whatever else is broken is copied as it is.
+Safe are: the only copy, or the only sound copy, of an image under a cloud drive's name ("rgb0003(1).png");
+map 1, and a last map or flow image, for which the nearest stands in when training reads them too. Files
+that are no part of the tree stay behind. Whatever else is broken is copied as it is.
 """
 
 import shutil
