@@ -4,7 +4,6 @@ gradio is an optional package and has no types, so it is handed on as Any.
 """
 
 import os
-import signal
 import tempfile
 import threading
 from contextlib import suppress
@@ -31,7 +30,7 @@ _TAKEN = "at most {:g} MB and {:g} s long; deleted once it was looked at"
 
 
 def serve(live: Live, host: str, port: int) -> None:
-    """Show the page until Ctrl-C or a termination.
+    """Show the page until Ctrl-C or SIGTERM.
 
     Args:
         live: What it shows.
@@ -42,7 +41,6 @@ def serve(live: Live, host: str, port: int) -> None:
         UserError: gradio isn't installed, or the page can't listen there.
         KeyboardInterrupt: It was ended; nothing is left of it.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="live_page_", ignore_cleanup_errors=True) as folder:
         page = build_page(import_gradio(Path(folder)), live, Path(folder))
         try:
