@@ -240,13 +240,21 @@ def _write(
 
 
 def _stop_unless_finite(values: dict[str, float], batch: Batch, keys: tuple[str, ...], epoch: int) -> None:
-    if all(math.isfinite(value) for value in values.values()):
+    """Stop every process where the loss of one is not finite; those know best whose clips were in it."""
+    (broken,) = world().total(not _finite(values))
+    if not broken:
         return
-    clips = ", ".join(keys[item] for item in batch["clip"].tolist())
+    clips = batch["clip"].tolist() if world().counts else []
+    found = [part for part in world().gather((values, clips)) if not _finite(part[0])]
+    names = ", ".join(keys[item] for _, items in found for item in items)
     raise UserError(
-        f"the loss is no longer finite in epoch {epoch}: {values}, at the clips {clips}. "
+        f"the loss is no longer finite in epoch {epoch}: {found[0][0]}, at the clips {names}. "
         f"The state after epoch {epoch - 1} is kept; try a lower --lr, and look at these clips"
     )
+
+
+def _finite(values: dict[str, float]) -> bool:
+    return all(math.isfinite(value) for value in values.values())
 
 
 def _progress(stage: Stage, state: TrainingState, training: TrainingSet) -> "tqdm[Any]":

@@ -10,6 +10,7 @@ from torch import nn
 
 import train_rgb
 from engine.cli import run
+from engine.errors import UserError
 from engine.evaluation import Relations
 from engine.fit import EvaluationSet, TrainingSet
 from engine.parallel import data_parallel, world
@@ -39,11 +40,11 @@ class Toy(nn.Module):
 
 
 class Batches:
-    poisoned_epoch = None
+    broken_epoch = None
 
     def __init__(self, order, size, epoch=0):
         self.order, self.size = order, size
-        self.poisoned = epoch == self.poisoned_epoch
+        self.broken = epoch == self.broken_epoch
 
     def __len__(self):
         return -(-len(self.order) // self.size)
@@ -52,10 +53,10 @@ class Batches:
         rng = np.random.default_rng(3)
         labels = np.arange(ITEMS) % 3
         x = rng.normal(size=(ITEMS, 2, 6, 6)) + labels[:, None, None, None]
-        if self.poisoned:
-            x[7] = np.nan
         for start in range(0, len(self.order), self.size):
             part = np.asarray(self.order[start : start + self.size])
+            if self.broken and 7 in part:
+                raise UserError("clip7 is broken")
             yield {
                 "x": torch.tensor(x[part], dtype=torch.float32),
                 "label": torch.tensor(labels[part]),
@@ -87,6 +88,6 @@ if __name__ == "__main__":
     folder, rgb = Path(sys.argv[1]), json.loads(sys.argv[2])
     main(toy_config(folder / "toy"))
     train_rgb.main(train_rgb.Config(**rgb))
-    Batches.poisoned_epoch = 2
+    Batches.broken_epoch = 2
     sys.argv = ["toy", "--out", str(folder / "stopped"), "--batch-size", "4", "--device", "cpu"]
     run(main, TrainConfig)
