@@ -6,6 +6,7 @@ Parameters keep their names, and nothing happens where there is one process.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -176,6 +177,7 @@ def _joined(device: DeviceName) -> Iterator[None]:
         _world.wait()
         dist.destroy_process_group()
     except BaseException:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends who is left; this one leaves
         if store.add("failed", 1) > 1:
             raise SystemExit(1) from None
         raise
