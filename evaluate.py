@@ -187,7 +187,7 @@ def draw_motion(
         clip, found = index.clips[number], task.look(clips[number, None])
         numbers = rgb_frame_numbers(clip.num_frames, inputs.frames).tolist()
         frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()
-        box = centre_box(*frames.shape[1:3], inputs.pixels.image_size / inputs.pixels.short_side)
+        box = centre_box(*frames.shape[1:3], inputs.pixels.seen_share)
         for layer in settings.motion_layers:
             maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
             samples.append(

@@ -14,7 +14,7 @@ class Look:
 
     Attributes:
         run: Name of the run.
-        heat: Attention, summing to 1 over a frame's cells. Shape: (T, h, w).
+        heat: Shares, summing to 1 over a frame's cells, or all 0. Shape: (T, h, w).
         box: The part of a frame that the run sees, which the cells tile.
         predicted: Name of the winning class.
         confidence: Its softmax probability, in [0, 1].
@@ -44,6 +44,7 @@ class Scene:
         labels: What to call each frame, such as "frame 12". Length: T.
         times: Where each frame lies in the clip or the film, in [0, 1]. Length: T.
         looks: One a run.
+        source: Which heat it is, such as "attention".
     """
 
     name: str
@@ -52,11 +53,12 @@ class Scene:
     labels: tuple[str, ...]
     times: tuple[float, ...]
     looks: tuple[Look, ...]
+    source: str = "attention"
 
     @property
     def peak(self) -> float:
-        """The highest strength of all runs, the upper end of their one colour scale."""
-        return max(float(look.strength.max()) for look in self.looks)
+        """The highest strength of all runs, the upper end of their one colour scale; 1 without any heat."""
+        return max(float(look.strength.max()) for look in self.looks) or 1.0
 
     @property
     def wrong(self) -> bool:
@@ -66,7 +68,7 @@ class Scene:
     @property
     def scale(self) -> str:
         """Say what the colours mean."""
-        return f"colours, the same for every run: 0 to {self.peak:.1f} times even heat"
+        return f"{self.source}, in the same colours for every run: 0 to {self.peak:.1f} times even heat"
 
     def verdict(self, look: Look) -> str:
         """Say "right" or "wrong", and nothing where nobody knows."""
