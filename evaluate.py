@@ -127,7 +127,7 @@ def measure(path: Path, config: Config) -> None:
     model.to(choose_device(config.device))
     task: Task = Classification(model, inputs.names, keep=("heat",))
     if isinstance(inputs, RgbMapsInput):
-        settings = MotionSettings(**{name: saved[name] for name in MotionSettings.model_fields})
+        settings = MotionSettings.of_run(saved)
         task = MotionSegmentation(model, inputs.names, settings)
     predictions = predict(task, clips.batches, clips.keys, show="evaluating")
     summary = summarise(predictions, action_relations(names)) | {

@@ -1,11 +1,29 @@
 """What one or more runs make of the same frames: the one thing that sheets, films and pages draw.
 
-Axes: T frames, H W pixels, h w cells.
+Axes: T frames, H W pixels, h w cells of heat, n cells a side of motion.
 """
 
 from dataclasses import dataclass
 
 from viz.overlay import Box, Heat, Picture
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What moves: as a motion head tells it, or as a motion map has it.
+
+    Attributes:
+        name: Stands above it.
+        cells: Share of each cell's pixels that move, of a classification head how likely the cell moves;
+            drawn clipped to [0, 1]. Shape: (T, n, n).
+        level: Value above which a cell counts as moving.
+        box: The part of a frame that the cells tile.
+    """
+
+    name: str
+    cells: Heat
+    level: float
+    box: Box
 
 
 @dataclass(frozen=True)
@@ -18,6 +36,7 @@ class Look:
         box: The part of a frame that the run sees, which the cells tile.
         predicted: Name of the winning class.
         confidence: Its softmax probability, in [0, 1].
+        motion: What its motion heads tell, one a head.
     """
 
     run: str
@@ -25,6 +44,7 @@ class Look:
     box: Box
     predicted: str
     confidence: float
+    motion: tuple[Motion, ...] = ()
 
     @property
     def strength(self) -> Heat:
@@ -45,6 +65,7 @@ class Scene:
         times: Where each frame lies in the clip or the film, in [0, 1]. Length: T.
         looks: One a run.
         source: Which heat it is, such as "attention".
+        motion_map: The clip's motion map, to hold against what motion heads tell.
     """
 
     name: str
@@ -54,6 +75,7 @@ class Scene:
     times: tuple[float, ...]
     looks: tuple[Look, ...]
     source: str = "attention"
+    motion_map: Motion | None = None
 
     @property
     def peak(self) -> float:
@@ -69,6 +91,20 @@ class Scene:
     def scale(self) -> str:
         """Say what the colours mean."""
         return f"{self.source}, in the same colours for every run: 0 to {self.peak:.1f} times even heat"
+
+    @property
+    def motion(self) -> tuple[Motion, ...]:
+        """What every motion head tells, and last the motion map."""
+        told = [motion for look in self.looks for motion in look.motion]
+        return (*told, self.motion_map) if self.motion_map else tuple(told)
+
+    @property
+    def motion_scale(self) -> str:
+        """Say what the colours of motion mean."""
+        return (
+            "motion, in the same colours: 0 to 1, the share of a cell's pixels that move (a classification "
+            "head: how likely the cell moves); cells that count as moving are framed"
+        )
 
     def verdict(self, look: Look) -> str:
         """Say "right" or "wrong", and nothing where nobody knows."""

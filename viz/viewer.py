@@ -8,16 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from data.clips import Clip
-from data.frames import read_frames
+from data.frames import read_frames, read_maps
 from data.inputs import ClipInput, read_input
+from data.sampling import Numbers
+from data.transforms import Preprocessing, transform_maps
 from data.windows import Window
 from engine.errors import UserError
 from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName, choose_device
 from models import build_model
+from selfsup import MotionSettings
+from selfsup.targets import MOVING_SHARE, binary, reduce_maps
 from viz.heat_sources import HeatName, find_heat, require_heat
-from viz.overlay import centre_box
-from viz.scene import Look, Scene
+from viz.overlay import Box, centre_box
+from viz.scene import Look, Motion, Scene
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Viewer:
         class_names: Of the actions, by the model's classes.
         inputs: What it is shown of a clip.
         heat: Which heat is drawn of it.
+        motion: The settings of its motion heads, None without any.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Viewer:
     class_names: tuple[str, ...]
     inputs: ClipInput
     heat: HeatName = "attention"
+    motion: MotionSettings | None = None
 
     @classmethod
     def open(cls, path: Path, name: str, device: DeviceName, heat: HeatName = "attention") -> "Viewer":
@@ -51,7 +57,9 @@ class Viewer:
         model = build_model(checkpoint["architecture"]).to(choose_device(device)).eval()
         require_heat(heat, model, path)
         model.load_state_dict(checkpoint["model"])
-        return cls(name, model, tuple(checkpoint["class_names"]), inputs, heat)
+        headed = "motion" in checkpoint["architecture"]
+        motion = MotionSettings.of_run(checkpoint["config"]) if headed else None
+        return cls(name, model, tuple(checkpoint["class_names"]), inputs, heat, motion)
 
     @torch.no_grad()
     def look(self, frames: Tensor, clip: Clip | None = None, numbers: Sequence[int] = ()) -> Look:
@@ -73,7 +81,18 @@ class Viewer:
         heat = find_heat(self.heat, self.model, inputs, output.heat, winner)
         height, width = frames.shape[-2:]
         box = centre_box(height, width, self.inputs.sizes.seen_share)
-        return Look(self.name, heat, box, self.class_names[winner], float(chances[winner]))
+        motion = self._motion(output.motion, box)
+        return Look(self.name, heat, box, self.class_names[winner], float(chances[winner]), motion)
+
+    def _motion(self, scores: Mapping[str, Tensor], box: Box) -> tuple[Motion, ...]:
+        """What the motion heads tell, by their scores (1, T, ...)."""
+        if self.motion is None:
+            return ()
+        loss, level = self.motion.motion_loss(), self.motion.motion_target().decision
+        return tuple(
+            Motion(f"{self.name}, {layer} motion", loss.moving(found)[0].cpu().numpy(), level, box)
+            for layer, found in scores.items()
+        )
 
     def _to_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         device = next(self.model.parameters()).device
@@ -135,15 +154,28 @@ def look_at_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
     leader = max(viewers, key=lambda viewer: "frames" in viewer.inputs.names)
     numbers = leader.inputs.shown_numbers(clip)
     frames = read_frames(clip.frames, numbers.tolist())
+    looks = tuple(viewer.look(frames, clip, numbers.tolist()) for viewer in viewers)
     return Scene(
         clip.key,
         clip.action,
         frames.permute(0, 2, 3, 1).numpy(),
         tuple(f"frame {number} of {clip.num_frames}" for number in numbers),
         tuple(((numbers - 1) / max(clip.num_frames - 1, 1)).tolist()),
-        tuple(viewer.look(frames, clip, numbers.tolist()) for viewer in viewers),
+        looks,
         leader.heat,
+        _motion_map(clip, numbers, leader.inputs.sizes, looks),
     )
+
+
+def _motion_map(clip: Clip, numbers: Numbers, sizes: Preprocessing, looks: Sequence[Look]) -> Motion | None:
+    """Read the motion map that motion heads are held against, on the finest of their cells."""
+    told = [motion for look in looks for motion in look.motion]
+    if clip.maps is None or not told:
+        return None
+    maps = transform_maps(read_maps(clip.maps, numbers.tolist()), sizes, None)
+    finest = max(told, key=lambda motion: motion.cells.shape[-1])
+    cells = reduce_maps(binary(maps)[None], finest.cells.shape[-1], "area")[0].numpy()
+    return Motion("motion map", cells, MOVING_SHARE, finest.box)
 
 
 def look_at_window(name: str, window: Window, viewers: Sequence[Viewer]) -> Scene:
