@@ -156,7 +156,7 @@ def draw_scene(scene: Scene, config: Config, style: Style) -> None:
 def main(config: Config) -> None:
     """Draw every clip, or every window of a video, that was asked for."""
     set_up_numerics()
-    codec = best_codec()[1]
+    codec = best_codec().name
     viewers, style = (
         open_viewers(config.runs, config.device, config.heat),
         Style(config.opacity, config.colours),

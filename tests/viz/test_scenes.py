@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from viz.film import best_codec, save_mp4
+from engine.errors import UserError
+from viz.film import Codec, best_codec, save_mp4
 from viz.overlay import centre_box, colour
 from viz.player import write_player
 from viz.scene import Look, Motion, Scene
@@ -88,13 +89,36 @@ def test_red_stays_red_in_every_file(tmp_path):
         assert np.abs(picture_in(url)[4:28, 4:18].astype(int) - RED).max() < 20
 
 
-def test_odd_sides_are_filled_up_and_the_codec_is_named(tmp_path):
+@pytest.mark.parametrize("writer", ["ffmpeg", "OpenCV"])
+def test_films_keep_colours_fill_up_odd_sides_and_name_their_codec(tmp_path, monkeypatch, writer):
+    if writer == "ffmpeg" and shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg on this machine")
+    if writer == "OpenCV":
+        monkeypatch.setattr("viz.film.shutil.which", lambda name: None)
+    best_codec.cache_clear()
     name = save_mp4(tmp_path / "a.mp4", list(frames()))
-    assert name == best_codec()[1] and name in ("H.264", "VP9", "MPEG-4 Part 2")
+    best_codec.cache_clear()
+    assert name in {f"{codec} ({writer})" for codec in ("H.264", "VP9", "MPEG-4 Part 2")}
     pictures = decoded(tmp_path / "a.mp4")
-    assert pictures[0].shape == (66, 92, 3)
-    assert np.abs(pictures[0][:65, 40:91].astype(int) - 120).max() < 12
-    assert pictures[0][65, 40:].min() > 200
+    assert len(pictures) == 3 and pictures[0].shape == (66, 92, 3)
+    for picture in pictures:
+        assert np.abs(picture[6:26, 6:16].astype(int) - RED).max() < 12
+        assert np.abs(picture[:65, 40:91].astype(int) - 120).max() < 12
+        assert picture[65, 40:].min() > 200
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
+def test_ffmpegs_films_are_h264_that_browsers_play_while_they_load(tmp_path):
+    assert save_mp4(tmp_path / "a.mp4", list(frames())) == "H.264 (ffmpeg)"
+    boxes = (tmp_path / "a.mp4").read_bytes()
+    assert b"avc1" in boxes and boxes.index(b"moov") < boxes.index(b"mdat")
+
+
+def test_a_film_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("viz.film.best_codec", lambda: Codec("H.264 (ffmpeg)", lambda *_: False))
+    with pytest.raises(UserError, match="as H.264 .ffmpeg.; is the disk full"):
+        save_mp4(tmp_path / "a.mp4", list(frames()))
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_share_one_scale_whatever_their_grids():
