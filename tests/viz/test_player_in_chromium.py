@@ -42,14 +42,15 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(file, tmp_path_factory):
-    with chromium.Page(file, tmp_path_factory.mktemp("profile")) as page:
+def browser(file):
+    with chromium.Page(file) as page:
         yield page
 
 
 @pytest.fixture
 def page(browser, file):
     """The page as it is when it is opened; after each test nobody has complained on the console."""
+    browser.run("history.replaceState(null, '', location.pathname)")
     browser.reload()
     yield browser
     assert browser.errors == []
@@ -139,6 +140,17 @@ def test_a_run_is_taken_away_and_brought_back_also_on_other_clips(page):
     assert shown_figures(page)[1:] == ["b: open_jam (50 %) – wrong"]
     page.click("#runs label:nth-child(1) input")
     assert len(shown_figures(page)) == 3
+
+
+def test_an_address_leads_to_a_clip_and_a_frame(page):
+    page.run("location.hash = 'clip=S2/close_jam/1&frame=2'")
+    page.until("document.querySelector('#label').textContent === 'frame 5 (2 of 3 seen)'")
+    assert shown_figures(page)[0] == "S2/close_jam/1 – true: close_jam"
+    page.run("location.hash = 'clip=S2/open_jam/2&frame=99'")
+    page.until("document.querySelector('#label').textContent === 'frame 9 (3 of 3 seen)'")
+    page.run("location.hash = 'clip=nowhere'")
+    page.reload()
+    assert shown_figures(page)[0] == "S2/open_jam/1 – true: open_jam"
 
 
 def test_opacity_uncovers_the_frame(page):
