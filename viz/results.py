@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from engine.metrics import Ints, wilson_interval
+from engine.evaluation import Predictions
+from engine.metrics import Floats, Ints, wilson_interval
 from engine.paired import Difference, clip_scores, paired_difference
 from engine.run_dir import read_eval
 from viz.page import Table
@@ -69,8 +70,8 @@ def order_table(results: Sequence[Result], baseline: Result, rivals: Ints) -> Ta
         baseline: The result that can't know the order.
         rivals: Reverse in time of every class, -1 for none. Shape: (K,).
     """
-    base = clip_scores(baseline.runs, rivals)
-    found = {result.name: clip_scores(result.runs, rivals) for result in results}
+    base = _scores(baseline, rivals)
+    found = {result.name: _scores(result, rivals) for result in results}
     return _differences(
         f"order, against {baseline.name}", {name: paired_difference(s, base) for name, s in found.items()}
     )
@@ -81,9 +82,7 @@ def accuracy_table(results: Sequence[Result], others: Sequence[Result]) -> Table
     return _differences(
         "top-1",
         {
-            f"{result.name}, against {other.name}": paired_difference(
-                clip_scores(result.runs), clip_scores(other.runs)
-            )
+            f"{result.name}, against {other.name}": paired_difference(_scores(result), _scores(other))
             for result in results
             for other in others
         },
@@ -99,6 +98,10 @@ def motion_table(results: Sequence[Result]) -> Table:
     found = {result.name: [read_eval(run) for run in result.runs] for result in results}
     rows = [[name, *(_spread(_values(evals, key)) for key in keys)] for name, evals in found.items()]
     return Table(("motion head", *header), rows)
+
+
+def _scores(result: Result, rivals: Ints | None = None) -> Floats:
+    return clip_scores([Predictions.load(run / "predictions.npz") for run in result.runs], rivals)
 
 
 def _differences(title: str, found: Mapping[str, Difference]) -> Table:
