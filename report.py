@@ -11,6 +11,7 @@ from engine.cli import run
 from engine.collect import Finished, FoundTable, read_tables
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
+from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName
 from viz.page import Picture, Section
 from viz.report.attention import lacks_attention
@@ -18,6 +19,7 @@ from viz.report.files import write_report
 from viz.report.sections import chapter
 
 _MOST_DRAWN = 6
+HEAT_TITLE = "Where the networks look"
 LEAD = (
     "Made by report.py from the runs of a grid. A number is the last epoch's on the test clips; what else "
     "could be chosen stands beside it. A click on a table's header sorts by it; CSV files beside this page "
@@ -103,15 +105,20 @@ def draw_heat(table: FoundTable, config: Config) -> list[Section]:
     runs = [row.finished[0] for row in table.shown if has_heat(row.finished[0])]
     if not config.heat or not runs:
         return []
+    try:
+        tree = tree_of(table, config)
+    except UserError as error:
+        return [Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")]
     # One picture holds runs that see the same number of frames.
     alike = [one for one in runs if one.settings["frames"] == runs[0].settings["frames"]]
     out = config.out / "heat" / table.name
-    return [heat_section(alike[:_MOST_DRAWN], config.heat, tree_of(table, config), out, config.device)]
+    return [heat_section(alike[:_MOST_DRAWN], config.heat, tree, out, config.device)]
 
 
 def has_heat(found: Finished) -> bool:
-    """Whether cam_viz.py can draw a run."""
-    return found.settings.get("attention") == "cam" and "frames" in found.settings
+    """Whether cam_viz.py can draw a run: an RGB stream with attention, whose weights are still there."""
+    settings, weights = found.settings, RunDirectory(found.folder).last
+    return settings.get("attention") == "cam" and "frames" in settings and weights.exists()
 
 
 def heat_section(
@@ -127,7 +134,7 @@ def heat_section(
         "value in the clip."
     )
     pictures = [Picture(file, file.stem.replace("_", " / ", 1)) for file in files]
-    return Section("Where the networks look", [text], pictures=pictures, key="heat")
+    return Section(HEAT_TITLE, [text], pictures=pictures, key="heat")
 
 
 if __name__ == "__main__":

@@ -235,7 +235,7 @@ def _progress(folder: Path) -> str:
         epochs = read_epochs(folder / "metrics.csv")
     except UserError:
         return f"{folder} has not finished an epoch"
-    return f"{folder} stopped after, or is beyond, epoch {int(epochs[-1]['epoch'])}"
+    return f"{folder} stopped after epoch {int(epochs[-1]['epoch'])}, or is still running"
 
 
 def _failure(folder: Path, reason: str) -> str:

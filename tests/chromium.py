@@ -18,7 +18,7 @@ _QUIET = (
 
 
 class Visit(NamedTuple):
-    """What a page showed: what the script found on it, what the console said, which addresses it asked for."""
+    """A look at a page: what was found on it, what its console said, which addresses it asked for."""
 
     found: Any
     console: list[str]

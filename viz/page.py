@@ -17,7 +17,7 @@ from engine.files import write_text
 from viz.table import Cell, Table
 
 _HERE = Path(__file__).parent
-_LONG = 5
+_LONG_PAGE, _LONG_CELL = 5, 40
 _LARGE_BYTES, _JPEG_QUALITY = 400_000, 88
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -65,7 +65,7 @@ class Section:
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write the page with its pictures inside it, all or nothing; it loads nothing from elsewhere."""
     body = "\n".join(_section(section, "", 2) for section in sections)
-    long = len([None for section in sections for _ in (section, *section.parts)]) > _LONG
+    long = len([None for section in sections for _ in (section, *section.parts)]) > _LONG_PAGE
     style, script = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     write_text(
         path,
@@ -116,7 +116,7 @@ def _body(section: Section) -> Iterator[str]:
 def _table(table: Table) -> str:
     worded = [column for column in range(1, len(table.header)) if _is_worded(table, column)]
     header = "".join(
-        f"<th{_WORDS if column in worded else ''}>{escape(text)}</th>"
+        f'<th{_classes(column in worded)} scope="col">{escape(text)}</th>'
         for column, text in enumerate(table.header)
     )
     rows = "\n".join(
@@ -127,16 +127,18 @@ def _table(table: Table) -> str:
     return f'<div class="scroll"><table>\n{content}\n</table></div>'
 
 
-_WORDS = ' class="words"'
-
-
 def _is_worded(table: Table, column: int) -> bool:
     return not any(row[column].numbers for row in table.rows)
 
 
 def _cell(cell: Cell, worded: bool) -> str:
     value = f' data-value="{cell.numbers[0][1]!r}"' if cell.numbers else ""
-    return f"<td{_WORDS if worded else ''}{value}>{escape(cell.text)}</td>"
+    return f"<td{_classes(worded, len(cell.text) > _LONG_CELL)}{value}>{escape(cell.text)}</td>"
+
+
+def _classes(worded: bool, long: bool = False) -> str:
+    names = ["words"] * worded + ["long"] * (worded and long)
+    return f' class="{" ".join(names)}"' if names else ""
 
 
 def _figure(picture: Picture) -> str:

@@ -59,7 +59,9 @@ def attention_table(rows: Sequence[Row], measure: str) -> Table:
 def _cells(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
     heat = [quality["heat"] for quality in found]
     cells = [number(len(found), ".0f"), spread([one["mean"] for one in heat]), _ends(heat)]
-    cells += [spread([quality[rival]["mean"] for quality in found]) for rival in ("uniform", "centre_prior")]
+    cells += [
+        number(mean(quality[rival]["mean"] for quality in found)) for rival in ("uniform", "centre_prior")
+    ]
     for rival in ("above_uniform", "above_centre_prior"):
         above = [quality[rival] for quality in found]
         points = number(mean(one["points"] for one in above), "+.1f")

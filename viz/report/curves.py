@@ -31,7 +31,10 @@ def save_curves(path: Path, row: Row) -> None:
             _draw(axes, run, key, label=number == 0)
         _dress(axes, "accuracy, %" if key == "accuracy" else key)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=3, fontsize=7, frameon=False)
+    figure.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=(0.18, 1.01), ncols=3,
+        fontsize=7, frameon=False, handlelength=1.2, columnspacing=0.9,
+    )  # fmt: skip
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=_DPI)
 

@@ -73,7 +73,13 @@ def _missing(table: FoundTable) -> list[Section]:
 
 
 def _comparisons(table: FoundTable) -> Iterator[Section]:
-    pairs = comparisons.choose_pairs(table)
+    pairs, baseline = comparisons.choose_pairs(table), table.plan.baseline
+    if baseline is not None and baseline not in {row.name for row in table.shown}:
+        yield Section(
+            "Which rows differ?",
+            note=f"{baseline}, the baseline, has no finished run yet.",
+            key="comparisons",
+        )
     if not pairs:
         return
     found, note = comparisons.comparison_table(pairs)
