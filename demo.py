@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
+import evaluate
 from data import motion, synthetic
 from data.actions import reversed_actions
 from data.index import ClipIndex
@@ -94,7 +95,10 @@ def plan(config: Config) -> list[Step]:
             lambda: compute_motion(kitchen),
         ),
     ]
-    return data + [_training_step(step, config) for step in trainings(config)]
+    steps = trainings(config)
+    first = [step for step in steps if step.seed == config.seeds[0]]
+    looked_at = [step for step in first if step.training.row in (ATTENTION, *HEADS)]
+    return [*data, *(_training_step(step, config) for step in steps), *map(_looking_step, looked_at)]
 
 
 def compute_motion(kitchen: Path) -> None:
@@ -130,6 +134,16 @@ def _training_step(step: TrainingStep, config: Config) -> Step:
     title = f"train {step.training.row or step.training.name}, seed {step.seed}"
     minutes = values["epochs"] * _minutes_per_epoch(step.training)
     return Step(title, minutes, step.out / "eval.json", lambda: script.main(script.Config(**values)))
+
+
+def _looking_step(step: TrainingStep) -> Step:
+    settings = {"run": step.out, "data": step.values["data"]}
+    return Step(
+        f"measure where {step.training.row} looks, seed {step.seed}",
+        0.3,
+        step.out / "evaluation" / "test-last" / "eval.json",
+        lambda: evaluate.main(evaluate.Config(**settings)),
+    )
 
 
 def precision() -> str:

@@ -28,7 +28,7 @@ class Training(Config):
     row: str | None = None
     """What the table calls its result; a training without one is only a parent."""
     published: str | None = None
-    """Which published result its row reproduces, to stand beside it in the report."""
+    """Which kind of published result its row reproduces, to stand beside it in the report."""
     inputs: dict[str, str] = {"data": "data"}
     """Flags that take a folder of data, each with the name of the recipe's input."""
     parents: dict[str, str] = {}

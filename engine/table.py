@@ -31,7 +31,7 @@ class TableRow(Config):
     settings: dict[str, Any]
     """What the recipe sets for it."""
     published: str | None = None
-    """Which published result it reproduces, if any."""
+    """Which kind of published result it reproduces, if any."""
     runs: tuple[TableRun, ...]
     """One a seed."""
 

@@ -21,7 +21,7 @@ OPTIMISM = (
     "the last epoch is optimism, since the test clips were asked which epoch to take; it is not the number "
     "to report."
 )
-_GROUPS = {"top5": "top-5 %", "mean_class": "mean class %", "verb": "verb %", "noun": "noun %"}
+_GROUPS = {"mean_class": "mean class %", "verb": "verb %", "noun": "noun %"}
 
 
 def results_table(rows: Sequence[Row]) -> Table:

@@ -59,7 +59,10 @@ def _results(table: FoundTable) -> Iterator[Section]:
     yield Section("Results", text, results.results_table(table.rows))
     beside = published.published_table(table.rows)
     if beside.rows:
-        yield Section("Beside published numbers", [published.HOW_TO_READ], beside, key="published")
+        clips = sorted({int(count) for row in table.shown for count in row.values("n_clips")})
+        other = f"Ours were tested on {clips[0]} clips, so these are other data, and do not compare."
+        note = "" if clips == [published.TEST_CLIPS] else other
+        yield Section("Beside published numbers", [published.HOW_TO_READ], beside, note, key="published")
     chosen = results.optimism_table(table.shown)
     if chosen.rows:
         yield Section("Last epoch and best on the test", [results.OPTIMISM], chosen, key="optimism")
