@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test stress lint clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO_FLAGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
+
+stress: $(READY)
+	$(BIN)/python -m pytest --stress -n auto tests/data/test_broken_trees.py tests/scripts/test_kill_and_resume.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ The stores are those of the RGB stream's own trainings: the same seed draws the 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from data.cached_clips import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
@@ -12,6 +11,7 @@ from data.epochs import EpochSampler
 from data.index import ClipIndex
 from data.inputs import RgbMapsInput, TwoStreamInput
 from data.loaders import ClipTrainConfig, EpochLoader, Split, evaluation_loader
+from engine.cache_folder import CacheFolder
 from engine.fit import Batches, EvaluationSet, TrainingSet
 from engine.task import Batch
 from engine.training import Sets
@@ -52,14 +52,10 @@ def cached_joint_sets(
     config: ClipTrainConfig,
     inputs: TwoStreamInput | RgbMapsInput,
     frozen: Sequence[FrozenLayers],
-    folder: Path,
+    cache: CacheFolder,
 ) -> Sets:
-    """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them.
-
-    Raises:
-        UserError: The folder can't be written.
-    """
-    opened = clip_opener(inputs.rgb, frozen, folder, config.workers)
+    """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them."""
+    opened = clip_opener(inputs.rgb, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         keys = inputs.test_keys(index)

@@ -10,6 +10,7 @@ from data.clips import Clip, Kind
 from data.epochs import ClipKey, FlowKey, FrameKey
 from data.frames import read_frames, read_maps
 from data.index import ClipIndex, motion_command
+from data.kept_frames import FrameReader
 from data.sampling import flow_stack_numbers, rgb_frame_numbers
 from data.transforms import Preprocessing, transform_flow, transform_frames, transform_maps
 from engine.errors import UserError
@@ -57,7 +58,13 @@ class RgbClips(Dataset[Item]):
     """Evenly spread frames of each clip, with their motion maps when asked for."""
 
     def __init__(
-        self, index: ClipIndex, num_frames: int, preprocessing: Preprocessing, *, maps: bool = False
+        self,
+        index: ClipIndex,
+        num_frames: int,
+        preprocessing: Preprocessing,
+        *,
+        maps: bool = False,
+        reader: FrameReader | None = None,
     ) -> None:
         """Describe the set; nothing is read yet.
 
@@ -66,11 +73,13 @@ class RgbClips(Dataset[Item]):
             num_frames: Frames a clip, T; shorter clips repeat frames.
             preprocessing: Sizes, mean and std.
             maps: Whether items hold the frames' motion maps too.
+            reader: What decodes the frames; left out, they are decoded whenever they are asked for.
 
         Raises:
             UserError: Maps are asked for and a clip has none.
         """
         self.maps = MotionMaps(index, num_frames, preprocessing) if maps else None
+        self.reader = reader or FrameReader()
         self.index = index
         self.num_frames = num_frames
         self.preprocessing = preprocessing
@@ -92,7 +101,8 @@ class RgbClips(Dataset[Item]):
         number, draw = key
         clip = self.index.clips[number]
         chosen = rgb_frame_numbers(clip.num_frames, self.num_frames).tolist()
-        frames = transform_frames(read_frames(clip.frames, chosen), self.preprocessing, draw)
+        scaled = self.reader.read(clip.frames, chosen, self.preprocessing.short_side)
+        frames = transform_frames(scaled, self.preprocessing, draw)
         item: Item = {"frames": frames, "label": clip.label, "clip": number}
         return item if self.maps is None else item | self.maps[key]
 

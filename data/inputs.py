@@ -5,7 +5,7 @@ One object answers everything that differs between the streams, so that loaders 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from data.clips import Kind
 from data.datasets import FlowStacks, MotionMaps, RgbClips, TwoStreamClips
 from data.epochs import clip_key, evaluation_keys, flow_evaluation_keys, flow_keys
 from data.index import ClipIndex
+from data.kept_frames import FrameReader
 from data.transforms import Preprocessing
 from engine.errors import UserError
 
@@ -68,16 +69,18 @@ class RgbInput(ClipInput):
     Attributes:
         frames: How many, T.
         pixels: How they are scaled and normalised.
+        reader: What decodes them; it changes how long that takes and nothing else.
     """
 
     names: ClassVar[tuple[str, ...]] = ("frames",)
     kinds: ClassVar[tuple[Kind, ...]] = ("frames",)
     frames: int
     pixels: Preprocessing
+    reader: FrameReader = field(default_factory=FrameReader, compare=False)
 
     def dataset(self, index: ClipIndex) -> RgbClips:
         """Make the data set of an index."""
-        return RgbClips(index, self.frames, self.pixels)
+        return RgbClips(index, self.frames, self.pixels, reader=self.reader)
 
     def training_key(self, index: ClipIndex) -> MakeKey:
         """Draw crop and flip; the frames are always the same."""
@@ -105,11 +108,11 @@ class RgbMapsInput(RgbInput):
     @property
     def rgb(self) -> RgbInput:
         """The frames alone."""
-        return RgbInput(self.frames, self.pixels)
+        return RgbInput(self.frames, self.pixels, self.reader)
 
     def dataset(self, index: ClipIndex) -> RgbClips:
         """Make the data set of an index."""
-        return RgbClips(index, self.frames, self.pixels, maps=True)
+        return RgbClips(index, self.frames, self.pixels, maps=True, reader=self.reader)
 
     def beside(self, index: ClipIndex) -> MotionMaps:
         """Make the data set of what is read beside the frames."""

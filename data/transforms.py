@@ -162,6 +162,11 @@ def scale_short_side(images: Tensor, short_side: int, interpolation: Interpolati
     return scaled
 
 
+def scale_frames(frames: Tensor, short_side: int) -> Tensor:
+    """Scale RGB frames (T, 3, H, W), uint8, as `transform_frames` does before it crops."""
+    return scale_short_side(frames, short_side, InterpolationMode.BILINEAR)
+
+
 def crop_clip(
     images: Tensor,
     preprocessing: Preprocessing,

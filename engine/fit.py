@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -114,21 +114,38 @@ def fit(
             epoch = state.epoch + 1
             seed_everything(settings.seed, epoch)
             stage.set_modes(task.model)
-            rows = [_train_epoch(task, state, training, epoch, settings, bar)]
+            batches = _TimedBatches(training.batches(epoch))
+            rows = [_train_epoch(task, state, training, batches, epoch, settings, bar)]
             state.scheduler.step()
             if epoch % settings.eval_every == 0 or epoch == stage.epochs:
                 row, found = _measure(task, watched, epoch)
                 rows.append(row)
             state.epoch = epoch
             _record(state, rows, run, board, description)
-            bar.write(_line(rows, stage.epochs))
+            bar.write(_line(rows, stage.epochs, batches.waited_sec))
     return state, found
+
+
+class _TimedBatches:
+    """Batches, and how long was waited for them."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.waited_sec = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = time.monotonic()
+        for batch in self.batches:
+            self.waited_sec += time.monotonic() - start
+            yield batch
+            start = time.monotonic()
 
 
 def _train_epoch(
     task: Task,
     state: TrainingState,
     training: TrainingSet,
+    batches: Iterable[Batch],
     epoch: int,
     settings: FitSettings,
     bar: "tqdm[Any]",
@@ -137,7 +154,7 @@ def _train_epoch(
     sums: dict[str, float] = {}
     right = items = 0
     lr = state.optimizer.param_groups[0]["lr"]
-    for cpu_batch in training.batches(epoch):
+    for cpu_batch in batches:
         batch = {name: tensor.to(settings.device, non_blocking=True) for name, tensor in cpu_batch.items()}
         with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bf16):
             output = task(batch)
@@ -214,6 +231,9 @@ def _progress(stage: Stage, state: TrainingState, training: TrainingSet) -> "tqd
     )
 
 
-def _line(rows: list[Row], epochs: int) -> str:
+def _line(rows: list[Row], epochs: int, waited_sec: float) -> str:
+    learned = rows[0]
     parts = [f"{row['split']} loss {row['loss']:.3f} accuracy {row['accuracy']:.1f} %" for row in rows]
-    return f"epoch {rows[0]['epoch']}/{epochs}: {', '.join(parts)}, {rows[0]['clips_per_sec']:.1f} clips/s"
+    waited = 100 * waited_sec / max(learned["seconds"], 1e-9)
+    speed = f"{learned['clips_per_sec']:.1f} clips/s, {waited:.0f} % of the time waiting for data"
+    return f"epoch {learned['epoch']}/{epochs}: {', '.join(parts)}, {speed}"

@@ -152,11 +152,6 @@ def test_mistakes_are_named_before_anything_is_written(mapped_tree, tree, stage_
     ms = {"ms": "regression"}
     assert "needs --stage 2 or joint" in mistake(stage_1_config, mapped_tree, frame_run, **ms)
     assert f"data.motion --root {tree} --maps" in mistake(stage_2_config, tree, stage_1, **ms)
-    cached = {"cache": tmp_path / "cache"}
-    layer3 = mistake(stage_2_config, mapped_tree, stage_1, ms_layer="layer3", **ms, **cached)
-    assert "--ms-layer layer3 trains layer3" in layer3
-    joint = mistake(stage_1_config, mapped_tree, frame_run, stage="joint", **cached)
-    assert "--stage joint trains layer3" in joint
     one_lacks = shutil.copytree(mapped_tree, tmp_path / "lacking")
     shutil.rmtree(one_lacks / "processed_frames2/S3/open_jam/1/mmaps")
     assert "S3/open_jam/1" in mistake(stage_2_config, one_lacks, stage_1, **ms)

@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -197,26 +194,6 @@ def test_mistakes_about_what_is_drawn(tree, stage_1, tmp_path, command, argument
     status, _, said = command(cam_viz.main, cam_viz.Config, *words, *out)
     assert status == 2 and message in " ".join(said.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
-
-
-def test_a_killed_run_goes_on_to_the_same_bits(tree, frame_run, tmp_path):
-    """SIGKILL after the first epoch was saved, then the same command with --resume."""
-    flags = f"--stage 1 --backbone resnet18 --weights {frame_run} --hidden 8 --frames 3 --image-size 64"
-    flags += " --workers 0 --batch-size 12 --epochs 2 --device cpu"
-    command = [sys.executable, "train_rgb.py", "--data", tree, "--out", tmp_path / "killed", *flags.split()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    while not (tmp_path / "killed" / "last.pt").exists():
-        assert process.poll() is None, "training ended before it saved anything"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "eval.json").exists()
-    subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, check=True, capture_output=True)
-    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "whole", epochs=2))
-    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
-    killed, whole = weights(tmp_path / "killed"), weights(tmp_path / "whole")
-    assert all(torch.equal(killed[key], whole[key]) for key in whole)
 
 
 def test_classifier_of_pictures_and_its_use_as_weights(once, tmp_path):
