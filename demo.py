@@ -6,7 +6,7 @@ stopped demo goes on where it was.
 
 import importlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from data import motion, synthetic
 from data.actions import reversed_actions
 from data.index import ClipIndex
 from engine.cli import run
-from engine.collect import FoundTable, Row, read_table
+from engine.collect import Row, read_tables
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import write_text
@@ -28,6 +28,7 @@ from engine.recipe import Step as TrainingStep
 from engine.table import TABLES, TablePlan, TableRow, TableRun
 from report import has_heat, heat_section
 from viz.page import Section
+from viz.report.attention import lacks_attention
 from viz.report.comparisons import HOW_TO_COMPARE, comparison_table
 from viz.report.files import write_report
 from viz.report.results import HOW_TO_READ, ORDER, results_table
@@ -35,6 +36,7 @@ from viz.report.sections import chapter
 from viz.table_formats import as_markdown
 
 RECIPES = [Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2)]
+_SHARED = {"script", "settings", "published"}
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
 # What joint training and CAM attention are compared with, and the baseline that can't know the order.
 ORDERLESS, JOINT, ATTENTION = "average pooling, stage 1", "two-stream (joint)", "ConvLSTM-attention"
@@ -95,10 +97,7 @@ def plan(config: Config) -> list[Step]:
             lambda: compute_motion(kitchen),
         ),
     ]
-    steps = trainings(config)
-    first = [step for step in steps if step.seed == config.seeds[0]]
-    looked_at = [step for step in first if step.training.row in (ATTENTION, *HEADS)]
-    return [*data, *(_training_step(step, config) for step in steps), *map(_looking_step, looked_at)]
+    return data + [_training_step(step, config) for step in trainings(config)]
 
 
 def compute_motion(kitchen: Path) -> None:
@@ -136,16 +135,6 @@ def _training_step(step: TrainingStep, config: Config) -> Step:
     return Step(title, minutes, step.out / "eval.json", lambda: script.main(script.Config(**values)))
 
 
-def _looking_step(step: TrainingStep) -> Step:
-    settings = {"run": step.out, "data": step.values["data"]}
-    return Step(
-        f"measure where {step.training.row} looks, seed {step.seed}",
-        0.3,
-        step.out / "evaluation" / "test-last" / "eval.json",
-        lambda: evaluate.main(evaluate.Config(**settings)),
-    )
-
-
 def precision() -> str:
     """What is trained is computed in bfloat16 where the CPU has it, which takes half the time."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -160,33 +149,37 @@ def _minutes_per_epoch(training: Training) -> float:
 
 
 def report(config: Config) -> Path:
-    """Answer the demo's questions, draw the heat maps, and report on both tables.
+    """Look where attention falls, answer the demo's questions, and report on both tables.
 
     Returns:
         The page.
     """
-    folder = config.out / "report"
-    tables = [write_table(path, config) for path in RECIPES]
+    folder, kitchen = config.out / "report", config.out / "kitchen"
+    tables = read_tables(config.out)
     rows = {row.name: row for table in tables for row in table.shown}
-    note = f"What is trained is computed in {'bfloat16' if precision() == 'bf16' else 'float32'}."
+    for name in (ATTENTION, *HEADS):
+        if lacks_attention(first := rows[name].finished[0]):
+            evaluate.main(evaluate.Config(run=first.folder, data=kitchen))
+    looking = [row.finished[0] for row in rows.values() if has_heat(row.finished[0])]
     results = results_table(list(rows.values()))
-    print(f"\n{as_markdown(results)}")
+    note = f"What is trained is computed in {'bfloat16' if precision() == 'bf16' else 'float32'}."
     sections = [
         Section("Results", [HOW_TO_READ, ORDER], results, note=note),
-        Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, config), key="questions"),
-        heat(list(rows.values()), config),
+        Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
+        heat_section(looking, SHOWN, kitchen, folder / "heat"),
         *(chapter(table, [], folder) for table in tables),
     ]
     lead = (
         "Made by demo.py, offline, from rendered clips with known truth. The numbers show that the pipeline "
         "works and what each part adds; they say nothing about GTEA61."
     )
+    print(f"\n{as_markdown(results)}")
     return write_report(folder, "Ego-RNN on a synthetic kitchen", lead, sections)
 
 
-def questions(rows: Mapping[str, Row], config: Config) -> list[Section]:
+def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
     """Compare what the demo was made to compare, each question's few lines corrected for among themselves."""
-    rivals = reversed_actions(ClipIndex.from_tree(config.out / "kitchen").class_names)
+    rivals = reversed_actions(ClipIndex.from_tree(kitchen).class_names)
     others = [row for row in rows.values() if row.name != ORDERLESS]
     asked = {
         "Does it know the order of the frames?": ([(row, rows[ORDERLESS]) for row in others], rivals),
@@ -197,36 +190,27 @@ def questions(rows: Mapping[str, Row], config: Config) -> list[Section]:
     return [Section(title, table=table, note=note) for title, (table, note) in found.items()]
 
 
-def write_table(path: Path, config: Config) -> FoundTable:
-    """Write what stands in a recipe's table and where, as a grid does, and read what there is of it."""
-    recipe = Recipe.from_yaml(path)
-    runs: dict[str, list[TableRun]] = {}
+def write_tables(config: Config) -> None:
+    """Write what stands in each recipe's table and where, as a grid does for its report."""
     command = ("python", "demo.py", "--out", str(config.out), "--seeds", *map(str, config.seeds))
+    runs: dict[str, list[TableRun]] = {}
     for step in trainings(config):
         run = TableRun(seed=step.seed, folder=step.out.relative_to(config.out), command=command)
         runs.setdefault(step.training.name, []).append(run)
-    rows = tuple(
-        TableRow(
-            row=training.row,
-            training=training.name,
-            script=training.script,
-            settings=training.settings,
-            published=training.published,
-            runs=tuple(runs[training.name]),
+    for path in RECIPES:
+        recipe = Recipe.from_yaml(path)
+        rows = tuple(
+            TableRow(
+                row=one.row, runs=tuple(runs[one.name]), training=one.name, **one.model_dump(include=_SHARED)
+            )
+            for one in recipe.trainings
+            if one.row is not None
         )
-        for training in recipe.trainings
-        if training.row is not None
-    )
-    inputs = {"data": (config.out / "kitchen").resolve()}
-    plan = TablePlan(title=recipe.title, recipe=path.name, inputs=inputs, rows=rows, baseline=recipe.baseline)
-    plan.to_yaml(config.out / TABLES / path.name)
-    return read_table(config.out / TABLES / path.name, config.out)
-
-
-def heat(rows: Sequence[Row], config: Config) -> Section:
-    """Draw where the first seeds look."""
-    runs = [row.finished[0] for row in rows if has_heat(row.finished[0])]
-    return heat_section(runs, SHOWN, config.out / "kitchen", config.out / "report" / "heat")
+        inputs = {"data": (config.out / "kitchen").resolve()}
+        plan = TablePlan(
+            title=recipe.title, recipe=path.name, inputs=inputs, rows=rows, baseline=recipe.baseline
+        )
+        plan.to_yaml(config.out / TABLES / path.name)
 
 
 def main(config: Config) -> None:
@@ -247,6 +231,7 @@ def main(config: Config) -> None:
         if not step.mark.exists():
             write_text(step.mark, "")
         print(f"    took {(time.monotonic() - start) / 60:.1f} min")
+    write_tables(config)
     page = report(config)
     print(f"\nOpen {page}")
 
