@@ -33,6 +33,6 @@ for (const table of document.querySelectorAll("table")) {
       if (!numeric) return sign * a.localeCompare(b);
       return Number.isNaN(a) - Number.isNaN(b) || sign * (a - b) || 0;
     };
-    return rows.toSorted((a, b) => compare(key(a), key(b)));
+    return [...rows].sort((a, b) => compare(key(a), key(b)));
   }
 }

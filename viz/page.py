@@ -14,10 +14,10 @@ from pathlib import Path
 from PIL import Image
 
 from engine.files import write_text
-from viz.table import Cell, Table
+from viz.table import LONG, Cell, Table
 
 _HERE = Path(__file__).parent
-_LONG_PAGE, _LONG_CELL = 5, 40
+_LONG_PAGE = 5
 _LARGE_BYTES, _JPEG_QUALITY = 400_000, 88
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -65,7 +65,8 @@ class Section:
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write the page with its pictures inside it, all or nothing; it loads nothing from elsewhere."""
     body = "\n".join(_section(section, "", 2) for section in sections)
-    long = len([None for section in sections for _ in (section, *section.parts)]) > _LONG_PAGE
+    long = len(sections) + sum(len(section.parts) for section in sections) > _LONG_PAGE
+    contents = f"<nav>{_contents(sections)}</nav>\n" if long else ""
     style, script = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     write_text(
         path,
@@ -74,21 +75,20 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>\n{style}</style>\n'
         f"</head>\n"
-        f'<body class="{"long" if long else "short"}">\n{_contents(sections) if long else ""}'
+        f'<body class="{"long" if long else "short"}">\n{contents}'
         f"<main>\n<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>\n{body}\n</main>\n"
         f"<script>\n{script}</script>\n</body>\n</html>\n",
     )
 
 
 def _contents(sections: Sequence[Section], prefix: str = "") -> str:
-    if not sections:
-        return ""
-    links = "".join(
+    """List links to the sections and to their parts that are not folded."""
+    links = [
         f'<li><a href="#{escape(prefix + section.name)}">{escape(section.title)}</a>'
-        f"{_contents([part for part in section.parts if not part.folded], f'{section.name}-')}</li>"
+        f"{_contents([part for part in section.parts if not part.folded], f'{prefix}{section.name}-')}</li>"
         for section in sections
-    )
-    return f"<ul>{links}</ul>" if prefix else f"<nav><ul>{links}</ul></nav>\n"
+    ]
+    return f"<ul>{''.join(links)}</ul>" if links else ""
 
 
 def _section(section: Section, prefix: str, level: int) -> str:
@@ -114,7 +114,7 @@ def _body(section: Section) -> Iterator[str]:
 
 
 def _table(table: Table) -> str:
-    worded = [column for column in range(1, len(table.header)) if _is_worded(table, column)]
+    worded = [column for column in range(len(table.header)) if table.is_worded(column)]
     header = "".join(
         f'<th{_classes(column in worded)} scope="col">{escape(text)}</th>'
         for column, text in enumerate(table.header)
@@ -127,13 +127,9 @@ def _table(table: Table) -> str:
     return f'<div class="scroll"><table>\n{content}\n</table></div>'
 
 
-def _is_worded(table: Table, column: int) -> bool:
-    return not any(row[column].numbers for row in table.rows)
-
-
 def _cell(cell: Cell, worded: bool) -> str:
     value = f' data-value="{cell.numbers[0][1]!r}"' if cell.numbers else ""
-    return f"<td{_classes(worded, len(cell.text) > _LONG_CELL)}{value}>{escape(cell.text)}</td>"
+    return f"<td{_classes(worded, len(cell.text) > LONG)}{value}>{escape(cell.text)}</td>"
 
 
 def _classes(worded: bool, long: bool = False) -> str:

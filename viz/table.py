@@ -23,14 +23,24 @@ class Cell:
 
 
 EMPTY = Cell("—")
+LONG = 40
+"""Characters beyond which a text may be broken into lines."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column is aligned left, the others right."""
+    """A table; words are aligned left, numbers right."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+
+    def is_worded(self, column: int) -> bool:
+        """Whether a column has no number."""
+        return not any(row[column].numbers for row in self.rows)
+
+    def width(self, column: int) -> int:
+        """Length of a column's longest text."""
+        return max((len(row[column].text) for row in self.rows), default=0)
 
 
 def words(text: str) -> Cell:

@@ -3,9 +3,12 @@
 import csv
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 
-from viz.table import EMPTY, Cell, Table
+from viz.table import EMPTY, LONG, Cell, Table
+
+_HEADING, _LONG_MM = 14, 55
 
 _TEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -23,18 +26,16 @@ _TEX = {
 
 def as_markdown(table: Table) -> str:
     """Write a table for a README."""
-    rule = ["---"] + ["---:"] * (len(table.header) - 1)
+    rule = ["---" if table.is_worded(column) else "---:" for column in range(len(table.header))]
     lines = [table.header, rule, *([cell.text for cell in row] for row in table.rows)]
     return "\n".join("| " + " | ".join(_one_line(text) for text in line) + " |" for line in lines) + "\n"
 
 
 def as_latex(table: Table, caption: str) -> str:
-    """Write a table for the packages booktabs and longtable."""
-    columns = "l" + "r" * (len(table.header) - 1)
-    header, *rows = (
-        " & ".join(map(escape_tex, line)) + r" \\"
-        for line in (table.header, *([cell.text for cell in row] for row in table.rows))
-    )
+    """Write a table for the packages array, booktabs and longtable."""
+    columns = "".join(_column(table, column) for column in range(len(table.header)))
+    header = " & ".join(map(_heading, table.header)) + r" \\"
+    rows = [" & ".join(escape_tex(cell.text) for cell in row) + r" \\" for row in table.rows]
     lines = [
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
         rf"\caption{{{escape_tex(caption)}}} \\",
@@ -44,6 +45,19 @@ def as_latex(table: Table, caption: str) -> str:
         r"\end{longtable}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _column(table: Table, column: int) -> str:
+    if not table.is_worded(column):
+        return "r"
+    return rf">{{\raggedright\arraybackslash}}p{{{_LONG_MM}mm}}" if table.width(column) > LONG else "l"
+
+
+def _heading(text: str) -> str:
+    """Break a long heading into lines, so that its column is as narrow as its numbers."""
+    lines = [escape_tex(line) for line in textwrap.wrap(text, _HEADING)]
+    stacked = r" \\ ".join(lines)
+    return rf"\shortstack[r]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def escape_tex(text: str) -> str:

@@ -87,6 +87,16 @@ def test_contact_sheet_places_rows():
     assert (sheet[34:, 20:] == 255).all()
 
 
+def test_contents_lead_to_sections_of_every_depth(tmp_path):
+    leaf = Section("Leaf")
+    parts = [Section("Part", parts=[leaf]), Section("Folded", parts=[leaf], folded=True)]
+    write_page(tmp_path / "page.html", "T", "lead", [Section(f"S {n}", parts=parts) for n in (1, 2)])
+    text = (tmp_path / "page.html").read_text()
+    links, names = re.findall(r'href="#([^"]+)"', text), re.findall(r' id="([^"]+)"', text)
+    assert links == [f"s-{n}{end}" for n in (1, 2) for end in ("", "-part", "-part-leaf")]
+    assert set(links) < set(names) and len(set(names)) == len(names) == 10
+
+
 def test_page_is_self_contained_and_escaped(tmp_path):
     save_png(tmp_path / "a.png", red())
     section = Section(

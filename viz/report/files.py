@@ -12,7 +12,7 @@ _TEX = r"""\documentclass[a4paper,landscape]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=12mm]{geometry}
-\usepackage{booktabs,longtable}
+\usepackage{array,booktabs,longtable}
 \setlength{\tabcolsep}{4pt}
 \setlength{\LTleft}{0pt}
 \begin{document}
@@ -57,7 +57,7 @@ def _tex_tables(section: Section) -> Iterator[str]:
     if section.folded:
         return
     if section.table is not None:
-        yield as_latex(section.table, f"{section.title} {section.note}".strip())
+        yield as_latex(section.table, f"{section.title}. {section.note}".strip())
     for part in section.parts:
         yield from _tex_tables(part)
 
