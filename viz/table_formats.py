@@ -34,7 +34,8 @@ def as_markdown(table: Table) -> str:
 def as_latex(table: Table, caption: str) -> str:
     """Write a table for the packages array, booktabs and longtable."""
     columns = "".join(_column(table, column) for column in range(len(table.header)))
-    header = " & ".join(map(_heading, table.header)) + r" \\"
+    named = enumerate(table.header)
+    header = " & ".join(escape_tex(t) if table.is_worded(c) else _heading(t) for c, t in named) + r" \\"
     rows = [" & ".join(escape_tex(cell.text) for cell in row) + r" \\" for row in table.rows]
     lines = [
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
@@ -54,7 +55,7 @@ def _column(table: Table, column: int) -> str:
 
 
 def _heading(text: str) -> str:
-    """Break a long heading into lines, so that its column is as narrow as its numbers."""
+    """Break a long heading of numbers into lines, so that its column is as narrow as they are."""
     lines = [escape_tex(line) for line in textwrap.wrap(text, _HEADING)]
     stacked = r" \\ ".join(lines)
     return rf"\shortstack[r]{{{stacked}}}" if len(lines) > 1 else stacked

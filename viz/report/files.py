@@ -50,6 +50,7 @@ def _markdown(sections: Sequence[Section], level: int) -> Iterator[str]:
 def _latex(title: str, lead: str, sections: Sequence[Section]) -> Iterator[str]:
     yield f"\\section*{{{escape_tex(title)}}}\n{escape_tex(lead)}\n"
     for section in sections:
+        yield f"\\subsection*{{{escape_tex(section.title)}}}\n"
         yield from _tex_tables(section)
 
 
@@ -57,7 +58,7 @@ def _tex_tables(section: Section) -> Iterator[str]:
     if section.folded:
         return
     if section.table is not None:
-        yield as_latex(section.table, f"{section.title}. {section.note}".strip())
+        yield as_latex(section.table, f"{section.title}. {section.note}" if section.note else section.title)
     for part in section.parts:
         yield from _tex_tables(part)
 
