@@ -37,8 +37,8 @@ class RunDirectory:
         self.best = path / "best.pt"
         self.eval = path / "eval.json"
         self.cost = path / "cost.json"
-        self.log = path / "log.txt"
         self.tensorboard = path / "tensorboard"
+        self.log = path / "log.txt"  # of a grid, which keeps what the run says
         self._lock: int | None = None
 
     @classmethod
