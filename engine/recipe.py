@@ -27,6 +27,8 @@ class Training(Config):
     """The script without .py."""
     row: str | None = None
     """What the table calls its result; a training without one is only a parent."""
+    published: str | None = None
+    """Which kind of published result its row reproduces, to stand beside it in the report."""
     inputs: dict[str, str] = {"data": "data"}
     """Flags that take a folder of data, each with the name of the recipe's input."""
     parents: dict[str, str] = {}
@@ -43,6 +45,8 @@ class Training(Config):
             raise ValueError(f"training {self.name} sets {', '.join(twice)} twice")
         if odd := sorted(set(flags) & set(_NOT_IN_RECIPES)):
             raise ValueError(f"training {self.name} sets {', '.join(odd)}, which is for who runs the recipe")
+        if self.published is not None and self.row is None:
+            raise ValueError(f"training {self.name} has `published`, but no row for it to stand beside")
         return self
 
 
@@ -77,6 +81,8 @@ class Recipe(Config):
     """The data it takes: names, and what each should be."""
     seeds: tuple[int, ...] = Field(min_length=1)
     """Each row is trained once with each."""
+    baseline: str | None = None
+    """The row that the report compares all others with; every row with every other when left out."""
     trainings: tuple[Training, ...] = Field(min_length=1)
     """In an order in which each stands after its parents; those with a row make the table, in this order."""
 
@@ -91,6 +97,8 @@ class Recipe(Config):
         rows = [training.row for training in self.trainings if training.row is not None]
         if twice := sorted({row for row in rows if rows.count(row) > 1}):
             raise ValueError(f"two trainings have the row {twice[0]!r}")
+        if self.baseline is not None and self.baseline not in rows:
+            raise ValueError(f"the baseline {self.baseline!r} is no row of the table")
         return self
 
     def _check_training(self, training: Training, known: Mapping[str, Training]) -> None:

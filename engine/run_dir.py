@@ -1,7 +1,6 @@
 """The folder of one training run: who may write to it, and what stands in it."""
 
 import fcntl
-import json
 import os
 import platform
 import subprocess
@@ -15,7 +14,7 @@ import torch
 from engine.checkpoint import load_checkpoint
 from engine.config import read_yaml
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import read_json, write_json
 from engine.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
@@ -37,7 +36,9 @@ class RunDirectory:
         self.last = path / "last.pt"
         self.best = path / "best.pt"
         self.eval = path / "eval.json"
+        self.cost = path / "cost.json"
         self.tensorboard = path / "tensorboard"
+        self.log = path / "log.txt"  # of a grid, which keeps what the run says
         self._lock: int | None = None
 
     @classmethod
@@ -179,10 +180,9 @@ def read_eval(path: Path) -> dict[str, Any]:
     """Read a finished run's eval.json.
 
     Raises:
-        UserError: The run has none, so it is not finished.
+        UserError: The run has none, so it is not finished, or it is damaged.
     """
     file = path / "eval.json"
     if not file.is_file():
         raise UserError(f"{path} has not finished: no eval.json in it")
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+    return read_json(file)

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fake_grid import make_plan
 
 from data import motion
 
@@ -30,6 +31,7 @@ SMALLER = {
     "train_twostream.py": "--epochs 1 --workers 0 --device cpu --batch-size 12",
     "evaluate.py": "--workers 0 --device cpu",
     "cam_viz.py": "--device cpu",
+    "report.py": "--device cpu",
     "-m data.motion": "--jobs 1 --flow farneback",
     "-m data.synthetic --preset": "--jobs 1",
     "-m data.synthetic --catalogue": "--jobs 1 --size 32",
@@ -82,6 +84,10 @@ def test_every_python_command_runs(tmp_path, monkeypatch):
         assert words[0] == "python", line
         if "GTEA61" in words and not Path("GTEA61").exists():
             stand_in(Path("KITCHEN"), Path("GTEA61"))
+        if "GRID" in words and not Path("GRID").exists():
+            make_plan(
+                Path("GRID"), {"a row": [Path("runs/rgb2").absolute()]}, inputs={"data": Path("GTEA61")}
+            )
         assert run(smaller(words[1:]), monkeypatch) == 0, line
 
 

@@ -11,6 +11,7 @@ from engine.errors import UserError
 from engine.recipe import Recipe
 from engine.stage import Stage
 from models.stages import FLOW, rgb_stage, two_stream_stage
+from viz.report.published import SOURCES
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
 
@@ -77,6 +78,20 @@ def test_sparnet_has_the_rows_of_its_paper(tmp_path):
     assert found == {(*kind, frames) for kind in kinds for frames in (7, 25)}
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_published_numbers_are_of_what_the_row_trains(path):
+    kinds = {key.partition("-")[0] for source in SOURCES for key in source.top1}
+    named = [training for training in Recipe.from_yaml(path).trainings if training.published is not None]
+    assert bool(named) == ("quick" not in path.name), "numbers of GTEA61 say nothing about the kitchen"
+    for training in named:
+        kind = training.published
+        assert kind in kinds
+        assert (kind == "flow") == (training.script == "train_flow")
+        assert (kind == "joint") == (training.script == "train_twostream")
+        assert training.settings.get("ms", "none") in ("none", kind)
+        assert kind not in ("classification", "regression") or training.settings["ms"] == kind
+
+
 def test_the_quick_recipes_share_what_both_begin_with():
     def trainings(name):
         recipe = Recipe.from_yaml(next(path for path in RECIPES if path.name == f"{name}_quick.yaml"))
@@ -131,6 +146,7 @@ def test_shared_trainings_are_run_once_and_found_by_all_seeds():
         (0, {"row": "flow"}, "two trainings have the row 'flow'"),
         (0, {"script": "rm -rf"}, "script"),
         (0, {"name": "../x"}, "name"),
+        (0, {"published": "flow"}, "training body has `published`, but no row"),
     ],
 )
 def test_recipes_that_do_not_fit_together(tmp_path, number, change, message):
@@ -146,6 +162,12 @@ def test_a_training_for_all_seeds_with_a_parent_for_each():
     trainings = [PLAIN["trainings"][0] | {"every_seed": True}, PLAIN["trainings"][1] | {"every_seed": False}]
     with pytest.raises(UserError, match="flow is for all seeds, its parent body for each"):
         Recipe(**(PLAIN | {"trainings": trainings}))
+
+
+def test_a_baseline_is_a_row():
+    assert Recipe(**PLAIN, baseline="flow").baseline == "flow"
+    with pytest.raises(UserError, match="the baseline 'body' is no row"):
+        Recipe(**PLAIN, baseline="body")
 
 
 def test_inputs_that_are_missing():
