@@ -1,6 +1,6 @@
 """Says what a grid does: a line for every change, and on a terminal one that is kept up to date."""
 
-import os
+import shutil
 import time
 from typing import TextIO
 
@@ -68,14 +68,10 @@ class Board:
 
     def _show(self, text: str) -> None:
         if self.stream.isatty() and (text or self._status):
-            self.stream.write(f"\r\033[K{text[: _columns(self.stream)]}")
+            self.stream.write(f"\r\033[K{text[: shutil.get_terminal_size().columns - 1]}")
             self.stream.flush()
             self._status = text
 
 
 def _accuracy(progress: Progress) -> str:
     return "not measured yet" if progress.accuracy is None else f"{progress.accuracy:.1f} %"
-
-
-def _columns(stream: TextIO) -> int:
-    return os.get_terminal_size(stream.fileno()).columns - 1

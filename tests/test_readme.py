@@ -30,6 +30,7 @@ SMALLER = {
     "train_twostream.py": "--epochs 1 --workers 0 --device cpu --batch-size 12",
     "evaluate.py": "--workers 0 --device cpu",
     "cam_viz.py": "--device cpu",
+    "grid.py": "--dry-run",
     "-m data.motion": "--jobs 1 --flow farneback",
     "-m data.synthetic --preset": "--jobs 1",
     "-m data.synthetic --catalogue": "--jobs 1 --size 32",
