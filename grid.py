@@ -6,14 +6,11 @@ again.
 """
 
 import importlib
-import json
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import yaml
@@ -24,20 +21,20 @@ from data.index import motion_command
 from engine.cli import run
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
-from engine.files import write_json
-from engine.lock import take_lock
 from engine.recipe import Recipe
 from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName
 from grids.board import Board
+from grids.folder import note_inputs, only_grid
 from grids.local import LocalWorkers
 from grids.outline import outline
 from grids.plan import Plan
 from grids.planner import Change, Terms, make_plan
 from grids.process import last_line
 from grids.progress import Paces
-from grids.runs import Fingerprint, Run, Script
+from grids.runs import Run, Script
 from grids.schedule import Schedule, Workers, run_all
+from grids.stopping import StopRequest
 
 CODE = Path(__file__).resolve().parent
 
@@ -72,6 +69,15 @@ class Config(BaseConfig):
     """Folder for outputs of never-trained layers, for the trainings that can use it."""
     dry_run: bool = False
     """Show the plan and estimate its time; write nothing."""
+    search: Literal["optuna"] | None = None
+    """Search the ranges of the recipe, in place of running its rows (needs requirements-extras.txt)."""
+    trials: int = Field(30, ge=1)
+    """With --search: how many trials, those of earlier starts included."""
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    """With --search: share of the training clips that trials are judged on; test users play no part."""
+    storage: str | None = None
+    """With --search: URL of a database that several machines share, each with an --out of its own; left out,
+    the SQLite file search.db in --out."""
 
 
 def read_recipes(config: Config) -> dict[Path, Recipe]:
@@ -140,16 +146,15 @@ def load_script(name: str) -> Script:
     return cast(Script, importlib.import_module(name))
 
 
-def plan_grid(config: Config) -> tuple[Plan, Terms]:
-    """Plan the recipes for the data at hand.
+def make_terms(config: Config, recipes: Mapping[Path, Recipe]) -> Terms:
+    """Say where things lie and what is decided here rather than in the recipes.
 
     Raises:
-        UserError: A recipe, a setting or an input is wrong; the message names it.
+        UserError: An input is missing or unknown, or a setting is malformed.
     """
-    recipes = read_recipes(config)
     inputs = find_inputs(config, recipes)
     places = {"device": config.device, "workers": config.workers, "cache": config.cache}
-    terms = Terms(
+    return Terms(
         out=config.out.absolute(),
         inputs={name: path.absolute() for name, path in inputs.items()},
         fingerprints={name: fingerprint(path) for name, path in inputs.items()},
@@ -158,7 +163,6 @@ def plan_grid(config: Config) -> tuple[Plan, Terms]:
         places={name: _absolute(value) for name, value in places.items() if value is not None},
         epochs=config.epochs,
     )
-    return make_plan(recipes, terms), terms
 
 
 def _absolute(value: Any) -> Any:
@@ -180,57 +184,6 @@ def refuse_missing_images(runs: list[Run], terms: Terms) -> None:
                     f"{made.training.where} reads {' and '.join(absent)}, which {terms.inputs[name]} lacks; "
                     f"make them with `{remedy}`"
                 )
-
-
-@contextmanager
-def only_grid(out: Path) -> Iterator[None]:
-    """Hold a grid's folder against other grids.
-
-    Raises:
-        UserError: Another grid is at work on it, or it can't be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(out / ".lock")
-    except OSError as error:
-        raise UserError(f"--out {out} can't be written: {error.strerror}") from None
-    if lock is None:
-        raise UserError(f"another grid is at work in {out}; wait for it, or choose another --out")
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
-def note_inputs(out: Path, fingerprints: Mapping[str, Fingerprint]) -> None:
-    """Keep what the inputs are, and say so when they are not what they were."""
-    file = out / "inputs.json"
-    before: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for name, found in fingerprints.items():
-        if any(part in found and found[part] != value for part, value in before.get(name, {}).items()):
-            print(f"note: the input {name} is other data than at the last start; runs with it are made anew")
-    write_json(file, {**before, **{name: dict(found) for name, found in fingerprints.items()}})
-
-
-class StopRequest:
-    """Notices Ctrl-C and SIGTERM without interrupting anything."""
-
-    def __init__(self) -> None:
-        """Begin to notice them."""
-        self.made = False
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def __enter__(self) -> "StopRequest":
-        """Notice them."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave them to whoever had them before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, *_: object) -> None:
-        self.made = True
 
 
 def visible_gpus(device: DeviceName) -> list[str]:
@@ -263,6 +216,11 @@ def run_grid(runs: list[Run], everything: Plan, workers: Workers) -> int:
     with StopRequest() as stop:
         run_all(schedule, workers, board, lambda: stop.made)
     board.close()
+    return conclude(schedule, stop)
+
+
+def conclude(schedule: Schedule, stop: StopRequest) -> int:
+    """Say what failed or was stopped; gives the exit status."""
     report_failures(schedule)
     if stop.made:
         print("stopped; the same command goes on")
@@ -270,9 +228,49 @@ def run_grid(runs: list[Run], everything: Plan, workers: Workers) -> int:
     return 1 if schedule.failed else 0
 
 
+def search_grid(
+    recipes: Mapping[Path, Recipe], config: Config, terms: Terms, workers: Workers, jobs: int
+) -> int:
+    """Search the ranges of one recipe, and say what was best.
+
+    Raises:
+        UserError: There are several recipes or no ranges, the extras are missing, or the database is.
+    """
+    if len(recipes) > 1:
+        raise UserError("--search takes one --recipe")
+    try:
+        from grids.search import Searcher, Space, run_search
+        from grids.trials import Trials, open_study
+    except ImportError as missing:
+        raise UserError(
+            f"--search {config.search}: {missing}; pip install -r requirements-extras.txt"
+        ) from None
+    ((file, recipe),) = recipes.items()
+    space = Space.of(file, recipe, terms, config.val_fraction)
+    assert recipe.search is not None
+    study = open_study(config.storage or f"sqlite:///{terms.out / 'search.db'}", space.name)
+    alone = config.storage is None
+    trials = Trials(study, recipe.search.ranges, recipe.seeds[0], terms.out, alone=alone)
+    schedule = Schedule()
+    board = Board(schedule, Paces([]), sys.stdout)
+    with StopRequest() as stop:
+        run_search(Searcher(space, trials, schedule, config.trials), workers, board, jobs, lambda: stop.made)
+    board.close()
+    table = terms.out / "search" / f"{study.study_name}.csv"
+    trials.write(table)
+    print(f"{trials.judged} trials of {recipe.search.training}: {table}")
+    if best := trials.best():
+        print(
+            f"best: {best.value:.1f} % of the held-out clips with {best.params}, in {best.user_attrs['run']}"
+        )
+    return conclude(schedule, stop)
+
+
 def main(config: Config) -> int:
     """Plan, show the plan, and run it."""
-    plan, terms = plan_grid(config)
+    recipes = read_recipes(config)
+    terms = make_terms(config, recipes)
+    plan = make_plan(recipes, terms)
     runs = plan.chosen(config.only)
     refuse_missing_images(runs, terms)
     gpus = visible_gpus(config.device)
@@ -282,9 +280,12 @@ def main(config: Config) -> int:
         return 0
     with only_grid(config.out):
         note_inputs(config.out, terms.fingerprints)
+        workers = LocalWorkers(CODE, jobs, gpus)
+        if config.search:
+            return search_grid(recipes, config, terms, workers, jobs)
         for table in plan.tables:
             table.write(terms.out, terms.inputs)
-        return run_grid(runs, plan, LocalWorkers(CODE, jobs, gpus))
+        return run_grid(runs, plan, workers)
 
 
 if __name__ == "__main__":

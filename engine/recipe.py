@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from engine.config import Config
 from engine.errors import UserError
+from engine.search_space import Search
 from engine.train_config import FREE_ON_RESUME
 from engine.variants import multiply_out
 
@@ -85,6 +86,8 @@ class Recipe(Config):
     """Each row is trained once with each."""
     trainings: tuple[Training, ...] = Field(min_length=1)
     """In an order in which each stands after its parents; those with a row make the table, in this order."""
+    search: Search | None = None
+    """Ranges to search through, when the recipe is searched."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -100,7 +103,17 @@ class Recipe(Config):
             raise ValueError(f"two trainings are called {twice[0]}")
         if twice := _twice(training.row for training in self.variants if training.row is not None):
             raise ValueError(f"two trainings have the row {twice[0]!r}")
+        if self.search is not None:
+            self._check_search(self.search)
         return self
+
+    def _check_search(self, search: Search) -> None:
+        found = {training.name: training for training in self.variants}.get(search.training)
+        if found is None:
+            raise ValueError(f"search.training: no training is called {search.training}")
+        flags = {*found.inputs, *found.parents, *_NOT_IN_RECIPES}
+        if taken := sorted(flags & search.ranges.keys()):
+            raise ValueError(f"search.ranges.{taken[0]} is no setting of {found.where} that can be searched")
 
     def _check_training(self, training: Training, before: Mapping[str, Training]) -> None:
         if unknown := sorted(set(training.inputs.values()) - set(self.inputs)):
@@ -124,6 +137,22 @@ class Recipe(Config):
     def variants(self) -> tuple[Training, ...]:
         """The trainings with their lists multiplied out, each after its parents."""
         return multiply_out(self.trainings)
+
+    def only(self, name: str) -> Self:
+        """Keep one training with all that it builds upon, and the first seed."""
+        named = {training.name: training for training in self.variants}
+        kept, left = {name}, [name]
+        while left:
+            parents = set(named[left.pop()].parents.values()) - kept
+            kept |= parents
+            left += parents
+        trainings = [training for training in self.variants if training.name in kept]
+        inputs = {used for training in trainings for used in training.inputs.values()}
+        return self.replace(
+            seeds=self.seeds[:1],
+            trainings=trainings,
+            inputs={used: what for used, what in self.inputs.items() if used in inputs},
+        )
 
     def check_inputs(self, given: Iterable[str]) -> None:
         """Refuse other inputs than the recipe takes.

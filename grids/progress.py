@@ -1,7 +1,7 @@
 """How far runs are, read from the metrics.csv that each writes, and how long others like them took."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from engine.run_dir import RunDirectory
@@ -17,7 +17,7 @@ class Progress:
     Attributes:
         epoch: Finished epochs.
         seconds: What they took.
-        measured: Accuracy in per cent on what is watched, by epoch.
+        measured: Accuracy in per cent on what is measured, by epoch.
     """
 
     epoch: int
@@ -30,14 +30,14 @@ class Progress:
         return next(reversed(self.measured.values()), None)
 
     @classmethod
-    def of(cls, run: Run) -> "Progress":
-        """Read a run's metrics; one that has none yet is at epoch 0."""
+    def of(cls, run: Run, splits: Collection[str] = ("val", "test")) -> "Progress":
+        """Read a run's metrics, the accuracy on some splits; a run that has none yet is at epoch 0."""
         try:
             with RunDirectory(run.folder).metrics.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
         except OSError:
             return cls(0, 0.0, {})
-        measured = {int(row["epoch"]): float(row["accuracy"]) for row in rows if row["split"] != "train"}
+        measured = {int(row["epoch"]): float(row["accuracy"]) for row in rows if row["split"] in splits}
         seconds = sum(float(row["seconds"]) for row in rows)
         return cls(int(rows[-1]["epoch"]) if rows else 0, seconds, measured)
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from grids.runs import Run
 
-_POLL_SEC = 0.1
+POLL_SEC = 0.1
 
 
 class Workers(Protocol):
@@ -47,6 +47,14 @@ class Schedule:
     def add(self, run: Run) -> None:
         """Take one more; finished runs are not repeated."""
         (self.done if run.done else self.waiting)[run.key] = run
+
+    def knows(self, run: Run) -> bool:
+        """Whether it was taken before."""
+        return any(run.key in part for part in (self.waiting, self.running, self.done, self.failed))
+
+    def drop(self, run: Run) -> None:
+        """Forget a running run that was stopped on purpose."""
+        self.running.pop(run.key)
 
     @property
     def ready(self) -> list[Run]:
@@ -106,6 +114,6 @@ def run_all(schedule: Schedule, workers: Workers, watcher: Watcher, stopping: Ca
             advance(schedule, workers, watcher)
             if schedule.over:
                 return
-            time.sleep(_POLL_SEC)
+            time.sleep(POLL_SEC)
     finally:
         workers.stop(list(schedule.running.values()))

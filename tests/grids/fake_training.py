@@ -7,6 +7,7 @@ epoch that it finds. It needs no torch, so a start takes milliseconds.
 import csv
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -30,6 +31,11 @@ def replace(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def held_out(lr: float, epoch: int) -> float:
+    """Accuracy on the validation split: best at a rate of 0.01, and a point better every epoch."""
+    return 80 - 10 * (math.log10(lr) + 2) ** 2 + epoch
+
+
 def main() -> None:
     given = flags(sys.argv[1:])
     out = Path(given["out"])
@@ -47,10 +53,14 @@ def main() -> None:
             sys.exit("error: the kitchen is on fire")
         text = f"{given['lr']} {given['seed']} {before} {epoch}"
         accuracy = int(hashlib.sha256(text.encode()).hexdigest()[:6], 16) % 10000 / 100
-        rows.append({"epoch": epoch, "split": "test", "accuracy": accuracy, "seconds": 0.5})
+        if "val_fraction" in given:
+            found = held_out(float(given["lr"]), epoch)
+            rows.append({"epoch": epoch, "split": "val", "accuracy": found, "seconds": 0.5})
+        else:
+            rows.append({"epoch": epoch, "split": "test", "accuracy": accuracy, "seconds": 0.5})
         lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
         replace(out / "metrics.csv", "\n".join(lines) + "\n")
-    replace(out / "eval.json", json.dumps({"top1": float(rows[-1]["accuracy"])}))
+    replace(out / "eval.json", json.dumps({"top1": accuracy}))
     with (out / "ends.txt").open("a") as file:
         file.write(f"{time.monotonic()}\n")
 

@@ -17,6 +17,8 @@ STAGE = Stage("fake", (), (), "sgd", 0.1, 0.0, (1,), 0.1, 3)
 class Config(TrainConfig):
     """Flags of fake_training.py."""
 
+    data: Path | None = None
+    """Some data."""
     init: Path | None = None
     """A parent."""
     fail: str | None = None

@@ -15,6 +15,7 @@ import grid
 from engine.errors import UserError
 from engine.lock import take_lock
 from engine.recipe import Recipe
+from grids.folder import only_grid
 from grids.local import LocalWorkers
 from grids.process import start_process
 from grids.runs import Run
@@ -23,7 +24,7 @@ from grids.runs import Run
 def start(out: Path, wanted: Recipe, jobs: int = 2, gpus: tuple[str, ...] = ()) -> int:
     """What grid.py does after planning; gives its exit status."""
     made = plan(out, wanted)
-    with grid.only_grid(out):
+    with only_grid(out):
         workers = LocalWorkers(code(out.parent / "code"), jobs, gpus)
         return grid.run_grid(list(made.runs.values()), made, workers)
 
@@ -164,7 +165,7 @@ def test_a_signal_stops_all_and_the_next_start_goes_on(tmp_path, number):
 
 
 def test_a_second_grid_is_refused_while_the_first_one_runs(tmp_path):
-    with grid.only_grid(tmp_path / "out"):
+    with only_grid(tmp_path / "out"):
         with pytest.raises(UserError, match="another grid is at work in .*out"):
             start(tmp_path / "out", recipe(*CHAIN))
     assert start(tmp_path / "out", recipe(*CHAIN)) == 0
