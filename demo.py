@@ -1,10 +1,9 @@
 """The whole pipeline offline on the synthetic kitchen: pictures, pre-training, both stages, table, heat maps.
 
-Every step is one of the project's commands with fixed settings. A step that is done is not done again, so a
-stopped demo goes on where it was.
+Every step is one of the project's commands with fixed settings, the trainings those of two recipes. What is
+done is not done again, so a stopped demo goes on where it was.
 """
 
-import importlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from pydantic import Field
 
 import evaluate
+import grid
 from data import motion, synthetic
 from data.actions import reversed_actions
 from data.index import ClipIndex
@@ -24,8 +24,6 @@ from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import write_text
 from engine.recipe import Recipe, Training
-from engine.recipe import Step as TrainingStep
-from engine.table import TABLES, TablePlan, TableRow, TableRun
 from report import has_heat, heat_section
 from viz.page import Section
 from viz.report.attention import lacks_attention
@@ -35,8 +33,7 @@ from viz.report.results import HOW_TO_READ, ORDER, results_table
 from viz.report.sections import chapter
 from viz.table_formats import as_markdown
 
-RECIPES = [Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2)]
-_SHARED = {"script", "settings", "published"}
+RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
 # What joint training and CAM attention are compared with, and the baseline that can't know the order.
 ORDERLESS, JOINT, ATTENTION = "average pooling, stage 1", "two-stream (joint)", "ConvLSTM-attention"
@@ -59,7 +56,7 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the demo.
+    """What is done once before training.
 
     Attributes:
         title: What it does.
@@ -74,10 +71,10 @@ class Step:
     action: Callable[[], object]
 
 
-def plan(config: Config) -> list[Step]:
-    """List the steps in the order they are taken."""
+def data_steps(config: Config) -> list[Step]:
+    """List what comes before training, in the order in which it is done."""
     kitchen, pictures = config.out / "kitchen", config.out / "pictures"
-    data = [
+    return [
         Step(
             f"draw {config.pictures} pictures of single objects, which stand in for ImageNet",
             0.4,
@@ -97,7 +94,6 @@ def plan(config: Config) -> list[Step]:
             lambda: compute_motion(kitchen),
         ),
     ]
-    return data + [_training_step(step, config) for step in trainings(config)]
 
 
 def compute_motion(kitchen: Path) -> None:
@@ -110,35 +106,36 @@ def compute_motion(kitchen: Path) -> None:
         raise UserError(f"motion failed for clips of {kitchen}, named above; mend them and start again")
 
 
-def trainings(config: Config) -> list[TrainingStep]:
-    """List the recipes' trainings for every seed, parents first; what both recipes name stands once."""
-    inputs = {"data": config.out / "kitchen", "pictures": config.out / "pictures"}
-    steps: dict[Path, TrainingStep] = {}
-    for path in RECIPES:
-        recipe = Recipe.from_yaml(path).replace(seeds=config.seeds)
-        for step in recipe.steps(inputs, config.out / "runs"):
-            steps.setdefault(step.out, step)
-    return list(steps.values())
-
-
-def _training_step(step: TrainingStep, config: Config) -> Step:
-    script = importlib.import_module(step.training.script)
-    values = step.values | {"amp": precision()}
-    if (
-        "cache" in script.Config.model_fields
-    ):  # trainings draw the same crops, so what one computes others find
-        values |= {"cache": config.out / "cache"}
-    if config.epochs is not None:
-        values |= {"epochs": min(config.epochs, values["epochs"])}
-    title = f"train {step.training.row or step.training.name}, seed {step.seed}"
-    minutes = values["epochs"] * _minutes_per_epoch(step.training)
-    return Step(title, minutes, step.out / "eval.json", lambda: script.main(script.Config(**values)))
+def grid_config(config: Config) -> grid.Config:
+    """Say how the recipes are run."""
+    return grid.Config(
+        recipe=RECIPES,
+        out=config.out,
+        data=config.out / "kitchen",
+        inputs=(f"pictures={config.out / 'pictures'}",),
+        seeds=config.seeds,
+        settings=(f"amp={precision()}",),
+        epochs=config.epochs,
+        cache=config.out / "cache",  # trainings draw the same crops, so what one computes others find
+    )
 
 
 def precision() -> str:
     """What is trained is computed in bfloat16 where the CPU has it, which takes half the time."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "off"
+
+
+def training_minutes(config: Config) -> float:
+    """Estimate all trainings together on two cores, without those that both recipes name counted twice."""
+    steps = [step for file in RECIPES for step in Recipe.from_yaml(file).replace(seeds=config.seeds).steps()]
+    trainings = {(step.training.name, step.seed): step.training for step in steps}.values()
+    return sum(_epochs(training, config) * _minutes_per_epoch(training) for training in trainings)
+
+
+def _epochs(training: Training, config: Config) -> int:
+    epochs: int = training.settings["epochs"]
+    return min(epochs, config.epochs or epochs)
 
 
 def _minutes_per_epoch(training: Training) -> float:
@@ -190,50 +187,25 @@ def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
     return [Section(title, table=table, note=note) for title, (table, note) in found.items()]
 
 
-def write_tables(config: Config) -> None:
-    """Write what stands in each recipe's table and where, as a grid does for its report."""
-    command = ("python", "demo.py", "--out", str(config.out), "--seeds", *map(str, config.seeds))
-    runs: dict[str, list[TableRun]] = {}
-    for step in trainings(config):
-        run = TableRun(seed=step.seed, folder=step.out.relative_to(config.out), command=command)
-        runs.setdefault(step.training.name, []).append(run)
-    for path in RECIPES:
-        recipe = Recipe.from_yaml(path)
-        rows = tuple(
-            TableRow(
-                row=one.row, runs=tuple(runs[one.name]), training=one.name, **one.model_dump(include=_SHARED)
-            )
-            for one in recipe.trainings
-            if one.row is not None
-        )
-        inputs = {"data": (config.out / "kitchen").resolve()}
-        plan = TablePlan(
-            title=recipe.title, recipe=path.name, inputs=inputs, rows=rows, baseline=recipe.baseline
-        )
-        plan.to_yaml(config.out / TABLES / path.name)
-
-
-def main(config: Config) -> None:
-    """Take every step that is not done yet, then write the page."""
-    steps = plan(config)
-    left = [step for step in steps if not step.mark.exists()]
-    minutes = sum(step.minutes for step in left)
-    print(
-        f"{len(left)} of {len(steps)} steps to do, about {minutes:.0f} minutes on two cores, in {config.out}"
-    )
+def main(config: Config) -> int:
+    """Take every step that is not done yet, then train, then write the page."""
+    steps = data_steps(config)
     for number, step in enumerate(steps, start=1):
         if step.mark.exists():
-            print(f"[{number}/{len(steps)}] done before: {step.title}")
+            print(f"[{number}/{len(steps) + 1}] done before: {step.title}")
             continue
-        print(f"[{number}/{len(steps)}] {step.title} (about {step.minutes:.1f} min)", flush=True)
+        print(f"[{number}/{len(steps) + 1}] {step.title} (about {step.minutes:.1f} min)", flush=True)
         start = time.monotonic()
         step.action()
-        if not step.mark.exists():
-            write_text(step.mark, "")
+        write_text(step.mark, "")
         print(f"    took {(time.monotonic() - start) / 60:.1f} min")
-    write_tables(config)
+    minutes = training_minutes(config)
+    print(f"[{len(steps) + 1}/{len(steps) + 1}] train (all of it: about {minutes:.0f} min on two cores)")
+    if status := grid.main(grid_config(config)):
+        return status
     page = report(config)
     print(f"\nOpen {page}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The folder of one training run: who may write to it, and what stands in it."""
 
-import fcntl
 import os
 import platform
 import subprocess
@@ -15,6 +14,7 @@ from engine.checkpoint import load_checkpoint
 from engine.config import read_yaml
 from engine.errors import UserError
 from engine.files import read_json, write_json
+from engine.lock import take_lock
 from engine.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
@@ -112,7 +112,7 @@ class RunDirectory:
         if self.eval.exists():
             raise UserError(f"--out {self.path} holds a finished run; choose another --out or remove it")
         if not self.config.exists():
-            if any(entry.name != ".lock" for entry in self.path.iterdir()):
+            if any(entry.name not in (".lock", self.log.name) for entry in self.path.iterdir()):
                 raise UserError(
                     f"--out {self.path} holds files that are no run; choose a new or empty folder"
                 )
@@ -134,14 +134,11 @@ class RunDirectory:
                 )
 
     def _claim(self) -> None:
-        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.__exit__()
+        self._lock = take_lock(self.path / ".lock")
+        if self._lock is None:
             raise UserError(
                 f"another process is training in {self.path}; wait for it or choose another --out"
-            ) from None
+            )
 
 
 def _environment() -> dict[str, Any]:

@@ -163,7 +163,7 @@ def test_grey_maps_are_said_once(mapped_tree, stage_1, tmp_path, capsys):
     for variant, taken in (("classification", "brighter than half"), ("regression", "are kept")):
         config = stage_2_config(grey, stage_1, tmp_path / "run", ms=variant)
         parent = train_rgb.open_parent(config)
-        config = train_rgb.resolve(config, parent)
+        config, _ = train_rgb.resolve(config, {"init": parent.checkpoint["config"]})
         inputs = RgbMapsInput(config.frames, Preprocessing.rgb(config.image_size))
         split = open_split(config, inputs.kinds)
         _, model = train_rgb.build(config, parent, split.class_names)
