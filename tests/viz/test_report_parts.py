@@ -14,6 +14,7 @@ from engine.metrics import wilson_interval
 from viz.report import attention, classes, comparisons, cost, motion, published, results
 from viz.report.commands import commands_of
 from viz.report.curves import save_curves
+from viz.report.sections import chapter
 from viz.table import EMPTY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,11 +173,26 @@ def test_curves_are_drawn_in_the_colours_of_the_splits(grid):
     assert not (picture == (63, 143, 95)).all(axis=1).any(), "no validation was measured"
 
 
+def test_numbers_of_other_data_say_that_they_do_not_compare(grid):
+    plan = read(grid).plan
+    plan.replace(rows=[row.replace(published="flow") for row in plan.rows]).to_yaml(
+        grid / "tables" / "table.yaml"
+    )
+    parts = {part.name: part for part in chapter(read(grid), [], grid).parts}
+    assert parts["published"].note.startswith("Ours were tested on 24 clips, so these are other data")
+
+
+def test_a_baseline_that_has_not_finished_is_named(grid):
+    make_plan(grid, {"better": ["a0"], "worse": ["b0"], "plain": ["never"]}, baseline="plain")
+    (found,) = [part for part in chapter(read(grid), [], grid).parts if part.name == "comparisons"]
+    assert found.note == "plain, the baseline, has no finished run yet." and found.table is None
+
+
 def test_commands_can_be_copied_and_name_what_was_not_run(grid):
     make_plan(grid, {"better": ["a0", "gone"]})
     text = commands_of(read(grid).rows[0])
     assert "\npython train_rgb.py --seed 0\n" in text and text.endswith("python train_rgb.py --seed 1")
-    assert "commit abc" in text and "# seed 1, not started" in text
+    assert "# started by: python x.py" in text and "commit abc" in text and "# seed 1, not started" in text
 
 
 def test_published_numbers_are_those_of_the_docs():
