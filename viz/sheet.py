@@ -55,8 +55,9 @@ def save_png(path: Path, picture: Picture) -> None:
 def save_gif(path: Path, pictures: Sequence[Picture], *, frames_per_second: float = 4.0) -> None:
     """Write an endless GIF, all or nothing; one palette for all frames, so that colours don't flicker."""
     images = [Image.fromarray(picture) for picture in pictures]
-    palette = Image.fromarray(np.concatenate(pictures)).quantize(256, method=Image.Quantize.MEDIANCUT)
-    indexed = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
+    # Nearer to the pictures than a median cut, in a tenth of its time; dithering would sparkle in a film.
+    palette = Image.fromarray(np.concatenate(pictures)).quantize(256, method=Image.Quantize.FASTOCTREE)
+    indexed = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     with atomic_path(path) as temporary:
         indexed[0].save(
             temporary,

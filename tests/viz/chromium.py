@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,16 @@ _PATIENCE_SEC = 60.0
 class Page:
     """A context manager; `errors` are the console's errors and the exceptions that nobody caught."""
 
-    def __init__(self, file: Path, profile: Path, *, width: int = 1300, height: int = 900) -> None:
+    def __init__(self, file: Path, *, width: int = 1300, height: int = 900) -> None:
         self.errors: list[str] = []
         self._numbers, self._unread, self._loaded, self._session = itertools.count(1), b"", False, None
         theirs_in, self._out = _pipe()
         self._in, theirs_out = _pipe()
+        # Its last helpers may still be writing there when it has ended.
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         # Chromium reads commands from descriptor 3 and answers on 4.
         start = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
-        flags = [*_FLAGS.split(), f"--user-data-dir={profile}", f"--window-size={width},{height}"]
+        flags = [*_FLAGS.split(), f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
         self._process = subprocess.Popen(
             ["bash", "-c", start, "bash", PROGRAM, *flags],
             pass_fds=(theirs_in, theirs_out),
@@ -52,6 +55,7 @@ class Page:
         self._session = None
         self._call("Browser.close")
         self._process.wait(_PATIENCE_SEC)
+        self._profile.cleanup()
         os.close(self._in)
         os.close(self._out)
 

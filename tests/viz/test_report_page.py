@@ -31,7 +31,7 @@ def test_a_click_on_a_header_sorts(tmp_path):
     table = Table(["name", "value"], [[words(name), number(value)] for name, value in rows])
     write_page(tmp_path / "page.html", "T", "lead", [Section("t", table=table)])
     assert table.rows[1][1] == EMPTY
-    with chromium.Page(tmp_path / "page.html", tmp_path / "profile") as page:
+    with chromium.Page(tmp_path / "page.html") as page:
         found, fetched = page.run(SORTED), page.run(FETCHED)
     assert found == {
         "start": ["b", "d", "a", "c"],
@@ -61,7 +61,7 @@ def test_the_whole_report_is_a_page_without_faults(tmp_path, width):
     rows = {"</script><b>odd & row": runs[:2], "plain row with a rather long name, 7 frames": runs[1:]}
     make_plan(tmp_path, rows, title="A <b>table</b> & more")
     assert report.main(report.Config(grid=tmp_path, out=tmp_path / "report")) == 0
-    with chromium.Page(tmp_path / "report" / "index.html", tmp_path / "profile", width=width) as page:
+    with chromium.Page(tmp_path / "report" / "index.html", width=width) as page:
         found, fetched = page.run(WHOLE), page.run(FETCHED)
     assert not page.errors and not fetched
     assert len(found["pictures"]) == 2 and min(found["pictures"]) > 300
