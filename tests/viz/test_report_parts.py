@@ -110,6 +110,7 @@ def test_comparisons_are_corrected_for_their_number(tmp_path):
     assert p == [pytest.approx(2 / 2**8), 1, pytest.approx(2 / 2**7)] and note == ""
     corrected = [cell.numbers[0][1] for cell in column(table, "p, Holm")]
     assert corrected == [pytest.approx(6 / 2**8), 1, pytest.approx(4 / 2**7)]
+    assert "seeds that agree" not in table.header, "there is one seed"
 
 
 def test_classes_verbs_and_nouns(grid):
