@@ -44,8 +44,9 @@ class Table:
 
 
 def without_gaps(table: Table) -> Table:
-    """Leave out the columns in which nothing stands."""
-    kept = [c for c in range(len(table.header)) if any(row[c] != EMPTY for row in table.rows)]
+    """Leave out the columns in which nothing stands; a table without a row keeps its header."""
+    columns = range(len(table.header))
+    kept = [c for c in columns if not table.rows or any(row[c] != EMPTY for row in table.rows)]
     return Table([table.header[c] for c in kept], [[row[c] for c in kept] for row in table.rows])
 
 

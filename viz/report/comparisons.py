@@ -49,7 +49,8 @@ def comparison_table(pairs: Sequence[Pair], rivals: Ints | None = None) -> tuple
         rivals: As of `engine.paired.clip_scores`, to compare how often a clip's class beats its rival.
 
     Returns:
-        The table, without what only several seeds have if there is one, and which pairs could not be compared and why, empty when all could.
+        The table, without the columns of several seeds where there is one; and which pairs could not be
+        compared and why, empty when all could.
     """
     found: dict[tuple[str, str], Difference] = {}
     left_out: dict[str, list[str]] = {}
