@@ -195,6 +195,9 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     numbers = {key: content.get(key) for key in _NUMBERS if key in content or key in _NEEDED}
     if odd := [key for key, value in numbers.items() if not isinstance(value, int | float)]:
         raise UserError(f"{folder / 'eval.json'} is damaged: no number under {', '.join(odd)}")
+    selected = content.get("selected", {"top1": 0})
+    if not isinstance(selected, dict) or not isinstance(selected.get("top1"), int | float):
+        raise UserError(f"{folder / 'eval.json'} is damaged: no number under selected.top1")
     return content
 
 

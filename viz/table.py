@@ -43,6 +43,13 @@ class Table:
         return max((len(row[column].text) for row in self.rows), default=0)
 
 
+def without_gaps(table: Table) -> Table:
+    """Leave out the columns in which nothing stands; a table without a row keeps its header."""
+    columns = range(len(table.header))
+    kept = [c for c in columns if not table.rows or any(row[c] != EMPTY for row in table.rows)]
+    return Table([table.header[c] for c in kept], [[row[c] for c in kept] for row in table.rows])
+
+
 def words(text: str) -> Cell:
     """Text without a number."""
     return Cell(text) if text else EMPTY

@@ -63,6 +63,7 @@ DAMAGE = {
     "eval.json no object": (lambda run: (run / "eval.json").write_text("[]"), "eval.json is damaged"),
     "eval.json edited": (lambda run: edit(run / "eval.json", top1=99.0), "are not of one evaluation"),
     "no number": (lambda run: edit(run / "eval.json", n_clips="many"), "no number under n_clips"),
+    "no selection": (lambda run: edit(run / "eval.json", selected=None), "no number under selected.top1"),
     "predictions cut": (lambda run: cut(run / "predictions.npz"), "predictions.npz holds no predictions"),
     "predictions gone": (lambda run: (run / "predictions.npz").unlink(), "predictions.npz"),
     "other classes": (lambda run: (run / "per_class.csv").write_text("class\nx\n"), "not of one evaluation"),

@@ -14,6 +14,7 @@ from engine.metrics import wilson_interval
 from viz.report import attention, classes, comparisons, cost, motion, published, results
 from viz.report.commands import commands_of
 from viz.report.curves import save_curves
+from viz.report.sections import chapter
 from viz.table import EMPTY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,7 @@ def test_comparisons_are_corrected_for_their_number(tmp_path):
     assert p == [pytest.approx(2 / 2**8), 1, pytest.approx(2 / 2**7)] and note == ""
     corrected = [cell.numbers[0][1] for cell in column(table, "p, Holm")]
     assert corrected == [pytest.approx(6 / 2**8), 1, pytest.approx(4 / 2**7)]
+    assert "seeds that agree" not in table.header, "there is one seed"
 
 
 def test_classes_verbs_and_nouns(grid):
@@ -172,11 +174,26 @@ def test_curves_are_drawn_in_the_colours_of_the_splits(grid):
     assert not (picture == (63, 143, 95)).all(axis=1).any(), "no validation was measured"
 
 
+def test_numbers_of_other_data_say_that_they_do_not_compare(grid):
+    plan = read(grid).plan
+    plan.replace(rows=[row.replace(published="flow") for row in plan.rows]).to_yaml(
+        grid / "tables" / "table.yaml"
+    )
+    parts = {part.name: part for part in chapter(read(grid), [], grid).parts}
+    assert parts["published"].note.startswith("Ours were tested on 24 clips, so these are other data")
+
+
+def test_a_baseline_that_has_not_finished_is_named(grid):
+    make_plan(grid, {"better": ["a0"], "worse": ["b0"], "plain": ["never"]}, baseline="plain")
+    (found,) = [part for part in chapter(read(grid), [], grid).parts if part.name == "comparisons"]
+    assert found.note == "plain, the baseline, has no finished run yet." and found.table is None
+
+
 def test_commands_can_be_copied_and_name_what_was_not_run(grid):
     make_plan(grid, {"better": ["a0", "gone"]})
     text = commands_of(read(grid).rows[0])
     assert "\npython train_rgb.py --seed 0\n" in text and text.endswith("python train_rgb.py --seed 1")
-    assert "commit abc" in text and "# seed 1, not started" in text
+    assert "# started by: python x.py" in text and "commit abc" in text and "# seed 1, not started" in text
 
 
 def test_published_numbers_are_those_of_the_docs():

@@ -19,9 +19,9 @@ def _finished(run: Finished) -> str:
     )
     machine = f"{environment.get('cpus')} CPU cores, {environment.get('threads')} threads"
     lines = [f"# seed {run.plan.seed}, in {run.folder}", shlex.join(run.plan.command)]
-    started = shlex.join(environment.get("command", []))
-    if environment.get("command", [])[1:] != list(run.plan.command)[1:]:
-        lines.append(f"# started by: {started}")
+    # Interpreter and script may lie elsewhere; other flags are another command.
+    if (started := environment.get("command", []))[2:] != list(run.plan.command)[2:]:
+        lines.append(f"# started by: {shlex.join(started)}")
     lines.append(
         f"# commit {environment.get('commit') or 'unknown'}, Python {environment.get('python')}, {packages}"
     )

@@ -8,7 +8,7 @@ from engine.errors import UserError
 from engine.holm import holm
 from engine.metrics import Ints
 from engine.paired import Difference, clip_scores, paired_difference
-from viz.table import EMPTY, Cell, Table, interval, number, p_value, words
+from viz.table import EMPTY, Cell, Table, interval, number, p_value, without_gaps, words
 
 Pair = tuple[Row, Row]
 HOW_TO_COMPARE = (
@@ -49,7 +49,8 @@ def comparison_table(pairs: Sequence[Pair], rivals: Ints | None = None) -> tuple
         rivals: As of `engine.paired.clip_scores`, to compare how often a clip's class beats its rival.
 
     Returns:
-        The table, and which pairs could not be compared and why, empty when all could.
+        The table, without the columns of several seeds where there is one; and which pairs could not be
+        compared and why, empty when all could.
     """
     found: dict[tuple[str, str], Difference] = {}
     left_out: dict[str, list[str]] = {}
@@ -63,7 +64,7 @@ def comparison_table(pairs: Sequence[Pair], rivals: Ints | None = None) -> tuple
     lines = [
         _line(*names, difference, p) for (names, difference), p in zip(found.items(), corrected, strict=True)
     ]
-    return Table(_HEADER, lines), note
+    return without_gaps(Table(_HEADER, lines)), note
 
 
 def compare(row: Row, other: Row, rivals: Ints | None = None) -> Difference:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from engine.collect import Finished, Row
-from viz.table import Cell, Table, number, spread, words
+from viz.table import Cell, Table, number, spread, without_gaps, words
 
 HOW_TO_READ = (
     "Of each row's own training, without the trainings it starts from. Minutes are those of all epochs, "
@@ -17,20 +17,7 @@ _HEADER = ("trained", "epochs", "minutes a run", "clips/s", "memory, GiB", "GPU 
 
 def cost_table(rows: Sequence[Row]) -> Table:
     """Give one line a row; columns that nothing is known of are left out."""
-    lines = [_line(row) for row in rows]
-    known = [
-        column
-        for column in range(len(_HEADER))
-        if any(cell.numbers or column == 0 for cell in _column(lines, column))
-    ]
-    known.append(len(_HEADER) - 1)
-    return Table(
-        [_HEADER[column] for column in known], [[line[column] for column in known] for line in lines]
-    )
-
-
-def _column(lines: Sequence[Sequence[Cell]], column: int) -> list[Cell]:
-    return [line[column] for line in lines]
+    return without_gaps(Table(_HEADER, [_line(row) for row in rows]))
 
 
 def _line(row: Row) -> list[Cell]:
