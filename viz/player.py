@@ -25,10 +25,14 @@ _JPEG_QUALITY = 90
 
 
 def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
-    """Write the page with everything in it, all or nothing.
+    """Write the page with everything in it, all or nothing. Arguments as of `player_page`, after the file."""
+    write_text(path, player_page(scenes, style))
+
+
+def player_page(scenes: Sequence[Scene], style: Style) -> str:
+    """Give the text of the page.
 
     Args:
-        path: The HTML file.
         scenes: What can be played, in the order of the list.
         style: Opacity to begin with, and the colours.
     """
@@ -40,7 +44,7 @@ def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
     }
     # Nothing in a script block ends it but "</", so names can't break out of it.
     text = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    write_text(path, _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text))
+    return _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text)
 
 
 def _scene(scene: Scene, style: Style) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from viz.heat_sources import HeatName, find_heat, require_heat
 from viz.overlay import Box, centre_box
 from viz.scene import Look, Motion, Scene
 
+_VIDEO_SHORT_SIDE = 256  # what clips are prepared to, and all that a reader of small pictures can see
+
 
 @dataclass(frozen=True)
 class Viewer:
@@ -147,6 +149,11 @@ def run_names(runs: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     raise AssertionError("different paths have different names")
+
+
+def video_short_side(viewers: Sequence[Viewer]) -> int:
+    """Pixels that the short side of a video's larger frames is scaled to, enough for every run."""
+    return max(_VIDEO_SHORT_SIDE, *(viewer.inputs.sizes.short_side for viewer in viewers))
 
 
 def look_at_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
