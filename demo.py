@@ -204,14 +204,16 @@ def table_rows(config: Config) -> dict[str, Result]:
 
 def _heat(config: Config, results: list[Result], folder: Path) -> Section:
     runs = tuple(result.runs[0] for result in results)
-    cam_viz.main(cam_viz.Config(runs=runs, data=config.out / "kitchen", clips=SHOWN, out=folder))
+    cam_viz.main(cam_viz.Config(runs=runs, data=config.out / "kitchen", clips=SHOWN, html=True, out=folder))
     files = [folder / f"{clip.replace('/', '_')}{suffix}" for clip in SHOWN for suffix in (".gif", ".png")]
     return Section(
         "Where the network looks",
         [
             "Attention over the seven frames that the network sees, a row for each run with attention. "
             "The white square is the part of the frame that the network is given; colours are on one scale "
-            "for all runs, up to the highest value in the clip."
+            "for all runs, up to the highest value in the clip. Below, or beside, what the motion heads say "
+            "of each frame and the clip's motion map, on a scale of their own.",
+            "heat/index.html beside this page plays them, with controls.",
         ],
         pictures=[Picture(file, file.stem.replace("_", " / ", 1)) for file in files],
     )
