@@ -126,12 +126,13 @@ def heat_section(
 ) -> Section:
     """Draw the attention of runs on clips, and show it."""
     folders = tuple(one.folder for one in runs)
-    cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, device=device))
+    cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, html=True, device=device))
     files = [out / f"{clip.replace('/', '_')}{ending}" for clip in clips for ending in (".gif", ".png")]
     text = (
         "Attention over the frames that the network sees, a line for each run. The white square is the part "
         "of the frame that the network is given; colours are on one scale for all runs, up to the highest "
-        "value in the clip."
+        "value in the clip. Where a run has a motion head and the clip motion maps, both stand below, or "
+        f"beside, on a scale of their own. {out.name}/index.html beside this page plays them all."
     )
     pictures = [Picture(file, file.stem.replace("_", " / ", 1)) for file in files]
     return Section(HEAT_TITLE, [text], pictures=pictures, key="heat")

@@ -1,5 +1,6 @@
 """Runs ready to look at frames: of a clip, or of a window of a video."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from viz.heat_sources import HeatName, find_heat, require_heat
 from viz.overlay import Box, centre_box
 from viz.scene import Look, Motion, Scene
 
+_GRID_ENDING = re.compile(r"-seed\d+-[0-9a-f]{10}$")
 _VIDEO_SHORT_SIDE = 256  # what clips are prepared to, and all that a reader of small pictures can see
 
 
@@ -134,7 +136,8 @@ def frames_of_a_window(viewers: Sequence[Viewer]) -> int:
 def run_names(runs: Sequence[Path]) -> list[str]:
     """Call runs by their folders' names, with as many of the folders above as it takes to tell them apart.
 
-    Where all end alike, as table/attention/seed0 and table/flow/seed0 do, the end is left out.
+    Where all end alike, as table/attention/seed0 and table/flow/seed0 do, the end is left out, and so are the
+    seed and the hash that a grid puts behind a name, where names differ without.
 
     Raises:
         UserError: The same run twice.
@@ -147,7 +150,8 @@ def run_names(runs: Sequence[Path]) -> list[str]:
     for depth in range(1, max(map(len, paths)) + 1):
         names = ["_".join(parts[-depth:]) for parts in paths]
         if len(set(names)) == len(names):
-            return names
+            plain = [_GRID_ENDING.sub("", name) for name in names]
+            return plain if len(set(plain)) == len(plain) else names
     raise AssertionError("different paths have different names")
 
 
