@@ -163,7 +163,7 @@ def report(config: Config) -> Path:
     sections = [
         Section("Results", [HOW_TO_READ, ORDER], results, note=note),
         Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
-        heat_section(looking, SHOWN, kitchen, folder / "heat"),
+        heat_section(looking, SHOWN, kitchen, folder),
         *(chapter(table, [], folder) for table in tables),
     ]
     lead = (

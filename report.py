@@ -111,8 +111,8 @@ def draw_heat(table: FoundTable, config: Config) -> list[Section]:
         return [Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")]
     # One picture holds runs that see the same number of frames.
     alike = [one for one in runs if one.settings["frames"] == runs[0].settings["frames"]]
-    out = config.out / "heat" / table.name
-    return [heat_section(alike[:_MOST_DRAWN], config.heat, tree, out, config.device)]
+    place = f"heat/{table.name}"
+    return [heat_section(alike[:_MOST_DRAWN], config.heat, tree, config.out, place, config.device)]
 
 
 def has_heat(found: Finished) -> bool:
@@ -122,17 +122,22 @@ def has_heat(found: Finished) -> bool:
 
 
 def heat_section(
-    runs: Sequence[Finished], clips: tuple[str, ...], tree: Path, out: Path, device: DeviceName = "auto"
+    runs: Sequence[Finished],
+    clips: tuple[str, ...],
+    tree: Path,
+    page: Path,
+    place: str = "heat",
+    device: DeviceName = "auto",
 ) -> Section:
-    """Draw the attention of runs on clips, and show it."""
-    folders = tuple(one.folder for one in runs)
+    """Draw the attention of runs on clips, in a place in the folder of the page, and show it."""
+    folders, out = tuple(one.folder for one in runs), page / place
     cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, html=True, device=device))
     files = [out / f"{clip.replace('/', '_')}{ending}" for clip in clips for ending in (".gif", ".png")]
     text = (
         "Attention over the frames that the network sees, a line for each run. The white square is the part "
         "of the frame that the network is given; colours are on one scale for all runs, up to the highest "
         "value in the clip. Where a run has a motion head and the clip motion maps, both stand below, or "
-        f"beside, on a scale of their own. {out.name}/index.html beside this page plays them all."
+        f"beside, on a scale of their own. {place}/index.html beside this page plays them all."
     )
     pictures = [Picture(file, file.stem.replace("_", " / ", 1)) for file in files]
     return Section(HEAT_TITLE, [text], pictures=pictures, key="heat")
