@@ -31,6 +31,7 @@ from data.transforms import Preprocessing
 from engine.cache_folder import CacheFlags
 from engine.cli import run
 from engine.errors import UserError
+from engine.parallel import data_parallel, world
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -241,6 +242,7 @@ def make_sets(config: Config, split: Split, inputs: RgbInput, model: EgoRNN) -> 
     return sets, MotionSegmentation(model, names, config)
 
 
+@data_parallel
 def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
     set_up_numerics()
@@ -260,7 +262,7 @@ def main(config: Config) -> None:
     with RunDirectory.begin(config) as directory:
         sets, task = make_sets(config, split, inputs, model)
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
-        if isinstance(inputs, RgbMapsInput):
+        if isinstance(inputs, RgbMapsInput) and world().first:
             draw_motion(directory.path / "motion.png", config, model, split.test, inputs)
     print(result_line(summary))
 

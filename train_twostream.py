@@ -18,6 +18,7 @@ from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_spli
 from data.parents import Parent
 from engine.cache_folder import CacheFlags
 from engine.cli import run
+from engine.parallel import data_parallel
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -118,6 +119,7 @@ def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object],
     return architecture, model
 
 
+@data_parallel
 def main(config: Config) -> None:
     """Train both streams and measure them on the test users."""
     set_up_numerics()

@@ -23,6 +23,7 @@ from data.sampling import rgb_frame_numbers
 from data.transforms import NUM_DRAWS
 from engine.cache_folder import CacheFolder
 from engine.fit import EvaluationSet, TrainingSet
+from engine.parallel import world
 from engine.task import Batch
 from engine.tensor_store import TensorStore
 from engine.training import Sets
@@ -244,11 +245,12 @@ def cached_rgb_sets(
     opened = clip_opener(inputs, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        batches = CachedBatches(opened(index), evaluation_keys(len(index)), config.batch_size)
+        keys = world().part(evaluation_keys(len(index)))
+        batches = CachedBatches(opened(index), keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
     sampler: EpochSampler[ClipKey] = EpochSampler(len(split.train), config.seed)
-    train = CachedBatches(opened(split.train), sampler, config.batch_size)
+    train = CachedBatches(opened(split.train), sampler, world().batch_size(config.batch_size))
 
     def epoch(number: int) -> CachedBatches:
         sampler.set_epoch(number)

@@ -13,6 +13,7 @@ from data.inputs import RgbMapsInput, TwoStreamInput
 from data.loaders import ClipTrainConfig, EpochLoader, Split, evaluation_loader
 from engine.cache_folder import CacheFolder
 from engine.fit import Batches, EvaluationSet, TrainingSet
+from engine.parallel import world
 from engine.task import Batch
 from engine.training import Sets
 
@@ -58,7 +59,7 @@ def cached_joint_sets(
     opened = clip_opener(inputs.rgb, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = inputs.test_keys(index)
+        keys = world().part(inputs.test_keys(index))
         beside = evaluation_loader(inputs.beside(index), keys, config.batch_size, config.workers)
         batches = JointBatches(opened(index), beside, keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
@@ -69,7 +70,7 @@ def cached_joint_sets(
     print_room(rgb)
 
     def epoch(number: int) -> JointBatches:
-        return JointBatches(rgb, beside(number), sampler, config.batch_size)
+        return JointBatches(rgb, beside(number), sampler, world().batch_size(config.batch_size))
 
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)

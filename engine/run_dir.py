@@ -15,6 +15,7 @@ from engine.config import read_yaml
 from engine.errors import UserError
 from engine.files import read_json, write_json
 from engine.lock import take_lock
+from engine.parallel import world
 from engine.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
@@ -43,7 +44,9 @@ class RunDirectory:
 
     @classmethod
     def begin(cls, config: TrainConfig) -> Self:
-        """Claim `config.out` for a training process, new or resumed, and record how it was started.
+        """Claim `config.out` for a training, new or resumed, and record how it was started.
+
+        Of a training's processes the first one holds and writes the folder.
 
         Raises:
             UserError: The folder holds a finished run, an unfinished one and --resume was not given, one with
@@ -51,14 +54,19 @@ class RunDirectory:
         """
         run = cls(config.out)
         run.refuse_if_taken(config)
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            run._claim()
-            config.to_yaml(run.config)
-            write_json(run.env, _environment())
-        except OSError as error:
-            raise UserError(f"--out {run.path} can't be written: {error.strerror or error}") from None
+        if world().first:
+            run._begin(config)
+        world().wait()
         return run
+
+    def _begin(self, config: TrainConfig) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            config.to_yaml(self.config)
+            write_json(self.env, _environment())
+        except OSError as error:
+            raise UserError(f"--out {self.path} can't be written: {error.strerror or error}") from None
 
     @classmethod
     def finished(cls, path: Path) -> Self:
@@ -105,6 +113,11 @@ class RunDirectory:
             UserError: It holds a finished run, an unfinished one and --resume was not given, one with other
                 settings, or other files.
         """
+        if world().first:
+            self._refuse_if_taken(config)
+        world().wait()
+
+    def _refuse_if_taken(self, config: TrainConfig) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
@@ -149,6 +162,7 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpus": os.cpu_count(),
+        "processes": world().size,
         "threads": torch.get_num_threads(),
         "gpu": gpu,
     }
