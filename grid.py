@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 import torch
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.fingerprint import fingerprint
 from data.index import motion_command
@@ -37,6 +37,7 @@ from grids.schedule import Schedule, Workers, run_all
 from grids.stopping import StopRequest
 
 CODE = Path(__file__).resolve().parent
+EXTRAS = "pip install -r requirements-extras.txt"
 
 
 class Config(BaseConfig):
@@ -67,6 +68,14 @@ class Config(BaseConfig):
     """Processes of each training that load and augment; left out, as the scripts have it."""
     cache: Path | None = None
     """Folder for outputs of never-trained layers, for the trainings that can use it."""
+    engine: Literal["local", "ray"] = "local"
+    """ray: run on a Ray cluster whose machines share the disk (needs requirements-extras.txt)."""
+    address: str | None = None
+    """With --engine ray: HOST:PORT of the cluster's head; left out, a cluster of this machine alone."""
+    cpus_per_job: int | None = Field(None, ge=1)
+    """With --engine ray: CPUs that a training asks for (1)."""
+    gpus_per_job: float | None = Field(None, ge=0)
+    """With --engine ray: GPUs that a training asks for, also parts of one (0)."""
     dry_run: bool = False
     """Show the plan and estimate its time; write nothing."""
     search: Literal["optuna"] | None = None
@@ -78,6 +87,15 @@ class Config(BaseConfig):
     storage: str | None = None
     """With --search: URL of a database that several machines share, each with an --out of its own; left out,
     the SQLite file search.db in --out."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "Config":
+        for flag in ("address", "cpus_per_job", "gpus_per_job"):
+            if getattr(self, flag) is not None and self.engine != "ray":
+                raise ValueError(f"--{flag.replace('_', '-')} needs --engine ray")
+        if self.storage is not None and self.search is None:
+            raise ValueError("--storage needs --search optuna")
+        return self
 
 
 def read_recipes(config: Config) -> dict[Path, Recipe]:
@@ -195,6 +213,23 @@ def visible_gpus(device: DeviceName) -> list[str]:
     return names[: torch.cuda.device_count()]
 
 
+def make_workers(config: Config) -> Workers:
+    """Choose what runs the trainings.
+
+    Raises:
+        UserError: The cluster can't be reached, or the extras are missing.
+    """
+    if config.engine == "local":
+        gpus = visible_gpus(config.device)
+        return LocalWorkers(CODE, config.jobs or max(len(gpus), 1), gpus)
+    try:
+        from grids.cluster import RayWorkers
+    except ImportError as missing:
+        raise UserError(f"--engine ray: {missing}; {EXTRAS}") from None
+    asks = {"CPU": float(config.cpus_per_job or 1), "GPU": config.gpus_per_job or 0.0}
+    return RayWorkers(CODE, config.address, asks, config.jobs)
+
+
 def report_failures(schedule: Schedule) -> None:
     """Name what failed, why and where, and what waits for it."""
     for made in schedule.failed.values():
@@ -228,9 +263,7 @@ def conclude(schedule: Schedule, stop: StopRequest) -> int:
     return 1 if schedule.failed else 0
 
 
-def search_grid(
-    recipes: Mapping[Path, Recipe], config: Config, terms: Terms, workers: Workers, jobs: int
-) -> int:
+def search_grid(recipes: Mapping[Path, Recipe], config: Config, terms: Terms, workers: Workers) -> int:
     """Search the ranges of one recipe, and say what was best.
 
     Raises:
@@ -242,9 +275,7 @@ def search_grid(
         from grids.search import Searcher, Space, run_search
         from grids.trials import Trials, open_study
     except ImportError as missing:
-        raise UserError(
-            f"--search {config.search}: {missing}; pip install -r requirements-extras.txt"
-        ) from None
+        raise UserError(f"--search {config.search}: {missing}; {EXTRAS}") from None
     ((file, recipe),) = recipes.items()
     space = Space.of(file, recipe, terms, config.val_fraction)
     assert recipe.search is not None
@@ -252,9 +283,10 @@ def search_grid(
     alone = config.storage is None
     trials = Trials(study, recipe.search.ranges, recipe.seeds[0], terms.out, alone=alone)
     schedule = Schedule()
+    searcher = Searcher(space, trials, schedule, config.trials)
     board = Board(schedule, Paces([]), sys.stdout)
     with StopRequest() as stop:
-        run_search(Searcher(space, trials, schedule, config.trials), workers, board, jobs, lambda: stop.made)
+        run_search(searcher, workers, board, lambda: stop.made)
     board.close()
     table = terms.out / "search" / f"{study.study_name}.csv"
     trials.write(table)
@@ -273,16 +305,14 @@ def main(config: Config) -> int:
     plan = make_plan(recipes, terms)
     runs = plan.chosen(config.only)
     refuse_missing_images(runs, terms)
-    gpus = visible_gpus(config.device)
-    jobs = config.jobs or max(len(gpus), 1)
-    print(outline(plan, runs, jobs))
+    print(outline(plan, runs, config.jobs or max(len(visible_gpus(config.device)), 1)))
     if config.dry_run:
         return 0
     with only_grid(config.out):
         note_inputs(config.out, terms.fingerprints)
-        workers = LocalWorkers(CODE, jobs, gpus)
+        workers = make_workers(config)
         if config.search:
-            return search_grid(recipes, config, terms, workers, jobs)
+            return search_grid(recipes, config, terms, workers)
         for table in plan.tables:
             table.write(terms.out, terms.inputs)
         return run_grid(runs, plan, workers)

@@ -137,19 +137,16 @@ class Searcher:
         self.trials.study.tell(one.trial, accuracy, state=state)
 
 
-def run_search(
-    searcher: Searcher, workers: Workers, watcher: Watcher, jobs: int, stopping: Callable[[], bool]
-) -> None:
+def run_search(searcher: Searcher, workers: Workers, watcher: Watcher, stopping: Callable[[], bool]) -> None:
     """Search until enough trials are judged, or until it is to stop; open trials are taken up again later.
 
     Args:
         searcher: What asks for trials.
-        workers: What runs them.
+        workers: What runs them, as many at a time as it has room for.
         watcher: Is told what happens.
-        jobs: How many trials at a time.
         stopping: Asked now and then whether to stop.
     """
-    schedule = searcher.schedule
+    schedule, jobs = searcher.schedule, workers.room()
     try:
         while not stopping():
             searcher.supply(jobs)

@@ -39,7 +39,7 @@ def start(out: Path, wanted: Recipe, trials: int, jobs: int = 1, **changes) -> i
     terms = Terms(out, {"clips": Path("clips")}, {"clips": {"frames": "f"}}, script)
     with only_grid(out):
         workers = LocalWorkers(code(out.parent / "code"), jobs)
-        return grid.search_grid({Path("fake.yaml"): wanted}, config, terms, workers, jobs)
+        return grid.search_grid({Path("fake.yaml"): wanted}, config, terms, workers)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
