@@ -71,7 +71,8 @@ class Config(BaseConfig):
     engine: Literal["local", "ray"] = "local"
     """ray: run on a Ray cluster whose machines share the disk (needs requirements-extras.txt)."""
     address: str | None = None
-    """With --engine ray: HOST:PORT of the cluster's head; left out, a cluster of this machine alone."""
+    """With --engine ray: HOST:PORT of the head of a cluster, which has 30 seconds to answer; left out, one of
+    this machine alone is made."""
     cpus_per_job: int | None = Field(None, ge=1)
     """With --engine ray: CPUs that a training asks for (1)."""
     gpus_per_job: float | None = Field(None, ge=0)

@@ -6,6 +6,8 @@ they saved.
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from grids.reach import refuse_unreachable
 from grids.runs import Run
 
 _AS_OFTEN_AS_IT_TAKES = -1
+_PATIENCE_SEC = 20.0
 
 
 class RayWorkers:
@@ -36,7 +39,7 @@ class RayWorkers:
             jobs: At most so many at a time; None takes all the room there is.
 
         Raises:
-            UserError: Nothing answers at the address within ten seconds, or what answers is no Ray.
+            UserError: No cluster answers at the address within 30 seconds.
         """
         self.code = code
         self.asks = asks
@@ -88,7 +91,7 @@ def connect(code: Path, address: str | None) -> None:
     """Connect this process to a cluster whose machines then find this project's modules.
 
     Raises:
-        UserError: Nothing answers at the address within ten seconds, or what answers is no Ray.
+        UserError: No cluster answers at the address within 30 seconds.
     """
     if address is not None:
         host, _, port = address.rpartition(":")
@@ -97,6 +100,8 @@ def connect(code: Path, address: str | None) -> None:
                 f"--address {address} should look like HOST:PORT, the address of the cluster's head"
             )
         refuse_unreachable(host, int(port), "--address")
+        if not _is_cluster(address):
+            raise UserError(f"--address: what answers at {address} is no Ray cluster; see `ray status` there")
     modules = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
     environment = {"env_vars": {"PYTHONPATH": modules}}
     try:
@@ -105,6 +110,15 @@ def connect(code: Path, address: str | None) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(f"--address {address}: {str(error).strip().splitlines()[0]}") from None
+
+
+def _is_cluster(address: str) -> bool:
+    """Ask in a process of its own: Ray itself would wait for minutes."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=_PATIENCE_SEC).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def train(code: str, words: tuple[str, ...], folder: str, threads: int) -> int:

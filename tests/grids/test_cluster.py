@@ -1,5 +1,6 @@
 """A grid on a real cluster of separate processes, one machine of which is lost on the way."""
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -59,6 +60,17 @@ def test_a_lost_machine_costs_time_and_nothing_else(tmp_path):
     assert sum(map(len, starts)) > len(starts), "the machine was lost with runs on it"
     assert any(int(line.split()[1]) > 1 for lines in starts for line in lines), "and they went on"
     assert all(len(path.read_text().splitlines()) == 1 for path in out.glob("runs/*/ends.txt"))
+
+
+@pytest.mark.stress
+def test_an_address_where_something_else_answers():
+    from grids.cluster import RayWorkers
+
+    begun = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(UserError, match="is no Ray cluster"):
+            RayWorkers(ROOT, f"127.0.0.1:{server.getsockname()[1]}", ONE_CPU)
+    assert time.monotonic() - begun < 31
 
 
 @pytest.mark.parametrize(
