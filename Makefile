@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test stress lint clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO_FLAGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
+
+# What takes minutes: grids and clusters killed again and again.
+stress: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
+	$(BIN)/python -m pytest -m stress
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -118,6 +118,8 @@ def test_two_rows_share_a_parent_and_only_a_changed_value_is_trained(
         ("--recipe {recipe} --data {tree} --settings amp", "--settings amp should look like NAME=VALUE"),
         ("--recipe {recipe} --data {tree} --settings lr=[", "no value"),
         ("--recipe {recipe} {recipe} --data {tree}", "two recipes have one name"),
+        ("--recipe {recipe} --data {tree} --search optuna", "has ranges under `search:`"),
+        ("--recipe {recipe} --data {tree} --address here:1", "--address needs --engine ray"),
         ("--recipe {recipe} --data {tree} --only all", "no such row; there are: rate 0.1"),
         ("--recipe {recipe} --data {tree} --settings second*.frames=3", "--frames 3: "),
         (
