@@ -111,7 +111,7 @@ def test_two_rows_share_a_parent_and_only_a_changed_value_is_trained(
     "flags, message",
     [
         ("--recipe none.yaml --data {tree}", "none.yaml"),
-        ("--recipe {recipe} --data nowhere", "no such folder: nowhere"),
+        ("--recipe {recipe} --data nowhere", "no such folder or file: {here}/nowhere"),
         ("--recipe {recipe}", "takes the inputs data: clips; given were none"),
         ("--recipe {recipe} --data {tree} --inputs films=x", "are of ['data']"),
         ("--recipe {recipe} --data {tree} --inputs films", "--inputs films should look like NAME=FOLDER"),
@@ -130,7 +130,7 @@ def test_two_rows_share_a_parent_and_only_a_changed_value_is_trained(
 )
 def test_mistakes_leave_nothing_behind(moving_tree, tmp_path, command, flags, message):
     assert ClipIndex.from_tree(moving_tree).clips[0].maps is None
-    names = {"recipe": write_recipe(tmp_path, [0.1]), "tree": moving_tree}
+    names = {"recipe": write_recipe(tmp_path, [0.1]), "tree": moving_tree, "here": Path.cwd()}
     words = flags.format(**names).split()
     status, _, said = command(grid.main, grid.Config, *words, "--out", tmp_path / "out")
     assert status == 2 and message.format(**names) in " ".join(said.split())
