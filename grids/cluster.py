@@ -4,24 +4,16 @@ When a machine is lost, Ray starts its runs again on another one, where they go 
 they saved.
 """
 
-import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from engine.errors import UserError
+from engine.ray_cluster import AS_OFTEN_AS_IT_TAKES, connect
 from engine.run_dir import RunDirectory
 from grids.process import GRACE_SEC, start_process, stop_processes
-from grids.reach import refuse_unreachable
 from grids.runs import Run
-
-_AS_OFTEN_AS_IT_TAKES = -1
-_PATIENCE_SEC = 20.0
 
 
 class RayWorkers:
@@ -44,8 +36,8 @@ class RayWorkers:
         self.code = code
         self.asks = asks
         self.jobs = jobs
-        connect(code, address)
-        remote = ray.remote(num_cpus=asks["CPU"], num_gpus=asks["GPU"], max_retries=_AS_OFTEN_AS_IT_TAKES)
+        connect(address)
+        remote = ray.remote(num_cpus=asks["CPU"], num_gpus=asks["GPU"], max_retries=AS_OFTEN_AS_IT_TAKES)
         self._train = remote(train)
         self._running: dict[str, tuple[Run, Any]] = {}
 
@@ -85,40 +77,6 @@ class RayWorkers:
             with RunDirectory(run.folder).log.open("a", encoding="utf-8") as log:
                 log.write(f"{str(error).strip().splitlines()[-1]}\n")
             return False
-
-
-def connect(code: Path, address: str | None) -> None:
-    """Connect this process to a cluster whose machines then find this project's modules.
-
-    Raises:
-        UserError: No cluster answers at the address within 30 seconds.
-    """
-    if address is not None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal():
-            raise UserError(
-                f"--address {address} should look like HOST:PORT, the address of the cluster's head"
-            )
-        refuse_unreachable(host, int(port), "--address")
-        if not _is_cluster(address):
-            raise UserError(f"--address: what answers at {address} is no Ray cluster; see `ray status` there")
-    modules = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
-    environment = {"env_vars": {"PYTHONPATH": modules}}
-    try:
-        ray.init(
-            address or "local", runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR
-        )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(f"--address {address}: {str(error).strip().splitlines()[0]}") from None
-
-
-def _is_cluster(address: str) -> bool:
-    """Ask in a process of its own: Ray itself would wait for minutes."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
-    try:
-        return subprocess.run(command, capture_output=True, timeout=_PATIENCE_SEC).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
 
 
 def train(code: str, words: tuple[str, ...], folder: str, threads: int) -> int:

@@ -204,4 +204,4 @@ def test_a_grid_killed_ten_times_gives_the_table_of_an_undisturbed_one(moving_tr
     whole = numbers(tmp_path / "whole")
     assert numbers(tmp_path / "out") == whole and len(whole) > 3 * 5
     logs = [path.read_text() for path in (tmp_path / "out").glob("runs/*/log.txt")]
-    assert sum(log.count("train_rgb.py --stage") for log in logs) > 3, "the kills met running trainings"
+    assert sum(log.count(" train_rgb.py ") for log in logs) > 3, "the kills met running trainings"
