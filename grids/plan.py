@@ -42,7 +42,7 @@ class Table:
             TableRun(seed=step.seed, folder=run.folder.relative_to(out), command=("python", *run.words))
             for step, run in steps
         ]
-        settings = steps[0][1].training.settings
+        settings = steps[0][0].training.settings
         return TableRow(
             row=training.row, training=training.name, script=training.script, settings=settings, runs=runs
         )
