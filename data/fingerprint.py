@@ -31,11 +31,20 @@ def fingerprint(path: Path) -> dict[str, str]:
         if path.is_file():
             with path.open("rb") as file:
                 return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
-        if any((path / tree.top).is_dir() for tree in tree_kinds()):
-            return _clips(ClipIndex.from_tree(path))
-        return _pictures(PictureIndex.from_folder(path))
+        if not path.exists():
+            raise UserError(f"no such folder or file: {path}")
+        return _folder(path)
     except OSError as error:
         raise UserError(f"can't read {error.filename}: {error.strerror}; mend that first") from None
+
+
+def _folder(path: Path) -> dict[str, str]:
+    if not any((path / tree.top).is_dir() for tree in tree_kinds()):
+        try:
+            return _pictures(PictureIndex.from_folder(path))
+        except UserError:
+            pass  # what is said of a tree helps more: it may be the folder above or below
+    return _clips(ClipIndex.from_tree(path))
 
 
 def _clips(index: ClipIndex) -> dict[str, str]:

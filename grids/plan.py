@@ -47,7 +47,7 @@ class Table:
             row=training.row,
             training=training.name,
             script=training.script,
-            settings=steps[0][1].training.settings,
+            settings=steps[0][0].training.settings,
             published=training.published,
             runs=runs,
         )

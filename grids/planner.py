@@ -1,7 +1,7 @@
 """Makes the plan of a grid from recipes and from what whoever runs them decides."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class _Planner:
         self.folders = place_runs(terms.out)
 
     def steps(self) -> tuple[tuple[Step, Run], ...]:
-        """Give each step its run."""
+        """Give each step, with the settings that it ends up with, its run."""
         made: dict[int, Run] = {}
         found = []
         for step in self.recipe.steps():
@@ -123,7 +123,7 @@ class _Planner:
             except KeyError as missing:
                 raise UserError(f"{step.training.where}: its parents have no setting {missing}") from None
             made[id(step)] = self.runs.setdefault(run.key, run)
-            found.append((step, made[id(step)]))
+            found.append((replace(step, training=run.training), made[id(step)]))
         return tuple(found)
 
     def _run(self, step: Step, parents: Mapping[str, Run]) -> Run:

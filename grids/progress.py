@@ -35,11 +35,11 @@ class Progress:
         try:
             with RunDirectory(run.folder).metrics.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
-        except OSError:
+            measured = {int(row["epoch"]): float(row["accuracy"]) for row in rows if row["split"] in splits}
+            seconds = sum(float(row["seconds"]) for row in rows)
+            return cls(int(rows[-1]["epoch"]) if rows else 0, seconds, measured)
+        except (OSError, ValueError, KeyError):  # not there yet, or not ours
             return cls(0, 0.0, {})
-        measured = {int(row["epoch"]): float(row["accuracy"]) for row in rows if row["split"] in splits}
-        seconds = sum(float(row["seconds"]) for row in rows)
-        return cls(int(rows[-1]["epoch"]) if rows else 0, seconds, measured)
 
 
 class Paces:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from optuna.trial import Trial, TrialState
 
-from engine.errors import UserError
 from engine.recipe import Recipe
 from grids.planner import Change, Terms, make_plan
 from grids.progress import Progress
@@ -32,13 +31,8 @@ class Space:
 
     @classmethod
     def of(cls, file: Path, recipe: Recipe, terms: Terms, val_fraction: float) -> "Space":
-        """Prepare a recipe; whatever learns from clips holds the same share of them out.
-
-        Raises:
-            UserError: It has no ranges.
-        """
-        if recipe.search is None:
-            raise UserError(f"{file} has no ranges to search; write them under `search:`")
+        """Prepare a recipe; whatever learns from clips holds the same share of them out."""
+        assert recipe.search is not None
         only = recipe.only(recipe.search.training)
         held = [Change(t.name, "val_fraction", val_fraction) for t in only.trainings if "data" in t.inputs]
         return cls(file, only, replace(terms, changes=(*terms.changes, *held)))
@@ -137,19 +131,16 @@ class Searcher:
         self.trials.study.tell(one.trial, accuracy, state=state)
 
 
-def run_search(
-    searcher: Searcher, workers: Workers, watcher: Watcher, jobs: int, stopping: Callable[[], bool]
-) -> None:
+def run_search(searcher: Searcher, workers: Workers, watcher: Watcher, stopping: Callable[[], bool]) -> None:
     """Search until enough trials are judged, or until it is to stop; open trials are taken up again later.
 
     Args:
         searcher: What asks for trials.
-        workers: What runs them.
+        workers: What runs them, as many at a time as it has room for.
         watcher: Is told what happens.
-        jobs: How many trials at a time.
         stopping: Asked now and then whether to stop.
     """
-    schedule = searcher.schedule
+    schedule, jobs = searcher.schedule, workers.room()
     try:
         while not stopping():
             searcher.supply(jobs)

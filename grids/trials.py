@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from engine.errors import UserError
 from engine.files import write_text
+from engine.reach import refuse_unreachable
 from engine.search_space import Range
-from grids.reach import refuse_unreachable
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 

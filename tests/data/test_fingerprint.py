@@ -49,6 +49,8 @@ def test_pictures_and_files(tmp_path):
     assert fingerprint(one) != fingerprint(other) and set(fingerprint(one)) == {"file"}
 
 
-def test_nothing_there(tmp_path):
-    with pytest.raises(UserError, match="no such folder: .*none"):
+def test_nothing_there_and_the_folder_below(tmp_path):
+    with pytest.raises(UserError, match="no such folder or file: .*none"):
         fingerprint(tmp_path / "none")
+    with pytest.raises(UserError, match=f"give the folder above it, {tmp_path}"):
+        fingerprint(png_tree(tmp_path) / "processed_frames2")

@@ -63,6 +63,12 @@ def code(folder: Path) -> Path:
     return folder
 
 
+def results(out: Path) -> dict[str, bytes]:
+    """What the numbers of a grid are, by file."""
+    kept = [path for name in ("metrics.csv", "eval.json") for path in out.glob(f"runs/*/{name}")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in kept}
+
+
 SETTINGS = {"lr": 0.1, "epochs": 3}
 CHAIN = (
     {"name": "first"},

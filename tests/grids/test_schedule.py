@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import CHAIN, SETTINGS, code, plan, recipe
+from fakes import CHAIN, SETTINGS, code, plan, recipe, results
 
 import grid
 from engine.errors import UserError
@@ -36,12 +36,6 @@ def runs(out: Path, wanted: Recipe) -> dict[str, Run]:
 
 def times(run: Run, what: str) -> list[float]:
     return [float(line.split()[0]) for line in (run.folder / f"{what}.txt").read_text().splitlines()]
-
-
-def results(out: Path) -> dict[str, bytes]:
-    """What the numbers of a grid are, by file."""
-    kept = [path for name in ("metrics.csv", "eval.json") for path in out.glob(f"runs/*/{name}")]
-    return {str(path.relative_to(out)): path.read_bytes() for path in kept}
 
 
 def test_children_follow_their_parents_and_no_more_run_than_may(tmp_path):

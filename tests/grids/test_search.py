@@ -39,7 +39,7 @@ def start(out: Path, wanted: Recipe, trials: int, jobs: int = 1, **changes) -> i
     terms = Terms(out, {"clips": Path("clips")}, {"clips": {"frames": "f"}}, script)
     with only_grid(out):
         workers = LocalWorkers(code(out.parent / "code"), jobs)
-        return grid.search_grid({Path("fake.yaml"): wanted}, config, terms, workers, jobs)
+        return grid.search_grid(Path("fake.yaml"), wanted, config, terms, workers)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -121,7 +121,6 @@ def test_searches_that_can_not_be_made(tmp_path):
             start(tmp_path / "out", wanted, 1, **changes)
         return str(error.value)
 
-    assert "fake.yaml has no ranges to search" in mistake(recipe({"name": "one"}))
     assert "unknown key 'rate'" in mistake(searched({"rate": {"low": 1, "high": 2}}))
     begun = time.monotonic()
     assert "nothing answers at 127.0.0.1:9" in mistake(searched(), storage="postgresql://127.0.0.1:9/trials")
