@@ -1,4 +1,4 @@
-"""Draws where runs look: their attention over the frames of clips or of any video.
+"""Draws where runs look: their attention, or what speaks for the action, over clips or any video.
 
 Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays it all. With --serve a live
 page, on which clips are picked and videos uploaded.
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, model_validator
 
-from data.clips import Clip
+from data.clips import Clip, Kind
+from data.datasets import require_images
 from data.index import ClipIndex
 from data.untrusted_video import Limits
 from data.windows import Part, read_windows
@@ -21,6 +22,7 @@ from engine.errors import UserError
 from engine.files import atomic_path
 from engine.seeding import DeviceName, set_up_numerics
 from viz.film import best_codec, save_mp4
+from viz.heat_sources import HeatName
 from viz.live import Live
 from viz.overlay import ColourMap, normalise
 from viz.player import write_player
@@ -28,14 +30,26 @@ from viz.scene import Scene
 from viz.serve import serve
 from viz.sheet import save_gif, save_png
 from viz.storyboard import Style, scene_film, scene_sheet
-from viz.viewer import Viewer, look_at_clip, look_at_window, open_viewers, video_short_side
+from viz.viewer import (
+    Viewer,
+    frames_of_a_window,
+    look_at_clip,
+    look_at_window,
+    open_viewers,
+    video_short_side,
+)
 
 
 class Config(BaseConfig):
-    """Draw the attention of one or more runs over the frames of clips, or of any video."""
+    """Draw where one or more runs look, over the frames of clips or of any video."""
 
     runs: tuple[Path, ...] = Field(min_length=1)
     """Run directories; several are drawn side by side on the same frames."""
+    heat: HeatName = "attention"
+    """attention: what the recurrence is weighted with. cam: class activation map of the action that the run
+    names, behind a ConvLSTM of its state after each frame. gradcam: Grad-CAM of that action in each frame's
+    last maps (needs pytorch-grad-cam). Of flow each frame shows the stack that begins with it; of two streams
+    the RGB stream is drawn."""
     data: Path | None = None
     """Tree of clips; say which of them with --clips, --user, --action, --wrong or --sample."""
     clips: tuple[str, ...] = ()
@@ -116,11 +130,15 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def choose_clips(config: Config) -> tuple[Clip, ...]:
+def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[Clip, ...]:
     """Find the clips that were asked for, in the order of the lot where one is drawn.
 
+    Args:
+        config: What was asked for.
+        kinds: The images that they should have.
+
     Raises:
-        UserError: There is none.
+        UserError: There is none, or one lacks images.
     """
     assert config.data is not None
     index = ClipIndex.from_tree(config.data)
@@ -130,6 +148,7 @@ def choose_clips(config: Config) -> tuple[Clip, ...]:
     index = named.subset([n for n, key in enumerate(named.keys) if key in set(fitting.keys)])
     if not len(index):
         raise UserError(f"{config.data} has no clip that is all of what --clips, --user and --action ask for")
+    require_images(index, kinds)
     if config.sample is not None:
         index = index.subset(np.random.default_rng(config.seed).permutation(len(index)).tolist())
     return index.clips
@@ -142,7 +161,8 @@ def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
 
 def clip_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
     """Look at the clips that were asked for, one after the other."""
-    seen = (look_at_clip(clip, viewers) for clip in choose_clips(config))
+    kinds = {kind: None for viewer in viewers for kind in viewer.inputs.kinds}
+    seen = (look_at_clip(clip, viewers) for clip in choose_clips(config, tuple(kinds)))
     yield from islice((scene for scene in seen if scene.wrong or not config.wrong), config.sample)
 
 
@@ -150,8 +170,8 @@ def window_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
     """Look at a video, one window after the other."""
     assert config.video is not None
     part = Part(config.start_sec, config.stop_sec, config.window_sec)
-    T, short_side = viewers[0].inputs.frames, video_short_side(viewers)
-    for window in read_windows(config.video, T, part, short_side):
+    frames, short_side = frames_of_a_window(viewers), video_short_side(viewers)
+    for window in read_windows(config.video, frames, part, short_side):
         yield look_at_window(config.video.stem, window, viewers)
 
 
@@ -172,7 +192,8 @@ def draw_scene(scene: Scene, config: Config, style: Style) -> None:
 def main(config: Config) -> None:
     """Draw every clip, or every window of a video, that was asked for, or serve the live page."""
     set_up_numerics()
-    viewers, style = open_viewers(config.runs, config.device), Style(config.opacity, config.colours)
+    viewers = open_viewers(config.runs, config.device, config.heat)
+    style = Style(config.opacity, config.colours)
     if config.serve:
         clips = None if config.data is None else ClipIndex.from_tree(config.data)
         limits = Limits(config.upload_mb, config.upload_sec)
@@ -184,7 +205,7 @@ def main(config: Config) -> None:
 def draw(config: Config, viewers: Sequence[Viewer], style: Style) -> None:
     """Write the pictures of everything that was asked for."""
     assert config.out is not None
-    codec = best_codec()[1]
+    codec = best_codec().name
     drawn, kept = 0, list[Scene]()
     for scene in scenes(config, viewers):
         draw_scene(scene, config, style)

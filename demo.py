@@ -1,12 +1,11 @@
 """The whole pipeline offline on the synthetic kitchen: pictures, pre-training, both stages, table, heat maps.
 
-Every step is one of the project's commands with fixed settings. A step that is done is not done again, so a
-stopped demo goes on where it was.
+Every step is one of the project's commands with fixed settings, the trainings those of two recipes. What is
+done is not done again, so a stopped demo goes on where it was.
 """
 
-import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,27 @@ from typing import Any
 import torch
 from pydantic import Field
 
-import cam_viz
+import evaluate
+import grid
 from data import motion, synthetic
 from data.actions import reversed_actions
 from data.index import ClipIndex
 from engine.cli import run
+from engine.collect import Row, read_tables
 from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import write_text
 from engine.recipe import Recipe, Training
-from engine.recipe import Step as TrainingStep
-from viz.page import Picture, Section, write_page
-from viz.results import (
-    HOW_TO_COMPARE,
-    HOW_TO_READ,
-    HOW_TO_READ_MOTION,
-    Result,
-    accuracy_table,
-    as_markdown,
-    motion_table,
-    order_table,
-    results_table,
-)
+from report import has_heat, heat_section
+from viz.page import Section
+from viz.report.attention import lacks_attention
+from viz.report.comparisons import HOW_TO_COMPARE, comparison_table
+from viz.report.files import write_report
+from viz.report.results import HOW_TO_READ, ORDER, results_table
+from viz.report.sections import chapter
+from viz.table_formats import as_markdown
 
-RECIPES = [Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2)]
+RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
 # What joint training and CAM attention are compared with, and the baseline that can't know the order.
 ORDERLESS, JOINT, ATTENTION = "average pooling, stage 1", "two-stream (joint)", "ConvLSTM-attention"
@@ -60,7 +56,7 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the demo.
+    """What is done once before training.
 
     Attributes:
         title: What it does.
@@ -75,10 +71,10 @@ class Step:
     action: Callable[[], object]
 
 
-def plan(config: Config) -> list[Step]:
-    """List the steps in the order they are taken."""
+def data_steps(config: Config) -> list[Step]:
+    """List what comes before training, in the order in which it is done."""
     kitchen, pictures = config.out / "kitchen", config.out / "pictures"
-    data = [
+    return [
         Step(
             f"draw {config.pictures} pictures of single objects, which stand in for ImageNet",
             0.4,
@@ -98,7 +94,6 @@ def plan(config: Config) -> list[Step]:
             lambda: compute_motion(kitchen),
         ),
     ]
-    return data + [_training_step(step, config) for step in trainings(config)]
 
 
 def compute_motion(kitchen: Path) -> None:
@@ -111,35 +106,36 @@ def compute_motion(kitchen: Path) -> None:
         raise UserError(f"motion failed for clips of {kitchen}, named above; mend them and start again")
 
 
-def trainings(config: Config) -> list[TrainingStep]:
-    """List the recipes' trainings for every seed, parents first; what both recipes name stands once."""
-    inputs = {"data": config.out / "kitchen", "pictures": config.out / "pictures"}
-    steps: dict[Path, TrainingStep] = {}
-    for path in RECIPES:
-        recipe = Recipe.from_yaml(path).replace(seeds=config.seeds)
-        for step in recipe.steps(inputs, config.out / "runs"):
-            steps.setdefault(step.out, step)
-    return list(steps.values())
-
-
-def _training_step(step: TrainingStep, config: Config) -> Step:
-    script = importlib.import_module(step.training.script)
-    values = step.values | {"amp": precision()}
-    if (
-        "cache" in script.Config.model_fields
-    ):  # trainings draw the same crops, so what one computes others find
-        values |= {"cache": config.out / "cache"}
-    if config.epochs is not None:
-        values |= {"epochs": min(config.epochs, values["epochs"])}
-    title = f"train {step.training.row or step.training.name}, seed {step.seed}"
-    minutes = values["epochs"] * _minutes_per_epoch(step.training)
-    return Step(title, minutes, step.out / "eval.json", lambda: script.main(script.Config(**values)))
+def grid_config(config: Config) -> grid.Config:
+    """Say how the recipes are run."""
+    return grid.Config(
+        recipe=RECIPES,
+        out=config.out,
+        data=config.out / "kitchen",
+        inputs=(f"pictures={config.out / 'pictures'}",),
+        seeds=config.seeds,
+        settings=(f"amp={precision()}",),
+        epochs=config.epochs,
+        cache=config.out / "cache",  # trainings draw the same crops, so what one computes others find
+    )
 
 
 def precision() -> str:
     """What is trained is computed in bfloat16 where the CPU has it, which takes half the time."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "off"
+
+
+def training_minutes(config: Config) -> float:
+    """Estimate all trainings together on two cores, without those that both recipes name counted twice."""
+    steps = [step for file in RECIPES for step in Recipe.from_yaml(file).replace(seeds=config.seeds).steps()]
+    trainings = {(step.training.name, step.seed): step.training for step in steps}.values()
+    return sum(_epochs(training, config) * _minutes_per_epoch(training) for training in trainings)
+
+
+def _epochs(training: Training, config: Config) -> int:
+    epochs: int = training.settings["epochs"]
+    return min(epochs, config.epochs or epochs)
 
 
 def _minutes_per_epoch(training: Training) -> float:
@@ -150,93 +146,66 @@ def _minutes_per_epoch(training: Training) -> float:
 
 
 def report(config: Config) -> Path:
-    """Draw the heat maps, write the tables, and put everything on one page."""
-    results = table_rows(config)
-    folder = config.out / "report"
-    rivals = reversed_actions(ClipIndex.from_tree(config.out / "kitchen").class_names)
-    baseline, joint = results[ORDERLESS], results[JOINT]
-    others = [result for result in results.values() if result is not baseline]
-    tables = [
-        results_table(list(results.values())),
-        order_table(others, baseline, rivals),
-        accuracy_table([joint], [results[name] for name in PARTS]),
-        accuracy_table([results[name] for name in HEADS], [results[ATTENTION]]),
-        motion_table([results[name] for name in HEADS]),
-    ]
-    write_text(folder / "table.md", "\n".join(map(as_markdown, tables)))
-    note = f"Seeds: {', '.join(map(str, config.seeds))}. What is trained is computed in " + (
-        "bfloat16." if precision() == "bf16" else "float32."
-    )
+    """Look where attention falls, answer the demo's questions, and report on both tables.
+
+    Returns:
+        The page.
+    """
+    folder, kitchen = config.out / "report", config.out / "kitchen"
+    tables = read_tables(config.out)
+    rows = {row.name: row for table in tables for row in table.shown}
+    for name in (ATTENTION, *HEADS):
+        if lacks_attention(first := rows[name].finished[0]):
+            evaluate.main(evaluate.Config(run=first.folder, data=kitchen))
+    looking = [row.finished[0] for row in rows.values() if has_heat(row.finished[0])]
+    results = results_table(list(rows.values()))
+    note = f"What is trained is computed in {'bfloat16' if precision() == 'bf16' else 'float32'}."
     sections = [
-        Section("Results", [HOW_TO_READ], tables[0], note=note),
-        Section("Does it know the order of the frames?", [HOW_TO_COMPARE], tables[1]),
-        Section("Are two streams better than one?", ["Compared in the same way."], tables[2]),
-        Section("Does the motion head help to know actions?", ["Compared in the same way."], tables[3]),
-        Section(
-            "Does the motion head know what moves?",
-            [HOW_TO_READ_MOTION],
-            tables[4],
-            pictures=[Picture(results[name].runs[0] / "motion.png", name) for name in HEADS],
-        ),
-        _heat(config, [result for name, result in results.items() if ATTENTION in name], folder / "heat"),
-        Section(
-            "Confusions",
-            [f"Test clips of seed {config.seeds[0]}: rows are the true actions, columns the predicted ones."],
-            pictures=[Picture(r.runs[0] / "confusion.png", name) for name, r in results.items()],
-        ),
+        Section("Results", [HOW_TO_READ, ORDER], results, note=note),
+        Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
+        heat_section(looking, SHOWN, kitchen, folder),
+        *(chapter(table, [], folder) for table in tables),
     ]
     lead = (
         "Made by demo.py, offline, from rendered clips with known truth. The numbers show that the pipeline "
         "works and what each part adds; they say nothing about GTEA61."
     )
-    write_page(folder / "index.html", "Ego-RNN on a synthetic kitchen", lead, sections)
-    return folder / "index.html"
+    print(f"\n{as_markdown(results)}")
+    return write_report(folder, "Ego-RNN on a synthetic kitchen", lead, sections)
 
 
-def table_rows(config: Config) -> dict[str, Result]:
-    """Give the recipe's rows by name, each with the runs of every seed."""
-    runs: dict[str, list[Path]] = {}
-    for step in trainings(config):
-        if step.training.row is not None:
-            runs.setdefault(step.training.row, []).append(step.out)
-    return {row: Result(row, outs) for row, outs in runs.items()}
+def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
+    """Compare what the demo was made to compare, each question's few lines corrected for among themselves."""
+    rivals = reversed_actions(ClipIndex.from_tree(kitchen).class_names)
+    others = [row for row in rows.values() if row.name != ORDERLESS]
+    asked = {
+        "Does it know the order of the frames?": ([(row, rows[ORDERLESS]) for row in others], rivals),
+        "Are two streams better than one?": ([(rows[JOINT], rows[part]) for part in PARTS], None),
+        "Does the motion head help?": ([(rows[head], rows[ATTENTION]) for head in HEADS], None),
+    }
+    found = {title: comparison_table(*question) for title, question in asked.items()}
+    return [Section(title, table=table, note=note) for title, (table, note) in found.items()]
 
 
-def _heat(config: Config, results: list[Result], folder: Path) -> Section:
-    runs = tuple(result.runs[0] for result in results)
-    cam_viz.main(cam_viz.Config(runs=runs, data=config.out / "kitchen", clips=SHOWN, out=folder))
-    files = [folder / f"{clip.replace('/', '_')}{suffix}" for clip in SHOWN for suffix in (".gif", ".png")]
-    return Section(
-        "Where the network looks",
-        [
-            "Attention over the seven frames that the network sees, a row for each run with attention. "
-            "The white square is the part of the frame that the network is given; colours are on one scale "
-            "for all runs, up to the highest value in the clip."
-        ],
-        pictures=[Picture(file, file.stem.replace("_", " / ", 1)) for file in files],
-    )
-
-
-def main(config: Config) -> None:
-    """Take every step that is not done yet, then write the page."""
-    steps = plan(config)
-    left = [step for step in steps if not step.mark.exists()]
-    minutes = sum(step.minutes for step in left)
-    print(
-        f"{len(left)} of {len(steps)} steps to do, about {minutes:.0f} minutes on two cores, in {config.out}"
-    )
+def main(config: Config) -> int:
+    """Take every step that is not done yet, then train, then write the page."""
+    steps = data_steps(config)
     for number, step in enumerate(steps, start=1):
         if step.mark.exists():
-            print(f"[{number}/{len(steps)}] done before: {step.title}")
+            print(f"[{number}/{len(steps) + 1}] done before: {step.title}")
             continue
-        print(f"[{number}/{len(steps)}] {step.title} (about {step.minutes:.1f} min)", flush=True)
+        print(f"[{number}/{len(steps) + 1}] {step.title} (about {step.minutes:.1f} min)", flush=True)
         start = time.monotonic()
         step.action()
-        if not step.mark.exists():
-            write_text(step.mark, "")
+        write_text(step.mark, "")
         print(f"    took {(time.monotonic() - start) / 60:.1f} min")
+    minutes = training_minutes(config)
+    print(f"[{len(steps) + 1}/{len(steps) + 1}] train (all of it: about {minutes:.0f} min on two cores)")
+    if status := grid.main(grid_config(config)):
+        return status
     page = report(config)
-    print(f"\n{(page.parent / 'table.md').read_text(encoding='utf-8')}\nOpen {page}")
+    print(f"\nOpen {page}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,8 +4,12 @@ Ego-RNN, section 4.2. A random stack of every clip in training, the centre stack
 five stacks for the reported number.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
+from data.clips import Kind
 from data.inputs import FlowInput
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.transforms import Preprocessing
@@ -39,8 +43,13 @@ class Config(ClipTrainConfig):
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout before the classifier."""
 
+    @property
+    def reads(self) -> tuple[Kind, ...]:
+        """The images of a clip that the training reads."""
+        return FlowInput.kinds
 
-def resolve(config: Config) -> tuple[Config, Stage]:
+
+def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
     """Fill the schedule with the stage's own values where it was left out."""
     stage = FLOW.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
@@ -67,7 +76,7 @@ def build(config: Config, num_classes: int) -> tuple[dict[str, object], FlowStre
 def main(config: Config) -> None:
     """Train the stream and measure it on the test users."""
     set_up_numerics()
-    config, stage = resolve(config)
+    config, stage = resolve(config, {})
     RunDirectory(config.out).refuse_if_taken(config)
     inputs = FlowInput(config.stack, config.test_stacks, Preprocessing.flow(config.image_size))
     split = open_split(config, inputs.kinds)

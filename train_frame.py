@@ -5,7 +5,9 @@ class folders of pictures (--images) it learns what is in them; its class weight
 train_rgb.py a meaning where ImageNet weights can't be downloaded.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -61,7 +63,7 @@ class Config(ClipTrainConfig):
         return self
 
 
-def resolve(config: Config) -> tuple[Config, Stage]:
+def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
     """Fill the schedule with the stage's own values where it was left out."""
     stage = FRAME.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
@@ -81,7 +83,7 @@ def open_sets(config: Config, inputs: RgbInput) -> tuple[Sets, tuple[str, ...], 
 def main(config: Config) -> None:
     """Train the classifier and measure it on the test users, or on the held-out pictures."""
     set_up_numerics()
-    config, stage = resolve(config)
+    config, stage = resolve(config, {})
     RunDirectory(config.out).refuse_if_taken(config)
     inputs = RgbInput(config.frames, Preprocessing.rgb(config.image_size))
     sets, class_names, relations = open_sets(config, inputs)

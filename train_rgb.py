@@ -4,6 +4,7 @@ Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a f
 can learn motion segmentation beside the actions (--ms); stage joint trains everything at once (SparNet).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 
 from data.cached_clips import cached_rgb_sets
 from data.cached_joint import cached_joint_sets
+from data.clips import Kind
 from data.epochs import evaluation_keys
 from data.inputs import RgbInput, RgbMapsInput
 from data.kept_frames import KeptFrames
@@ -89,6 +91,16 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout before the classifier (0.7)."""
 
+    @property
+    def shown(self) -> type[RgbInput]:
+        """How clips become what the network is shown."""
+        return RgbInput if self.ms == "none" else RgbMapsInput
+
+    @property
+    def reads(self) -> tuple[Kind, ...]:
+        """The images of a clip that the training reads."""
+        return self.shown.kinds
+
     @model_validator(mode="after")
     def _stage_and_init(self) -> "Config":
         if self.stage != 2 and self.init is not None:
@@ -114,18 +126,22 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
         return self.stage == "joint" or "layer3" in self.motion_layers
 
 
-def resolve(config: Config, parent: Parent | None) -> Config:
+def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
     """Fill what was left out: with the defaults, in stage 2 with stage 1's settings.
+
+    Args:
+        config: What was given.
+        parents: Stage 2: settings of its stage 1 under "init".
 
     Raises:
         UserError: A flag of stage 2 contradicts its stage 1.
     """
-    if parent is None:
+    if config.stage != 2:
         defaults = JOINT_DEFAULTS if config.stage == "joint" else STAGE_1_DEFAULTS
         given = {key: getattr(config, key) for key in defaults}
         filled = {key: value if given[key] is None else given[key] for key, value in defaults.items()}
     else:
-        saved = parent.checkpoint["config"]
+        saved = parents["init"]
         for key in INHERITED:
             asked = getattr(config, key)
             if asked is not None and asked != saved[key]:
@@ -133,17 +149,12 @@ def resolve(config: Config, parent: Parent | None) -> Config:
                 raise UserError(
                     f"--{flag} {asked}: {config.init} was trained with {saved[key]}; leave the flag out"
                 )
-        filled = {key: saved[key] for key in INHERITED} | {"init_sha256": parent.sha256}
+        filled = {key: saved[key] for key in INHERITED}
     config = config.replace(**filled, **config.motion_values())
-    stage = choose_stage(config)
-    return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones)
-
-
-def choose_stage(config: Config) -> Stage:
-    """Give the stage with the run's own settings; the temporal module must be known."""
     assert config.temporal is not None
     stage = rgb_stage(config.stage, config.temporal, motion_layers=config.motion_layers)
-    return stage.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
+    stage = stage.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
+    return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 
 def open_parent(config: Config) -> Parent | None:
@@ -236,10 +247,10 @@ def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
     set_up_numerics()
     parent = open_parent(config)
-    config = resolve(config, parent)
+    config, stage = resolve(config, {} if parent is None else {"init": parent.checkpoint["config"]})
+    config = config.replace(init_sha256=None if parent is None else parent.sha256)
     RunDirectory(config.out).refuse_if_taken(config)
-    shown = RgbInput if config.ms == "none" else RgbMapsInput
-    inputs = shown(config.frames, Preprocessing.rgb(config.image_size))
+    inputs = config.shown(config.frames, Preprocessing.rgb(config.image_size))
     split = open_split(config, inputs.kinds)
     seed_everything(config.seed)
     architecture, model = build(config, parent, split.class_names)
@@ -250,7 +261,7 @@ def main(config: Config) -> None:
     about = Description(architecture, split.class_names, inputs.to_dict(), relations)
     with RunDirectory.begin(config) as directory:
         sets, task = make_sets(config, split, inputs, model)
-        summary = train_and_evaluate(config, directory, task, choose_stage(config), sets, about)
+        summary = train_and_evaluate(config, directory, task, stage, sets, about)
         if isinstance(inputs, RgbMapsInput) and world().first:
             draw_motion(directory.path / "motion.png", config, model, split.test, inputs)
     print(result_line(summary))

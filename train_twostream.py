@@ -3,12 +3,15 @@
 Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from data.cached_joint import cached_joint_sets
+from data.clips import Kind
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
 from data.kept_frames import KeptFrames
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
@@ -49,6 +52,11 @@ class Config(ClipTrainConfig, CacheFlags):
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout before the classifier."""
 
+    @property
+    def reads(self) -> tuple[Kind, ...]:
+        """The images of a clip that the training reads."""
+        return TwoStreamInput.kinds
+
     @model_validator(mode="after")
     def _every_epoch(self) -> "Config":
         if self.milestones is not None:
@@ -71,13 +79,16 @@ def open_parents(config: Config) -> tuple[Parent, Parent]:
     return rgb, flow
 
 
-def resolve(config: Config, rgb: Parent, flow: Parent) -> tuple[Config, Stage]:
-    """Fill in what was left out, and the runs' hashes."""
-    temporal = rgb.checkpoint["architecture"]["temporal"]
-    stage = two_stream_stage(temporal, flow_lr=config.flow_lr, gamma=config.gamma)
+def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
+    """Fill the schedule with the stage's own values where it was left out.
+
+    Args:
+        config: What was given.
+        parents: Settings of the RGB run under "rgb".
+    """
+    stage = two_stream_stage(parents["rgb"]["temporal"], flow_lr=config.flow_lr, gamma=config.gamma)
     stage = stage.override(lr=config.lr, epochs=config.epochs)
-    hashes = {"rgb_sha256": rgb.sha256, "flow_sha256": flow.sha256}
-    return config.replace(**hashes, lr=stage.lr, epochs=stage.epochs), stage
+    return config.replace(lr=stage.lr, epochs=stage.epochs), stage
 
 
 def join_inputs(rgb: Parent, flow: Parent) -> TwoStreamInput:
@@ -113,7 +124,8 @@ def main(config: Config) -> None:
     """Train both streams and measure them on the test users."""
     set_up_numerics()
     rgb, flow = open_parents(config)
-    config, stage = resolve(config, rgb, flow)
+    config, stage = resolve(config, {"rgb": rgb.checkpoint["architecture"]})
+    config = config.replace(rgb_sha256=rgb.sha256, flow_sha256=flow.sha256)
     RunDirectory(config.out).refuse_if_taken(config)
     inputs = join_inputs(rgb, flow)
     split = open_split(config, inputs.kinds)

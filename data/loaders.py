@@ -36,6 +36,11 @@ class ClipTrainConfig(TrainConfig):
     test_users: tuple[str, ...] = Field(("S2",), min_length=1)
     """Users to measure on, never learned from."""
 
+    @property
+    def reads(self) -> tuple[Kind, ...]:
+        """The images of a clip that the training reads."""
+        return ("frames",)
+
 
 @dataclass(frozen=True)
 class Split:

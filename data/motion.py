@@ -1,18 +1,13 @@
 """Add optical flow and motion maps to a canonical tree: `python -m data.motion --root DIR`."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import yaml
-from pydantic import Field
 from tqdm import tqdm
 
 from data.clips import Clip, Kind
@@ -22,14 +17,15 @@ from data.motion_notes import MotionLog, Notes, summary
 from data.scan import Scan, scan_tree
 from data.tree_kinds import Place
 from engine.cli import run
-from engine.config import Config, read_yaml
+from engine.config import read_yaml
 from engine.errors import UserError
 from engine.files import write_text
+from engine.spread import SpreadConfig, spread
 
 RECORD = "motion.yaml"
 
 
-class MotionConfig(Config):
+class MotionConfig(SpreadConfig):
     """Compute flow images and motion maps from the frames of a canonical tree.
 
     What is there is left alone: a stopped run goes on where it was, and flow that came with a data set stays.
@@ -44,8 +40,6 @@ class MotionConfig(Config):
     """Whether the camera's motion is removed from the flow images (warp flow)."""
     maps: bool = False
     """Make the motion maps too."""
-    jobs: int = Field(default=os.cpu_count() or 1, ge=1)
-    """Number of processes, each of which works on a clip of its own."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ def _add_motion(config: MotionConfig) -> int:
     tasks = _tasks(scan, settings, set(broken))
     print(f"{len(scan.clips)} clips, {len(tasks)} of them to do with {_words(_record(settings))}")
     log = MotionLog(config.root)
-    outcomes = list(_with_progress(_outcomes(tasks, config.jobs), tasks, log))
+    outcomes = list(_with_progress(_outcomes(tasks, config), tasks, log))
     faults = broken | {outcome.clip.key: outcome.fault for outcome in outcomes if outcome.fault}
     print(f"{sum(not outcome.fault for outcome in outcomes)} clips made, {len(faults)} failed")
     for line in summary({outcome.clip.key: outcome.notes for outcome in outcomes}, log.path):
@@ -133,18 +127,8 @@ def _tasks(scan: Scan, settings: MotionSettings, broken: set[str]) -> list[Task]
     return tasks
 
 
-def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
-    if jobs == 1 or len(tasks) < 2:
-        yield from map(_attempt, tasks)
-        return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_attempt, task) for task in tasks]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        except BrokenProcessPool:
-            raise UserError("a process was killed, maybe for want of memory; try fewer --jobs") from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _outcomes(tasks: Sequence[Task], config: MotionConfig) -> Iterator[Outcome]:
+    return (outcome for _, outcome in spread(_attempt, tasks, config))
 
 
 def _attempt(task: Task) -> Outcome:

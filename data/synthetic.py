@@ -6,13 +6,9 @@
 goes on where it was.
 """
 
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -28,10 +24,12 @@ from data.kitchen.catalogue import Picture, draw_picture
 from data.kitchen.clip import ClipSpec, stage
 from data.kitchen.plan import plan
 from data.kitchen.truth import make_truth, true_flow
+from data.repeatable import repeatable_opencv
 from engine import cli
-from engine.config import Config, read_yaml
+from engine.config import read_yaml
 from engine.errors import UserError
 from engine.files import atomic_folder, atomic_path, write_text
+from engine.spread import SpreadConfig, spread
 
 __all__ = ["Settings", "main", "render_clip", "true_flow"]
 
@@ -53,7 +51,7 @@ _BATCH = 32
 T = TypeVar("T")
 
 
-class Settings(Config):
+class Settings(SpreadConfig):
     """Render clips of a synthetic kitchen, or pictures of single things."""
 
     out: Path
@@ -67,8 +65,6 @@ class Settings(Config):
     """The same seed gives the same bytes."""
     size: int = Field(default=128, ge=32, le=1024)
     """Width and height of the catalogue's pictures, pixels."""
-    jobs: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
-    """Processes to render with."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -91,10 +87,6 @@ def main(settings: Settings) -> None:
             _draw(settings)
     except OSError as error:
         raise UserError(f"can't write to --out {settings.out}: {error}; what is finished is kept") from error
-    except BrokenProcessPool:
-        raise UserError(
-            "a rendering process was killed, for want of memory maybe; try fewer --jobs"
-        ) from None
 
 
 def claim(settings: Settings) -> None:
@@ -126,7 +118,7 @@ def _render(settings: Settings) -> None:
     assert settings.preset is not None
     specs = plan(settings.preset, settings.seed)
     work = [spec for spec in specs if not _frames_folder(settings.out, spec).is_dir()]
-    _run(partial(render_clip, settings.out), work, settings.jobs, "frame", lambda spec: spec.frames)
+    _run(partial(render_clip, settings.out), work, settings, "frame", lambda spec: spec.frames)
     print(f"{settings.out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
 
 
@@ -134,10 +126,11 @@ def _draw(settings: Settings) -> None:
     assert settings.catalogue is not None
     starts = range(0, settings.catalogue, _BATCH)
     batches = [range(start, min(start + _BATCH, settings.catalogue)) for start in starts]
-    _run(partial(_draw_batch, settings), batches, settings.jobs, "picture", len)
+    _run(partial(_draw_batch, settings), batches, settings, "picture", len)
     print(f"{settings.out}: {settings.catalogue} pictures")
 
 
+@repeatable_opencv()
 def render_clip(root: Path, spec: ClipSpec) -> None:
     """Render one clip into the tree under `root`: its truth, then its frames, each whole or not at all."""
     _sweep(root, spec)
@@ -153,6 +146,7 @@ def render_clip(root: Path, spec: ClipSpec) -> None:
             np.savez_compressed(temporary, **arrays)
 
 
+@repeatable_opencv()
 def _draw_batch(settings: Settings, numbers: range) -> None:
     for number in numbers:
         picture = Picture(number, settings.size, settings.seed)
@@ -165,27 +159,12 @@ def _draw_batch(settings: Settings, numbers: range) -> None:
 
 
 def _run(
-    task: Callable[[T], None], work: Sequence[T], jobs: int, unit: str, size: Callable[[T], int]
+    task: Callable[[T], None], work: Sequence[T], where: SpreadConfig, unit: str, size: Callable[[T], int]
 ) -> None:
-    """Do every piece of work, in this process or several, behind a progress bar."""
+    """Do every piece of work behind a progress bar."""
     with tqdm(total=sum(map(size, work)), unit=unit, smoothing=0.05, disable=None if work else True) as bar:
-        with _mapper(min(jobs, len(work))) as mapper:
-            for piece, _ in zip(work, mapper(task, work), strict=True):
-                bar.update(size(piece))
-
-
-@contextmanager
-def _mapper(jobs: int) -> Iterator[Callable[..., Any]]:
-    if jobs <= 1:
-        yield map
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        try:
-            yield pool.map
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for piece, _ in spread(task, work, where):
+            bar.update(size(piece))
 
 
 def _frames_folder(root: Path, spec: ClipSpec) -> Path:

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from engine.errors import UserError
 from engine.files import write_text
@@ -70,10 +71,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _readable(error: ValidationError) -> str:
-    return "; ".join(_one_line(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors())
+    return "; ".join(map(_one_line, error.errors()))
 
 
-def _one_line(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
+def _one_line(error: ErrorDetails) -> str:
+    location, kind, message, value = error["loc"], error["type"], error["msg"], error["input"]
     flag = "--" + ".".join(str(part) for part in location).replace("_", "-")
     if kind == "extra_forbidden":
         return f"unknown key {'.'.join(map(str, location))!r}; check its spelling"
@@ -81,4 +83,6 @@ def _one_line(location: tuple[int | str, ...], kind: str, message: str, value: A
         return f"{flag} is missing"
     if not location:
         return message.removeprefix("Value error, ")
+    if isinstance(error.get("ctx", {}).get("error"), UserError):  # of a config inside this one
+        return f"{flag}: {message.removeprefix('Value error, ')}"
     return f"{flag}: {message.removeprefix('Value error, ')}, got {value!r}"

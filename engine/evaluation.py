@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise UserError(f"{path} holds no predictions of this project: {error}") from None
         return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
 

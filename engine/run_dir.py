@@ -1,7 +1,5 @@
 """The folder of one training run: who may write to it, and what stands in it."""
 
-import fcntl
-import json
 import os
 import platform
 import subprocess
@@ -15,7 +13,8 @@ import torch
 from engine.checkpoint import load_checkpoint
 from engine.config import read_yaml
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import read_json, write_json
+from engine.lock import take_lock
 from engine.parallel import world
 from engine.train_config import FREE_ON_RESUME, TrainConfig
 
@@ -38,7 +37,9 @@ class RunDirectory:
         self.last = path / "last.pt"
         self.best = path / "best.pt"
         self.eval = path / "eval.json"
+        self.cost = path / "cost.json"
         self.tensorboard = path / "tensorboard"
+        self.log = path / "log.txt"  # of a grid, which keeps what the run says
         self._lock: int | None = None
 
     @classmethod
@@ -124,7 +125,7 @@ class RunDirectory:
         if self.eval.exists():
             raise UserError(f"--out {self.path} holds a finished run; choose another --out or remove it")
         if not self.config.exists():
-            if any(entry.name != ".lock" for entry in self.path.iterdir()):
+            if any(entry.name not in (".lock", self.log.name) for entry in self.path.iterdir()):
                 raise UserError(
                     f"--out {self.path} holds files that are no run; choose a new or empty folder"
                 )
@@ -146,14 +147,11 @@ class RunDirectory:
                 )
 
     def _claim(self) -> None:
-        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.__exit__()
+        self._lock = take_lock(self.path / ".lock")
+        if self._lock is None:
             raise UserError(
                 f"another process is training in {self.path}; wait for it or choose another --out"
-            ) from None
+            )
 
 
 def _environment() -> dict[str, Any]:
@@ -193,10 +191,9 @@ def read_eval(path: Path) -> dict[str, Any]:
     """Read a finished run's eval.json.
 
     Raises:
-        UserError: The run has none, so it is not finished.
+        UserError: The run has none, so it is not finished, or it is damaged.
     """
     file = path / "eval.json"
     if not file.is_file():
         raise UserError(f"{path} has not finished: no eval.json in it")
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+    return read_json(file)

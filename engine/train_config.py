@@ -43,6 +43,11 @@ class TrainConfig(Config):
     """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
     clips, labelled best_on_test since it is optimistic."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the parts of its data that the training reads, where data has parts."""
+        return ()
+
     @field_validator("milestones")
     @classmethod
     def _rising(cls, milestones: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -8,7 +8,9 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from engine.cost import measure_cost
 from engine.evaluation import Predictions, Relations, predict, summarise, write_evaluation
+from engine.files import write_json
 from engine.fit import EvaluationSet, FitSettings, TrainingSet, fit
 from engine.parallel import world
 from engine.run_dir import RunDirectory
@@ -98,6 +100,7 @@ def train_and_evaluate(
         "selected": selected,
     }
     if world().first:
+        write_json(run.cost, measure_cost(settings.device))
         write_evaluation(run.path, last, about.class_names, summary)
     return summary
 

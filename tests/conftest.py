@@ -43,3 +43,11 @@ def pytest_addoption(parser):
 def stress(request) -> bool:
     """Whether the long versions are asked for: more kills, more broken trees, longer watching."""
     return bool(request.config.getoption("--stress"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Count tests that have a long version among the stress tests, when these are asked for."""
+    for item in items:
+        if config.getoption("--stress") and "stress" in getattr(item, "fixturenames", ()):
+            item.add_marker("stress")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from data.datasets import require_images
 from data.index import ClipIndex
 from data.untrusted_video import Limits, read_untrusted
 from data.windows import Part
@@ -17,7 +18,7 @@ from engine.errors import UserError
 from viz.player import player_page
 from viz.scene import Scene
 from viz.storyboard import Style
-from viz.viewer import Viewer, look_at_clip, look_at_window, video_short_side
+from viz.viewer import Viewer, frames_of_a_window, look_at_clip, look_at_window, video_short_side
 
 _VIDEO = "the video"  # what an upload is called where it is decoded, and so in messages
 _ALERT = "border-left: .3rem solid #c22; padding: .4rem .8rem; font-size: 1.1rem"
@@ -58,7 +59,9 @@ class Live:
     def _clip_scenes(self, key: str | None) -> Iterator[Scene]:
         if self.clips is None or key is None:
             raise UserError("no clip was picked; pick one from the list")
-        yield from (look_at_clip(clip, self.viewers) for clip in self.clips.find([key]).clips)
+        found = self.clips.find([key])
+        require_images(found, list({kind for viewer in self.viewers for kind in viewer.inputs.kinds}))
+        yield from (look_at_clip(clip, self.viewers) for clip in found.clips)
 
     def _video_scenes(self, upload: Path | None, start_sec: object, stop_sec: object) -> Iterator[Scene]:
         if upload is None or not upload.is_file():
@@ -67,8 +70,8 @@ class Live:
             )
         with taken(upload) as video:
             part = _part(start_sec, stop_sec, self.window_sec)
-            T, short_side = self.viewers[0].inputs.frames, video_short_side(self.viewers)
-            windows = read_untrusted(video, T, part, short_side, self.limits)
+            frames, short_side = frames_of_a_window(self.viewers), video_short_side(self.viewers)
+            windows = read_untrusted(video, frames, part, short_side, self.limits)
         yield from (look_at_window(upload.stem, window, self.viewers) for window in windows)
 
 

@@ -81,9 +81,16 @@ def rows(path):
 def test_a_finished_run_holds_every_file(tmp_path):
     summary, model = run(tmp_path / "run")
     names = {p.name for p in (tmp_path / "run").iterdir()}
-    files = "config.yaml env.json metrics.csv last.pt best.pt eval.json predictions.npz confusion.png"
+    files = (
+        "config.yaml env.json metrics.csv last.pt best.pt eval.json cost.json predictions.npz confusion.png"
+    )
     assert {*files.split(), "per_class.csv", "tensorboard"} <= names
     assert read_eval(tmp_path / "run") == json.loads(json.dumps(summary))
+    cost = json.loads((tmp_path / "run" / "cost.json").read_text())
+    on_gpu = torch.cuda.is_available()
+    assert ("CPU" in cost["device"]) == (cost["peak_gpu_memory_gib"] is None) == (not on_gpu)
+    assert cost["peak_memory_gib"] * 2**30 > sum(p.numel() * p.element_size() for p in model.parameters())
+    assert 0.05 < cost["peak_memory_gib"] < 64, "a wrong unit is 1024 times off"
     saved = np.load(tmp_path / "run" / "predictions.npz")
     x, labels = data()
     with torch.no_grad():

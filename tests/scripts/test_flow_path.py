@@ -72,7 +72,7 @@ def test_the_flow_stream_is_watched_at_the_centre_and_reported_over_several_stac
 
 
 def test_the_flow_stream_begins_with_the_mean_of_the_rgb_layer(moving_tree, frame_run, tmp_path):
-    config = train_flow.resolve(flow_config(moving_tree, frame_run, tmp_path))[0]
+    config = train_flow.resolve(flow_config(moving_tree, frame_run, tmp_path), {})[0]
     _, model = train_flow.build(config, 6)
     rgb = checkpoint(frame_run)["model"]["backbone.resnet.conv1.weight"]
     first = model.backbone.resnet.conv1.weight

@@ -16,11 +16,14 @@ import evaluate
 import published
 import train_rgb
 import train_twostream
-from data import Preprocessing
+from data import ClipIndex, Preprocessing
 from data.inputs import RgbMapsInput
 from data.loaders import open_split
+from data.sampling import rgb_frame_numbers
 from engine.errors import UserError
 from models import reference_state
+from selfsup import MotionSegmentation
+from viz.viewer import look_at_clip, open_viewers
 
 SHARED = ("epoch", "split", "accuracy")
 
@@ -112,6 +115,33 @@ def test_other_scripts_take_a_run_with_heads(
     assert names == reference_state(model.rgb).keys()
 
 
+def test_motion_is_drawn_beside_heat_where_the_run_has_heads(mapped_tree, tree, both_heads, stage_1):
+    """Predictions are those that evaluate.py measures; the map is what the renderer knows to move."""
+    viewers = open_viewers([stage_1, both_heads], "cpu")
+    (clip,), (bare,) = (
+        ClipIndex.from_tree(root).find(["S2/open_jam/1"]).clips for root in (mapped_tree, tree)
+    )
+    scene = look_at_clip(clip, viewers)
+    names = [motion.name for motion in scene.motion]
+    assert names == ["both_heads, layer3 motion", "both_heads, layer4 motion", "motion map"]
+    settings, inputs = viewers[1].motion, RgbMapsInput(3, Preprocessing.rgb(64))
+    task = MotionSegmentation(viewers[1].model, inputs.names, settings)
+    index = ClipIndex.from_tree(mapped_tree).find([clip.key])
+    found = task.look(inputs.dataset(index)[0, None])
+    for motion, layer in zip(scene.motion, ("layer3", "layer4"), strict=False):
+        np.testing.assert_allclose(motion.cells, found[f"{layer}_predicted"], atol=1e-6)
+        assert motion.level == task.target.decision
+    finest = scene.motion_map
+    with np.load(tree / "truth" / f"{clip.key}.npz") as truth:
+        seen = truth["moving"][rgb_frame_numbers(clip.num_frames, 3) - 1, 8:120, 58:170]
+    cells = seen.reshape(3, 4, 28, 4, 28).mean(axis=(2, 4))
+    # Maps are scaled by their nearest pixels, from 28 to 16 a side of a cell.
+    np.testing.assert_allclose(finest.cells, cells, atol=0.05)
+    assert cells.max() > 0.1 and finest.level == 0.1
+    assert look_at_clip(bare, viewers).motion_map is None
+    assert look_at_clip(clip, viewers[:1]).motion == ()
+
+
 def test_the_joint_stage_begins_with_a_backbone_and_no_attention(mapped_tree, frame_run, tmp_path):
     settings = {"stage": "joint", "ms": "classification", "ms_classes": "balanced", "epochs": 1}
     train_rgb.main(stage_1_config(mapped_tree, frame_run, tmp_path / "run", **settings))
@@ -133,7 +163,7 @@ def test_grey_maps_are_said_once(mapped_tree, stage_1, tmp_path, capsys):
     for variant, taken in (("classification", "brighter than half"), ("regression", "are kept")):
         config = stage_2_config(grey, stage_1, tmp_path / "run", ms=variant)
         parent = train_rgb.open_parent(config)
-        config = train_rgb.resolve(config, parent)
+        config, _ = train_rgb.resolve(config, {"init": parent.checkpoint["config"]})
         inputs = RgbMapsInput(config.frames, Preprocessing.rgb(config.image_size))
         split = open_split(config, inputs.kinds)
         _, model = train_rgb.build(config, parent, split.class_names)

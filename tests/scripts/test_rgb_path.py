@@ -254,11 +254,12 @@ def test_mistakes_about_stages(tree, frame_run, stage_1, tmp_path):
 
 def test_a_run_without_attention_can_not_show_it(tree, frame_run, tmp_path):
     train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "run", attention="none", epochs=1))
-    with pytest.raises(UserError, match="--attention none"):
-        cam_viz.main(
-            cam_viz.Config(runs=(tmp_path / "run",), data=tree, clips=("S2/open_jam/1",), out=tmp_path / "o")
-        )
+    shown = cam_viz.Config(runs=(tmp_path / "run",), data=tree, clips=("S2/open_jam/1",), out=tmp_path / "o")
+    with pytest.raises(UserError, match="--attention none.* it can show --heat cam or --heat gradcam"):
+        cam_viz.main(shown)
     assert not (tmp_path / "o").exists()
+    cam_viz.main(shown.replace(heat="cam"))
+    assert np.load(tmp_path / "o" / "S2_open_jam_1_run.npy").shape == (3, 2, 2)
 
 
 def test_command_line(tree, tmp_path):

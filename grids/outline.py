@@ -1,0 +1,79 @@
+"""A plan as text: a tree of trainings, each under its parent, with how many runs are to do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from engine.recipe import Training
+from grids.plan import Plan, Table
+from grids.progress import Paces, duration
+from grids.runs import Run
+
+
+def outline(plan: Plan, chosen: Sequence[Run], jobs: int) -> str:
+    """Describe a plan.
+
+    Args:
+        plan: The plan.
+        chosen: The runs of it that were asked for.
+        jobs: How many run at a time, for the estimate.
+    """
+    keys = {run.key for run in chosen}
+    lines = [line for table in plan.tables for line in _table(table, keys)]
+    return "\n".join([*lines, *_summary(plan, chosen, jobs)])
+
+
+def _table(table: Table, chosen: set[str]) -> Iterator[str]:
+    yield f"{table.file.name}: {table.recipe.title}"
+    runs: dict[str, list[Run]] = {}
+    for step, run in table.steps:
+        if run.key in chosen:
+            runs.setdefault(step.training.name, []).append(run)
+    trainings = [training for training in table.recipe.variants if training.name in runs]
+    yield from _branches(trainings, runs, None, "")
+
+
+def _branches(
+    trainings: Sequence[Training], runs: dict[str, list[Run]], parent: str | None, indent: str
+) -> Iterator[str]:
+    """Draw what hangs on a parent; a training with several hangs on its first."""
+    children = [training for training in trainings if next(iter(training.parents.values()), None) == parent]
+    for number, training in enumerate(children, start=1):
+        last = number == len(children)
+        yield f"{indent}{'└─' if last else '├─'} {_leaf(training, runs[training.name])}"
+        yield from _branches(trainings, runs, training.name, indent + ("   " if last else "│  "))
+
+
+def _leaf(training: Training, runs: Sequence[Run]) -> str:
+    row = f" [{training.row}]" if training.row else ""
+    others = list(training.parents.values())[1:]
+    joined = f" and {', '.join(others)}" if others else ""
+    return f"{training.name}{joined}{row}: {_counts(runs)}"
+
+
+def _counts(runs: Sequence[Run]) -> str:
+    done = sum(run.done for run in runs)
+    parts = [f"{len(runs) - done} to do"] * (done < len(runs)) + [f"{done} done"] * (done > 0)
+    return ", ".join(parts)
+
+
+def _summary(plan: Plan, chosen: Sequence[Run], jobs: int) -> Iterator[str]:
+    left = [run for run in chosen if not run.done]
+    shared = _shared(plan, chosen)
+    yield f"{len(chosen)} runs: {len(left)} to do, {len(chosen) - len(left)} done, {shared} shared"
+    seconds, unknown = Paces(plan.runs.values()).total(left)
+    if not left:
+        yield "time: none"
+    elif unknown == len(left):
+        yield "time: unknown, no run like these has finished here"
+    else:
+        rest = f" and that of {unknown} runs which nothing here tells" if unknown else ""
+        yield f"time: about {duration(seconds / jobs)} with {jobs} at a time{rest}"
+
+
+def _shared(plan: Plan, chosen: Iterable[Run]) -> int:
+    """Count runs that more than one training, or more than one recipe, builds upon or shows."""
+    users: dict[str, set[tuple[str, str]]] = {run.key: set() for run in chosen}
+    for table in plan.tables:
+        for step, run in table.steps:
+            for used in [*run.parents, *([run] if step.training.row else [])]:
+                users.setdefault(used.key, set()).add((table.file.name, step.training.name))
+    return sum(len(users[run.key]) > 1 for run in chosen)

@@ -1,0 +1,207 @@
+"""grid.py with real trainings on the tiny kitchen: nothing twice, and only what changed anew."""
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import tyro
+import yaml
+
+import grid
+from data.index import ClipIndex
+from engine.table import TablePlan
+from grids.local import LocalWorkers
+from grids.runs import Run
+
+ROOT = Path(grid.__file__).resolve().parent
+STAGE_1 = {"stage": 1, "backbone": "resnet18", "weights": "none", "frames": 2, "hidden": 4}
+SMALL = {"batch_size": 24, "epochs": 1}
+
+
+class InThisProcess:
+    """Workers without processes of their own, each of which would take seconds to load torch."""
+
+    def __init__(self, *_: object) -> None:
+        self.over: list[tuple[Run, bool]] = []
+
+    def room(self) -> int:
+        return 1
+
+    def start(self, run: Run) -> None:
+        script = grid.load_script(run.training.script)
+        script.main(tyro.cli(script.Config, args=run.words[1:], config=(tyro.conf.FlagCreatePairsOff,)))
+        self.over.append((run, run.done))
+
+    def ended(self) -> list[tuple[Run, bool]]:
+        over, self.over = self.over, []
+        return over
+
+    def stop(self, runs: object) -> None:
+        pass
+
+
+def write_recipe(folder: Path, rates: list[float]) -> Path:
+    trainings = [
+        {"name": "first", "script": "train_rgb", "settings": STAGE_1 | SMALL | {"image_size": 64}},
+        {
+            "name": "second",
+            "script": "train_rgb",
+            "row": "rate {lr}",
+            "parents": {"init": "first"},
+            "settings": {"stage": 2} | SMALL,
+            "grid": {"lr": rates},
+        },
+    ]
+    content = {"title": "t", "inputs": {"data": "clips"}, "seeds": [0], "trainings": trainings}
+    (folder / "small.yaml").write_text(yaml.safe_dump(content))
+    return folder / "small.yaml"
+
+
+def test_two_rows_share_a_parent_and_only_a_changed_value_is_trained(
+    moving_tree, tmp_path, monkeypatch, command
+):
+    """The last training is a process of its own, as all are outside of this test."""
+
+    def start(rates, *flags):
+        words = (
+            "--data",
+            moving_tree,
+            "--out",
+            tmp_path / "out",
+            "--workers",
+            "0",
+            "--device",
+            "cpu",
+            *flags,
+        )
+        return command(grid.main, grid.Config, "--recipe", write_recipe(tmp_path, rates), *words)
+
+    def started(rates, *flags):
+        status, said, _ = start(rates, *flags)
+        assert status == 0, said
+        return [
+            line.split()[1].rpartition("-")[0] for line in said.splitlines() if line.startswith("started")
+        ]
+
+    monkeypatch.setattr(grid, "LocalWorkers", InThisProcess)
+    assert started([1e-4, 1e-3], "--dry-run") == [] and not (tmp_path / "out").exists()
+    two = ["second-lr-0.0001-seed0", "second-lr-0.001-seed0"]
+    assert started([1e-4, 1e-3]) == ["first-seed0", *two]
+    assert started([1e-4, 1e-3]) == []
+    monkeypatch.setattr(grid, "LocalWorkers", LocalWorkers)
+    assert started([1e-4, 2e-3]) == ["second-lr-0.002-seed0"]
+    table = TablePlan.from_yaml(tmp_path / "out/tables/small.yaml")
+    assert [row.row for row in table.rows] == ["rate 0.0001", "rate 0.002"]
+    for row in table.rows:
+        saved = yaml.safe_load((tmp_path / "out" / row.runs[0].folder / "config.yaml").read_text())
+        assert saved["lr"] == row.settings["lr"] and saved["frames"] == 2
+    log = (tmp_path / "out" / table.rows[1].runs[0].folder / "log.txt").read_text()
+    assert "epoch 1/1: train loss" in log and "top-1" in log.splitlines()[-1]
+    edited = tmp_path / "out" / table.rows[0].runs[0].folder / "config.yaml"
+    edited.write_text(edited.read_text().replace("frames: 2", "frames: 3"))
+    status, _, said = start([1e-4, 2e-3])
+    assert status == 2 and f"{edited} of training second-lr-0.0001" in said and "frames: 3" in said
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("--recipe none.yaml --data {tree}", "none.yaml"),
+        ("--recipe {recipe} --data nowhere", "no such folder or file: {here}/nowhere"),
+        ("--recipe {recipe}", "takes the inputs data: clips; given were none"),
+        ("--recipe {recipe} --data {tree} --inputs films=x", "are of ['data']"),
+        ("--recipe {recipe} --data {tree} --inputs films", "--inputs films should look like NAME=FOLDER"),
+        ("--recipe {recipe} --data {tree} --settings amp", "--settings amp should look like NAME=VALUE"),
+        ("--recipe {recipe} --data {tree} --settings lr=[", "no value"),
+        ("--recipe {recipe} {recipe} --data {tree}", "two recipes have one name"),
+        ("--recipe {recipe} --data {tree} --search optuna", "has ranges under `search:`"),
+        ("--recipe {recipe} --data {tree} --address here:1", "--address needs --engine ray"),
+        ("--recipe {recipe} --data {tree} --only all", "no such row; there are: rate 0.1"),
+        ("--recipe {recipe} --data {tree} --settings second*.frames=3", "--frames 3: "),
+        (
+            "--recipe {recipe} --data {tree} --settings second*.ms=regression",
+            "data.motion --root {tree} --maps",
+        ),
+    ],
+)
+def test_mistakes_leave_nothing_behind(moving_tree, tmp_path, command, flags, message):
+    assert ClipIndex.from_tree(moving_tree).clips[0].maps is None
+    names = {"recipe": write_recipe(tmp_path, [0.1]), "tree": moving_tree, "here": Path.cwd()}
+    words = flags.format(**names).split()
+    status, _, said = command(grid.main, grid.Config, *words, "--out", tmp_path / "out")
+    assert status == 2 and message.format(**names) in " ".join(said.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_script_that_does_not_exist(tmp_path, moving_tree, command):
+    file = write_recipe(tmp_path, [0.1])
+    file.write_text(file.read_text().replace("train_rgb", "train_sound"))
+    words = ("--recipe", file, "--data", moving_tree, "--out", tmp_path / "out")
+    status, _, said = command(grid.main, grid.Config, *words)
+    assert status == 2 and "no script is called train_sound; there are train_flow, train_frame" in said
+
+
+STRESS = {
+    "title": "killed",
+    "inputs": {"data": "clips"},
+    "seeds": [0],
+    "trainings": [
+        {
+            "name": "first",
+            "script": "train_rgb",
+            "row": "stage 1",
+            "settings": STAGE_1 | {"image_size": 64, "batch_size": 12, "epochs": 4},
+        },
+        {
+            "name": "second",
+            "script": "train_rgb",
+            "row": "stage 2",
+            "parents": {"init": "first"},
+            "settings": {"stage": 2, "batch_size": 12, "epochs": 3},
+            "grid": {"lr": [1.0e-4, 1.0e-3]},
+        },
+    ],
+}
+
+
+def numbers(out: Path) -> dict[str, bytes]:
+    """Every file of every run that a table or a later training takes, without the times."""
+    found = {}
+    for name in ("eval.json", "predictions.npz", "per_class.csv", "confusion.png"):
+        found |= {f"{path.parent.name}/{name}": path.read_bytes() for path in out.glob(f"runs/*/{name}")}
+    for path in out.glob("runs/*/metrics.csv"):
+        lines = [line.rsplit(",", 2)[0] for line in path.read_text().splitlines()]
+        found[f"{path.parent.name}/metrics.csv"] = "\n".join(lines).encode()
+    for path in out.glob("runs/*/last.pt"):
+        weights = torch.load(path, weights_only=True)["model"]
+        found |= {f"{path.parent.name}/{key}": value.numpy().tobytes() for key, value in weights.items()}
+    return found
+
+
+@pytest.mark.stress
+def test_a_grid_killed_ten_times_gives_the_table_of_an_undisturbed_one(moving_tree, tmp_path):
+    """With loaders of their own, which outlive a killed training for a while."""
+    (tmp_path / "killed.yaml").write_text(yaml.safe_dump(STRESS))
+    command = [sys.executable, "grid.py", "--recipe", tmp_path / "killed.yaml", "--data", moving_tree]
+    command += ["--device", "cpu", "--workers", "1", "--jobs", "2", "--out"]
+    subprocess.run([*command, tmp_path / "whole"], cwd=ROOT, check=True, capture_output=True)
+    lot, kills = random.Random(0), 0
+    while kills < 10:
+        process = subprocess.Popen([*command, tmp_path / "out"], cwd=ROOT, stdout=subprocess.DEVNULL)
+        try:
+            process.wait(lot.uniform(4, 14))
+        except subprocess.TimeoutExpired:
+            kills += 1
+        process.kill()
+        process.wait()
+        if process.returncode == 0:
+            shutil.rmtree(tmp_path / "out")  # it was faster than the kills; they begin again on a new one
+    subprocess.run([*command, tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
+    whole = numbers(tmp_path / "whole")
+    assert numbers(tmp_path / "out") == whole and len(whole) > 3 * 5
+    logs = [path.read_text() for path in (tmp_path / "out").glob("runs/*/log.txt")]
+    assert sum(log.count(" train_rgb.py ") for log in logs) > 3, "the kills met running trainings"
