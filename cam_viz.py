@@ -1,6 +1,7 @@
-"""Draws where runs look: their attention over the frames of clips or of any video.
+"""Draws where runs look: their attention, or what speaks for the action, over clips or any video.
 
-Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays it all.
+Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays it all. With --serve a live
+page, on which clips are picked and videos uploaded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, model_validator
 
-from data.clips import Clip
+from data.clips import Clip, Kind
+from data.datasets import require_images
 from data.index import ClipIndex
+from data.untrusted_video import Limits
 from data.windows import Part, read_windows
 from engine.cli import run
 from engine.config import Config as BaseConfig
@@ -19,21 +22,34 @@ from engine.errors import UserError
 from engine.files import atomic_path
 from engine.seeding import DeviceName, set_up_numerics
 from viz.film import best_codec, save_mp4
+from viz.heat_sources import HeatName
+from viz.live import Live
 from viz.overlay import ColourMap, normalise
 from viz.player import write_player
 from viz.scene import Scene
+from viz.serve import serve
 from viz.sheet import save_gif, save_png
 from viz.storyboard import Style, scene_film, scene_sheet
-from viz.viewer import Viewer, look_at_clip, look_at_window, open_viewers
-
-_VIDEO_SHORT_SIDE = 256  # what clips are prepared to, and all that a reader of small pictures can see
+from viz.viewer import (
+    Viewer,
+    frames_of_a_window,
+    look_at_clip,
+    look_at_window,
+    open_viewers,
+    video_short_side,
+)
 
 
 class Config(BaseConfig):
-    """Draw the attention of one or more runs over the frames of clips, or of any video."""
+    """Draw where one or more runs look, over the frames of clips or of any video."""
 
     runs: tuple[Path, ...] = Field(min_length=1)
     """Run directories; several are drawn side by side on the same frames."""
+    heat: HeatName = "attention"
+    """attention: what the recurrence is weighted with. cam: class activation map of the action that the run
+    names, behind a ConvLSTM of its state after each frame. gradcam: Grad-CAM of that action in each frame's
+    last maps (needs pytorch-grad-cam). Of flow each frame shows the stack that begins with it; of two streams
+    the RGB stream is drawn."""
     data: Path | None = None
     """Tree of clips; say which of them with --clips, --user, --action, --wrong or --sample."""
     clips: tuple[str, ...] = ()
@@ -55,11 +71,21 @@ class Config(BaseConfig):
     stop_sec: float | None = Field(None, gt=0)
     """With --video: where to end (the end of the file)."""
     window_sec: float = Field(2.0, gt=0)
-    """With --video: how long a window is; the next one begins half a window later."""
-    out: Path
+    """With --video or --serve: how long a window is; the next one begins half a window later."""
+    out: Path | None = None
     """Folder for the pictures: S2_open_jam_1.png, .gif, .mp4 of a clip S2/open_jam/1, and an .npy a run."""
     html: bool = False
     """Also write index.html, which plays everything in a browser, without a network."""
+    serve: bool = False
+    """In place of pictures: a live page to pick clips of --data on, if given, and to upload videos to."""
+    host: str = "127.0.0.1"
+    """With --serve: address to listen at; 0.0.0.0 lets everybody in who can reach this machine."""
+    port: int = Field(7860, ge=1, le=65535)
+    """With --serve: port to listen at."""
+    upload_mb: float = Field(200.0, gt=0)
+    """With --serve: size of an upload, at most."""
+    upload_sec: float = Field(60.0, gt=0)
+    """With --serve: length of an uploaded video, at most."""
     opacity: float = Field(0.6, ge=0, le=1)
     """Of the hottest place."""
     colours: ColourMap = "inferno"
@@ -68,6 +94,19 @@ class Config(BaseConfig):
     """Where to compute; auto takes a GPU if there is one."""
 
     @model_validator(mode="after")
+    def _page_or_pictures(self) -> "Config":
+        of_the_page = self._given("host", "port", "upload_mb", "upload_sec")
+        of_pictures = self._given(
+            "clips", "user", "action", "wrong", "sample", "video", "start_sec", "stop_sec", "out", "html"
+        )
+        if self.serve and of_pictures:
+            raise ValueError(f"{_flag(of_pictures[0])} is about pictures, and --serve draws none")
+        if not self.serve and of_the_page:
+            raise ValueError(f"{_flag(of_the_page[0])} belongs to --serve")
+        if not self.serve and self.out is None:
+            raise ValueError("--out is missing: a folder for the pictures (or --serve, for a live page)")
+        return self if self.serve else self._clips_or_video()
+
     def _clips_or_video(self) -> "Config":
         picked = self._given("clips", "user", "action", "wrong", "sample")
         if (self.data is None) == (self.video is None):
@@ -75,7 +114,7 @@ class Config(BaseConfig):
         if self.data is not None and not picked:
             raise ValueError("say which clips of --data: --clips, --user, --action, --wrong or --sample")
         if self.data is None and picked:
-            raise ValueError(f"--{picked[0]} chooses clips of --data, and this is a --video")
+            raise ValueError(f"{_flag(picked[0])} chooses clips of --data, and this is a --video")
         if self.data is not None and self._given("start_sec", "stop_sec", "window_sec"):
             raise ValueError("--start-sec, --stop-sec and --window-sec belong to --video")
         if self.stop_sec is not None and self.stop_sec <= self.start_sec:
@@ -87,11 +126,19 @@ class Config(BaseConfig):
         return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
 
 
-def choose_clips(config: Config) -> tuple[Clip, ...]:
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[Clip, ...]:
     """Find the clips that were asked for, in the order of the lot where one is drawn.
 
+    Args:
+        config: What was asked for.
+        kinds: The images that they should have.
+
     Raises:
-        UserError: There is none.
+        UserError: There is none, or one lacks images.
     """
     assert config.data is not None
     index = ClipIndex.from_tree(config.data)
@@ -101,6 +148,7 @@ def choose_clips(config: Config) -> tuple[Clip, ...]:
     index = named.subset([n for n, key in enumerate(named.keys) if key in set(fitting.keys)])
     if not len(index):
         raise UserError(f"{config.data} has no clip that is all of what --clips, --user and --action ask for")
+    require_images(index, kinds)
     if config.sample is not None:
         index = index.subset(np.random.default_rng(config.seed).permutation(len(index)).tolist())
     return index.clips
@@ -113,7 +161,8 @@ def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
 
 def clip_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
     """Look at the clips that were asked for, one after the other."""
-    seen = (look_at_clip(clip, viewers) for clip in choose_clips(config))
+    kinds = {kind: None for viewer in viewers for kind in viewer.inputs.kinds}
+    seen = (look_at_clip(clip, viewers) for clip in choose_clips(config, tuple(kinds)))
     yield from islice((scene for scene in seen if scene.wrong or not config.wrong), config.sample)
 
 
@@ -121,13 +170,14 @@ def window_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
     """Look at a video, one window after the other."""
     assert config.video is not None
     part = Part(config.start_sec, config.stop_sec, config.window_sec)
-    short_side = max(_VIDEO_SHORT_SIDE, *(viewer.inputs.pixels.short_side for viewer in viewers))
-    for window in read_windows(config.video, viewers[0].inputs.frames, part, short_side):
+    frames, short_side = frames_of_a_window(viewers), video_short_side(viewers)
+    for window in read_windows(config.video, frames, part, short_side):
         yield look_at_window(config.video.stem, window, viewers)
 
 
 def draw_scene(scene: Scene, config: Config, style: Style) -> None:
     """Write the pictures, the film and the heat of one scene."""
+    assert config.out is not None
     stem = scene.name.replace("/", "_")
     save_png(config.out / f"{stem}.png", scene_sheet(scene, style))
     film = scene_film(scene, style)
@@ -140,10 +190,22 @@ def draw_scene(scene: Scene, config: Config, style: Style) -> None:
 
 
 def main(config: Config) -> None:
-    """Draw every clip, or every window of a video, that was asked for."""
+    """Draw every clip, or every window of a video, that was asked for, or serve the live page."""
     set_up_numerics()
-    codec = best_codec()[1]
-    viewers, style = open_viewers(config.runs, config.device), Style(config.opacity, config.colours)
+    viewers = open_viewers(config.runs, config.device, config.heat)
+    style = Style(config.opacity, config.colours)
+    if config.serve:
+        clips = None if config.data is None else ClipIndex.from_tree(config.data)
+        limits = Limits(config.upload_mb, config.upload_sec)
+        serve(Live(viewers, style, clips, limits, config.window_sec), config.host, config.port)
+    else:
+        draw(config, viewers, style)
+
+
+def draw(config: Config, viewers: Sequence[Viewer], style: Style) -> None:
+    """Write the pictures of everything that was asked for."""
+    assert config.out is not None
+    codec = best_codec().name
     drawn, kept = 0, list[Scene]()
     for scene in scenes(config, viewers):
         draw_scene(scene, config, style)

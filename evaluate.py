@@ -127,7 +127,7 @@ def measure(path: Path, config: Config) -> None:
     model.to(choose_device(config.device))
     task: Task = Classification(model, inputs.names, keep=("heat",))
     if isinstance(inputs, RgbMapsInput):
-        settings = MotionSettings(**{name: saved[name] for name in MotionSettings.model_fields})
+        settings = MotionSettings.of_run(saved)
         task = MotionSegmentation(model, inputs.names, settings)
     predictions = predict(task, clips.batches, clips.keys, show="evaluating")
     summary = summarise(predictions, action_relations(names)) | {
@@ -187,7 +187,7 @@ def draw_motion(
         clip, found = index.clips[number], task.look(clips[number, None])
         numbers = rgb_frame_numbers(clip.num_frames, inputs.frames).tolist()
         frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()
-        box = centre_box(*frames.shape[1:3], inputs.pixels.image_size / inputs.pixels.short_side)
+        box = centre_box(*frames.shape[1:3], inputs.pixels.seen_share)
         for layer in settings.motion_layers:
             maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
             samples.append(

@@ -14,6 +14,7 @@ from data.inputs import FlowInput
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.transforms import Preprocessing
 from engine.cli import run
+from engine.parallel import data_parallel
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -71,6 +72,7 @@ def build(config: Config, num_classes: int) -> tuple[dict[str, object], FlowStre
     return {"name": "FlowStream", "num_classes": num_classes, **shared}, stream
 
 
+@data_parallel
 def main(config: Config) -> None:
     """Train the stream and measure it on the test users."""
     set_up_numerics()

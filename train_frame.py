@@ -24,6 +24,7 @@ from data.loaders import (
 from data.transforms import Preprocessing
 from engine.cli import run
 from engine.evaluation import Relations
+from engine.parallel import data_parallel
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -78,6 +79,7 @@ def open_sets(config: Config, inputs: RgbInput) -> tuple[Sets, tuple[str, ...], 
     return frame_sets(split, config, inputs), split.class_names, action_relations(split.class_names)
 
 
+@data_parallel
 def main(config: Config) -> None:
     """Train the classifier and measure it on the test users, or on the held-out pictures."""
     set_up_numerics()

@@ -5,6 +5,7 @@ can learn motion segmentation beside the actions (--ms); stage joint trains ever
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from data.cached_joint import cached_joint_sets
 from data.clips import Kind
 from data.epochs import evaluation_keys
 from data.inputs import RgbInput, RgbMapsInput
+from data.kept_frames import KeptFrames
 from data.loaders import (
     ClipTrainConfig,
     Split,
@@ -26,8 +28,10 @@ from data.loaders import (
 )
 from data.parents import Parent
 from data.transforms import Preprocessing
+from engine.cache_folder import CacheFlags
 from engine.cli import run
 from engine.errors import UserError
+from engine.parallel import data_parallel, world
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -60,7 +64,7 @@ JOINT_DEFAULTS = STAGE_1_DEFAULTS | {"attention": "none"}
 INHERITED = tuple(key for key in STAGE_1_DEFAULTS if key != "weights")
 
 
-class Config(ClipTrainConfig, MotionSettings):
+class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages, or SparNet."""
 
     stage: StageName
@@ -86,8 +90,6 @@ class Config(ClipTrainConfig, MotionSettings):
     """Channels of the recurrence (512)."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout before the classifier (0.7)."""
-    cache: Path | None = None
-    """Folder to keep the outputs of never-trained layers in, shared by epochs, seeds and stages."""
 
     @property
     def shown(self) -> type[RgbInput]:
@@ -116,10 +118,12 @@ class Config(ClipTrainConfig, MotionSettings):
                 f"--ms {self.ms} needs --stage 2 or joint: stage 1 leaves the backbone as it is, so the "
                 "motion loss could change nothing but its own head"
             )
-        trained = "--stage joint" if self.stage == "joint" else f"--ms-layer {self.ms_layer}"
-        if self.cache is not None and (self.stage == "joint" or "layer3" in self.motion_layers):
-            raise ValueError(f"--cache keeps what layer3 gives, and {trained} trains layer3; leave it out")
         return self
+
+    @property
+    def trains_layer3(self) -> bool:
+        """Whether what layer3 gives changes while training."""
+        return self.stage == "joint" or "layer3" in self.motion_layers
 
 
 def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
@@ -221,20 +225,24 @@ def add_motion_heads(config: Config, split: Split, inputs: RgbMapsInput, model: 
 
 def make_sets(config: Config, split: Split, inputs: RgbInput, model: EgoRNN) -> tuple[Sets, Task]:
     """Give the batches, from frames or from kept outputs, and what is learned from them."""
-    if config.cache is None:
+    cache = config.open_cache()
+    if cache is not None:
+        inputs = replace(inputs, reader=KeptFrames(cache))
+    if cache is None or config.trains_layer3:
         sets, names = clip_sets(split, config, inputs), inputs.names
     elif isinstance(inputs, RgbMapsInput):
         frozen = [up_to_layer3(model.backbone)]
-        sets, names = cached_joint_sets(split, config, inputs, frozen, config.cache), ("layer3",)
+        sets, names = cached_joint_sets(split, config, inputs, frozen, cache), ("layer3",)
     else:
         frozen = [up_to_layer3(model.backbone), layer4_and_attention(model)]
         kept = frozen if config.stage == 1 else frozen[:1]
-        sets, names = cached_rgb_sets(split, config, inputs, kept, config.cache)
+        sets, names = cached_rgb_sets(split, config, inputs, kept, cache)
     if config.ms == "none":
         return sets, Classification(model, names)
     return sets, MotionSegmentation(model, names, config)
 
 
+@data_parallel
 def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
     set_up_numerics()
@@ -254,7 +262,7 @@ def main(config: Config) -> None:
     with RunDirectory.begin(config) as directory:
         sets, task = make_sets(config, split, inputs, model)
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
-        if isinstance(inputs, RgbMapsInput):
+        if isinstance(inputs, RgbMapsInput) and world().first:
             draw_motion(directory.path / "motion.png", config, model, split.test, inputs)
     print(result_line(summary))
 

@@ -4,6 +4,7 @@ Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from pydantic import Field, model_validator
 from data.cached_joint import cached_joint_sets
 from data.clips import Kind
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
+from data.kept_frames import KeptFrames
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.parents import Parent
+from engine.cache_folder import CacheFlags
 from engine.cli import run
+from engine.parallel import data_parallel
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -26,7 +30,7 @@ from models.stages import FLOW_LAYER4_LR, two_stream_stage
 from selfsup.head import without_heads
 
 
-class Config(ClipTrainConfig):
+class Config(ClipTrainConfig, CacheFlags):
     """Train the RGB stream and the flow stream jointly, under one new classifier.
 
     Frames, stack and image size are those the streams were trained with. --lr is the rate of the classifier
@@ -47,8 +51,6 @@ class Config(ClipTrainConfig):
     """Factor of both learning rates after every epoch; a shorter training wants a smaller one."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout before the classifier."""
-    cache: Path | None = None
-    """Folder to keep the outputs of the RGB stream's never-trained layers in, as train_rgb.py has it."""
 
     @property
     def reads(self) -> tuple[Kind, ...]:
@@ -117,6 +119,7 @@ def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object],
     return architecture, model
 
 
+@data_parallel
 def main(config: Config) -> None:
     """Train both streams and measure them on the test users."""
     set_up_numerics()
@@ -134,11 +137,13 @@ def main(config: Config) -> None:
     relations = action_relations(split.class_names)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations)
     with RunDirectory.begin(config) as directory:
-        if config.cache is None:
+        cache = config.open_cache()
+        if cache is None:
             sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
+            inputs = replace(inputs, rgb=replace(inputs.rgb, reader=KeptFrames(cache)))
             frozen = [up_to_layer3(model.rgb.backbone)]
-            sets = cached_joint_sets(split, config, inputs, frozen, config.cache)
+            sets = cached_joint_sets(split, config, inputs, frozen, cache)
             task = Classification(model, ("layer3", "flow"))
         summary = train_and_evaluate(config, directory, task, stage, sets, about)
     print(result_line(summary))

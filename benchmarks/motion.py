@@ -6,7 +6,6 @@ warp flow and maps on all. Clips and pairs of frames are drawn by a seed, and al
 pairs. Errors are of flow as it is stored, clipped to 20 px; times are of one core.
 """
 
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from benchmarks import motion_matches as ways
 from benchmarks.motion_truth import TrueClip, TruePair, draw_clips, draw_pairs
+from benchmarks.pages import insert_tables, read_page
 from data import motion
 from data.camera_motion import camera_homography, tracked_corners, warp_back, warp_flow
 from data.clips import Clip
@@ -28,7 +28,6 @@ from data.layout import rgb_folder
 from data.trajectories import DISC_RADIUS_PX, Mask, motion_maps
 from engine.cli import run
 from engine.config import Config
-from engine.errors import UserError
 from engine.files import write_text
 
 PAIRS_OF_GTEA61 = 22_708 - 457
@@ -59,7 +58,7 @@ def main(config: BenchmarkConfig) -> None:
     Raises:
         UserError: A root has no truth, or the file to write to no place for a table.
     """
-    page = read_page(config.write) if config.write else ""
+    page = read_page(config.write, TABLES) if config.write else ""
     cv2.setNumThreads(1)
     drawn = {root: draw_clips(root, config.a_user, config.seed) for root in config.roots}
     root, clips = next(iter(drawn.items()))
@@ -73,32 +72,6 @@ def main(config: BenchmarkConfig) -> None:
         print(f"\n{name}\n{table}")
     if config.write:
         write_text(config.write, insert_tables(page, tables))
-
-
-def read_page(path: Path) -> str:
-    """Read the file that the tables go to, before minutes are spent on measuring.
-
-    Raises:
-        UserError: It is not there, or has no place for a table.
-    """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    for name in TABLES:
-        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        if not all(mark in text for mark in marks):
-            raise UserError(
-                f"--write {path} has no lines {' and '.join(marks)}; put them where the table goes"
-            )
-    return text
-
-
-def insert_tables(text: str, tables: dict[str, str]) -> str:
-    """Put tables between `<!-- name -->` and `<!-- end of name -->`."""
-    for name, table in tables.items():
-        marks = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
-        before, *rest = re.split(marks, text, flags=re.DOTALL)
-        assert len(rest) == 3, f"the file should have one place for the table {name}"
-        text = f"{before}{rest[0]}{table}\n{rest[1]}{rest[2]}"
-    return text
 
 
 def flow_table(pairs: Sequence[TruePair]) -> str:

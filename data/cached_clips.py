@@ -2,12 +2,11 @@
 
 The layers up to layer3 are trained in no stage, and a clip is cropped and flipped in one of 40 ways; so what
 they give is kept and shared by epochs, seeds, rows of a table and both stages. The trainings of stage 1 also
-share what layer4 and the attention make of it. Exact: stored as float32.
+share what layer4 and the attention make of it. Kept as float32, they give the same training bit for bit.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,12 +15,15 @@ from torch.utils.data import DataLoader
 
 from data.datasets import RgbClips
 from data.epochs import ClipKey, EpochSampler, evaluation_keys
+from data.headers import read_size
 from data.index import ClipIndex
 from data.inputs import RgbInput
 from data.loaders import ClipTrainConfig, Split
 from data.sampling import rgb_frame_numbers
 from data.transforms import NUM_DRAWS
+from engine.cache_folder import CacheFolder
 from engine.fit import EvaluationSet, TrainingSet
+from engine.parallel import world
 from engine.task import Batch
 from engine.tensor_store import TensorStore
 from engine.training import Sets
@@ -58,6 +60,9 @@ class ClipSource(Protocol):
     identity: list[Any]
     probe: Tensor
 
+    def room(self) -> str:
+        """Say how much of the disk what it keeps may take."""
+
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
         """Give what the next layers take, (T, ...), in the order of the keys."""
 
@@ -73,6 +78,14 @@ class DecodedClips:
         side = clips.preprocessing.image_size
         self.probe = torch.zeros(1, 3, side, side)
 
+    def room(self) -> str:
+        """Say how much of the disk kept frames take, if all are of the first one's size."""
+        clips = self.clips
+        width, height = read_size(clips.index.clips[0].frames.paths[0])
+        short = clips.preprocessing.short_side
+        frame = 3 * short * short * max(width, height) // min(width, height)
+        return f"{len(clips) * clips.num_frames * frame / 2**30:.1f} GiB for frames"
+
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
         """Give each clip's frames (T, 3, S, S) in the order of the keys."""
         if not keys:
@@ -81,7 +94,7 @@ class DecodedClips:
             self.clips,
             batch_size=None,
             sampler=list(keys),
-            num_workers=self.workers,
+            num_workers=self.workers if len(keys) > _CLIPS_AT_ONCE else 0,
             generator=torch.Generator(),
         )
         for item in loader:
@@ -91,27 +104,28 @@ class DecodedClips:
 class CachedClips:
     """Clips as outputs of frozen layers; what is missing is computed and kept."""
 
-    def __init__(self, source: ClipSource, frozen: FrozenLayers, folder: Path) -> None:
+    def __init__(self, source: ClipSource, frozen: FrozenLayers, cache: CacheFolder) -> None:
         """Open the stores, one for each output, that fit the clips, their preprocessing and the layers.
 
         Args:
             source: What the layers are given.
             frozen: The layers.
-            folder: Where stores are kept.
+            cache: Where stores are kept.
         """
         self.source = source
         self.clips = source.clips
         self.frozen = frozen
         self.device = next(frozen.modules[0].parameters()).device
-        self.folder = folder
+        self.cache = cache
+        self._damage_said = False
         layers = {"torch": torch.__version__, "device": self.device.type, "layers": frozen.name}
         self.identity = [layers | {"weights": weights_hash(frozen.modules)}, source.identity]
         made = self._run(source.probe)
         self.probe = next(iter(made.values()))
         slots = len(self.clips) * (NUM_DRAWS + 1)
         self.stores = {
-            name: TensorStore.open(
-                folder, [name, *self.identity], slots, (self.clips.num_frames, *output.shape[1:])
+            name: TensorStore(
+                cache, [name, *self.identity], slots, (self.clips.num_frames, *output.shape[1:])
             )
             for name, output in made.items()
         }
@@ -133,24 +147,51 @@ class CachedClips:
 
     def outputs(self, keys: Sequence[ClipKey], batch_size: int) -> Iterator[dict[str, Tensor]]:
         """Give the outputs (B, T, ...) by name, in batches in the order of the keys."""
-        slots = [_slot(key) for key in keys]
-        there = self._present(slots)
+        there = self._present([_slot(key) for key in keys])
         fresh = self.source.inputs([key for key, kept in zip(keys, there, strict=True) if not kept])
         for start in range(0, len(keys), batch_size):
             part = slice(start, start + batch_size)
-            self._fill([slot for slot, kept in zip(slots[part], there[part], strict=True) if not kept], fresh)
-            yield {name: store.read(slots[part]) for name, store in self.stores.items()}
+            yield self._batch(keys[part], there[part], fresh)
 
     def _present(self, slots: list[int]) -> list[bool]:
         return [all(kept) for kept in zip(*(s.present(slots) for s in self.stores.values()), strict=True)]
 
-    def _fill(self, slots: list[int], fresh: Iterator[Tensor]) -> None:
-        if not slots:
-            return
-        outputs = self._run(torch.cat([next(fresh) for _ in slots]))
+    def _batch(
+        self, keys: Sequence[ClipKey], there: Sequence[bool], fresh: Iterator[Tensor]
+    ) -> dict[str, Tensor]:
+        """Read what is there and make the rest, from `fresh` and, where an entry is damaged, once more."""
+        old = [row for row, kept in enumerate(there) if kept]
+        new = [row for row, kept in enumerate(there) if not kept]
+        read, good = self._read([_slot(keys[row]) for row in old])
+        bad = [row for row, sound in zip(old, good, strict=True) if not sound]
+        parts = [(old, read)]
+        for rows, inputs in ((new, fresh), (bad, self.source.inputs([keys[row] for row in bad]))):
+            if rows:
+                parts.append((rows, self._make([keys[row] for row in rows], inputs)))
+        batch = {name: torch.empty(len(keys), *store.shape) for name, store in self.stores.items()}
+        for rows, outputs in parts:
+            for name, values in outputs.items():
+                batch[name][rows] = values
+        return batch
+
+    def _read(self, slots: list[int]) -> tuple[dict[str, Tensor], list[bool]]:
+        found = {name: store.read(slots) for name, store in self.stores.items()}
+        good = [all(sound) for sound in zip(*(sound for _, sound in found.values()), strict=True)]
+        if not all(good) and not self._damage_said:
+            self._damage_said = True
+            print(f"note: --cache {self.cache.path} holds damaged entries; they are computed again")
+        return {name: values for name, (values, _) in found.items()}, good
+
+    def _make(self, keys: Sequence[ClipKey], inputs: Iterator[Tensor]) -> dict[str, Tensor]:
+        """Compute the outputs of as many clips as there are keys, and keep them."""
+        outputs = self._run(torch.cat([next(inputs) for _ in keys]))
+        made = {}
         for name, store in self.stores.items():
-            for slot, output in zip(slots, outputs[name].reshape(len(slots), *store.shape), strict=True):
-                store.write(slot, output)
+            values = outputs[name].reshape(len(keys), *store.shape)
+            for key, value in zip(keys, values, strict=True):
+                store.write(_slot(key), value)
+            made[name] = store.rounded(values)
+        return made
 
     @torch.no_grad()
     def _run(self, inputs: Tensor) -> dict[str, Tensor]:
@@ -183,7 +224,11 @@ class CachedBatches:
 
 
 def cached_rgb_sets(
-    split: Split, config: ClipTrainConfig, inputs: RgbInput, frozen: Sequence[FrozenLayers], folder: Path
+    split: Split,
+    config: ClipTrainConfig,
+    inputs: RgbInput,
+    frozen: Sequence[FrozenLayers],
+    cache: CacheFolder,
 ) -> tuple[Sets, tuple[str, ...]]:
     """Make the batches of the RGB stream from kept outputs of frozen layers.
 
@@ -192,22 +237,20 @@ def cached_rgb_sets(
         config: Batch size, seed and workers.
         inputs: How frames are made.
         frozen: Layers that follow each other from the frames on; the outputs of each are kept.
-        folder: Where.
+        cache: Where.
 
     Returns:
         The batches, and the names of the tensors in them that the network takes.
-
-    Raises:
-        UserError: The folder can't be written.
     """
-    opened = clip_opener(inputs, frozen, folder, config.workers)
+    opened = clip_opener(inputs, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        batches = CachedBatches(opened(index), evaluation_keys(len(index)), config.batch_size)
+        keys = world().part(evaluation_keys(len(index)))
+        batches = CachedBatches(opened(index), keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
     sampler: EpochSampler[ClipKey] = EpochSampler(len(split.train), config.seed)
-    train = CachedBatches(opened(split.train), sampler, config.batch_size)
+    train = CachedBatches(opened(split.train), sampler, world().batch_size(config.batch_size))
 
     def epoch(number: int) -> CachedBatches:
         sampler.set_epoch(number)
@@ -220,15 +263,15 @@ def cached_rgb_sets(
 
 
 def clip_opener(
-    inputs: RgbInput, frozen: Sequence[FrozenLayers], folder: Path, workers: int
+    inputs: RgbInput, frozen: Sequence[FrozenLayers], cache: CacheFolder, workers: int
 ) -> Callable[[ClipIndex], CachedClips]:
     """Give what opens the kept outputs of layers that follow each other, for the clips of any index."""
     first, *others = frozen
 
     def opened(index: ClipIndex) -> CachedClips:
-        kept = CachedClips(DecodedClips(inputs.dataset(index), workers), first, folder)
+        kept = CachedClips(DecodedClips(inputs.dataset(index), workers), first, cache)
         for layers in others:
-            kept = CachedClips(kept, layers, folder)
+            kept = CachedClips(kept, layers, cache)
         return kept
 
     return opened
@@ -236,11 +279,11 @@ def clip_opener(
 
 def print_room(clips: CachedClips) -> None:
     """Say how much of the disk a run's training clips may take, in every store on the way."""
-    rooms = [clips.room()]
-    while isinstance(clips.source, CachedClips):
-        clips = clips.source
-        rooms.append(clips.room())
-    print(f"keeping frozen outputs of the training clips in {clips.folder}: at most {', '.join(rooms)}")
+    rooms, source = list[str](), clips.source
+    while isinstance(source, CachedClips):
+        rooms, source = [source.room(), *rooms], source.source
+    rooms = [source.room(), *rooms, clips.room()]
+    print(f"keeping what is made of the training clips in {clips.cache.path}: at most {', '.join(rooms)}")
 
 
 def weights_hash(modules: Iterable[nn.Module]) -> str:

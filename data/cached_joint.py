@@ -4,7 +4,6 @@ The stores are those of the RGB stream's own trainings: the same seed draws the 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from data.cached_clips import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
@@ -12,7 +11,9 @@ from data.epochs import EpochSampler
 from data.index import ClipIndex
 from data.inputs import RgbMapsInput, TwoStreamInput
 from data.loaders import ClipTrainConfig, EpochLoader, Split, evaluation_loader
+from engine.cache_folder import CacheFolder
 from engine.fit import Batches, EvaluationSet, TrainingSet
+from engine.parallel import world
 from engine.task import Batch
 from engine.training import Sets
 
@@ -52,17 +53,13 @@ def cached_joint_sets(
     config: ClipTrainConfig,
     inputs: TwoStreamInput | RgbMapsInput,
     frozen: Sequence[FrozenLayers],
-    folder: Path,
+    cache: CacheFolder,
 ) -> Sets:
-    """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them.
-
-    Raises:
-        UserError: The folder can't be written.
-    """
-    opened = clip_opener(inputs.rgb, frozen, folder, config.workers)
+    """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them."""
+    opened = clip_opener(inputs.rgb, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = inputs.test_keys(index)
+        keys = world().part(inputs.test_keys(index))
         beside = evaluation_loader(inputs.beside(index), keys, config.batch_size, config.workers)
         batches = JointBatches(opened(index), beside, keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
@@ -73,7 +70,7 @@ def cached_joint_sets(
     print_room(rgb)
 
     def epoch(number: int) -> JointBatches:
-        return JointBatches(rgb, beside(number), sampler, config.batch_size)
+        return JointBatches(rgb, beside(number), sampler, world().batch_size(config.batch_size))
 
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)

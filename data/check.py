@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from data.clips import Clip, Fault, natural_key
 from data.decode_faults import decode_faults
+from data.mend import mend_tree
 from data.scan import scan_tree
 from data.summary import class_table, user_table
 from engine.cli import run
@@ -22,18 +23,27 @@ class CheckConfig(Config):
     """Folder that holds processed_frames2, processed_frames or frames."""
     jobs: int = Field(os.cpu_count() or 1, ge=1)
     """Clips that are decoded at a time."""
+    fix: Path | None = None
+    """Copy the tree to this new folder, mend there what is safe (second uploads, a missing first map, a last
+    flow image), say what was done, and check the copy."""
 
 
 def main(config: CheckConfig) -> int:
-    """Check a tree and print what was found.
+    """Check a tree, or its mended copy, and print what was found.
 
     Returns:
         Exit status: 1 with faults, else 0.
 
     Raises:
-        UserError: There is no tree, or it holds no clips.
+        UserError: There is no tree, it holds no clips, or the copy can't be made.
     """
     scan = scan_tree(config.root)
+    if config.fix is not None:
+        lines = mend_tree(scan, config.fix)
+        print(
+            "".join(f"mended: {line}\n" for line in lines) + f"{len(lines)} mended, now checking {config.fix}"
+        )
+        scan = scan_tree(config.fix)
     faults = scan.faults + decode_faults(scan.clips, threads=config.jobs, show="decoding")
     if scan.clips:
         print(f"{class_table(scan.clips)}\n\n{user_table(scan.clips)}\n")

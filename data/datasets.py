@@ -3,6 +3,8 @@
 Axes: T frames, S pixels a side of what the network sees.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -10,8 +12,9 @@ from data.clips import Clip, Kind
 from data.epochs import ClipKey, FlowKey, FrameKey
 from data.frames import read_frames, read_maps
 from data.index import ClipIndex, motion_command
+from data.kept_frames import FrameReader
 from data.sampling import flow_stack_numbers, rgb_frame_numbers
-from data.transforms import Preprocessing, transform_flow, transform_frames, transform_maps
+from data.transforms import Draw, Preprocessing, transform_flow, transform_frames, transform_maps
 from engine.errors import UserError
 
 Item = dict[str, Tensor | int]
@@ -26,7 +29,7 @@ class MotionMaps(Dataset[Item]):
         Raises:
             UserError: A clip has no maps.
         """
-        _require(index, ("maps",))
+        require_images(index, ("maps",))
         self.index = index
         self.num_frames = num_frames
         self.preprocessing = preprocessing
@@ -57,7 +60,13 @@ class RgbClips(Dataset[Item]):
     """Evenly spread frames of each clip, with their motion maps when asked for."""
 
     def __init__(
-        self, index: ClipIndex, num_frames: int, preprocessing: Preprocessing, *, maps: bool = False
+        self,
+        index: ClipIndex,
+        num_frames: int,
+        preprocessing: Preprocessing,
+        *,
+        maps: bool = False,
+        reader: FrameReader | None = None,
     ) -> None:
         """Describe the set; nothing is read yet.
 
@@ -66,11 +75,13 @@ class RgbClips(Dataset[Item]):
             num_frames: Frames a clip, T; shorter clips repeat frames.
             preprocessing: Sizes, mean and std.
             maps: Whether items hold the frames' motion maps too.
+            reader: What decodes the frames; left out, they are decoded whenever they are asked for.
 
         Raises:
             UserError: Maps are asked for and a clip has none.
         """
         self.maps = MotionMaps(index, num_frames, preprocessing) if maps else None
+        self.reader = reader or FrameReader()
         self.index = index
         self.num_frames = num_frames
         self.preprocessing = preprocessing
@@ -92,7 +103,8 @@ class RgbClips(Dataset[Item]):
         number, draw = key
         clip = self.index.clips[number]
         chosen = rgb_frame_numbers(clip.num_frames, self.num_frames).tolist()
-        frames = transform_frames(read_frames(clip.frames, chosen), self.preprocessing, draw)
+        scaled = self.reader.read(clip.frames, chosen, self.preprocessing.short_side)
+        frames = transform_frames(scaled, self.preprocessing, draw)
         item: Item = {"frames": frames, "label": clip.label, "clip": number}
         return item if self.maps is None else item | self.maps[key]
 
@@ -138,7 +150,7 @@ class FlowStacks(Dataset[Item]):
         Raises:
             UserError: A clip has no flow.
         """
-        _require(index, ("flow_x", "flow_y"))
+        require_images(index, ("flow_x", "flow_y"))
         self.index = index
         self.stack = stack
         self.preprocessing = preprocessing
@@ -160,16 +172,8 @@ class FlowStacks(Dataset[Item]):
         """
         number, draw, starts = key
         clip = self.index.clips[number]
-        flow_x, flow_y = self._read(clip, starts)
-        flow = transform_flow(flow_x, flow_y, self.preprocessing, draw)
-        stacks = flow.reshape(len(starts), -1, *flow.shape[1:])
+        stacks = read_stacks(clip, starts, self.stack, self.preprocessing, draw)
         return {"flow": stacks, "label": clip.label, "clip": number}
-
-    def _read(self, clip: Clip, starts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        assert clip.flow_x is not None and clip.flow_y is not None
-        stacks = [flow_stack_numbers(clip.num_flow, start, self.stack).tolist() for start in starts]
-        numbers = [number for stack in stacks for number in stack]
-        return read_maps(clip.flow_x, numbers), read_maps(clip.flow_y, numbers)
 
 
 class TwoStreamClips(Dataset[Item]):
@@ -195,7 +199,35 @@ class TwoStreamClips(Dataset[Item]):
         return {**self.rgb[number, draw], **self.flow[key]}
 
 
-def _require(index: ClipIndex, kinds: tuple[Kind, ...]) -> None:
+def read_stacks(
+    clip: Clip, starts: Sequence[int], stack: int, preprocessing: Preprocessing, draw: Draw | None
+) -> Tensor:
+    """Read stacks of a clip that has flow.
+
+    Args:
+        clip: The clip.
+        starts: First flow number of each of N stacks, from 1.
+        stack: Consecutive flow images in a stack.
+        preprocessing: Sizes, and the mean and std of flow.
+        draw: The training clip's draw; None is the centre crop of the test.
+
+    Returns:
+        Normalised float32, channels x1, y1, x2, y2 and so on. Shape: (N, 2 * stack, S, S).
+    """
+    assert clip.flow_x is not None and clip.flow_y is not None
+    stacks = [flow_stack_numbers(clip.num_flow, start, stack).tolist() for start in starts]
+    numbers = [number for numbers in stacks for number in numbers]
+    series = read_maps(clip.flow_x, numbers), read_maps(clip.flow_y, numbers)
+    flow = transform_flow(*series, preprocessing, draw)
+    return flow.reshape(len(starts), -1, *flow.shape[1:])
+
+
+def require_images(index: ClipIndex, kinds: Sequence[Kind]) -> None:
+    """Make sure that every clip has images of some kinds.
+
+    Raises:
+        UserError: One has none; the message says how they are made.
+    """
     for clip in index.clips:
         if lacking := [kind for kind in kinds if clip.series(kind) is None]:
             raise UserError(

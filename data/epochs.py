@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 from data.index import ClipIndex
 from data.sampling import flow_centre_start, flow_random_start, flow_stack_starts
 from data.transforms import Draw
+from engine.parallel import world
 
 Key = TypeVar("Key")
 ClipKey = tuple[int, Draw | None]
@@ -65,7 +66,10 @@ def flow_keys(index: ClipIndex, stack: int) -> Callable[[int, np.random.Generato
 
 
 class EpochSampler(Sampler[Key], Generic[Key]):
-    """Training keys of one epoch after the other, in a shuffled order that depends on (seed, epoch) alone."""
+    """Training keys of one epoch after the other, in a shuffled order that depends on (seed, epoch) alone.
+
+    Of several processes each is given its part of that order.
+    """
 
     @overload
     def __init__(
@@ -110,12 +114,13 @@ class EpochSampler(Sampler[Key], Generic[Key]):
 
     def __len__(self) -> int:
         """Count the items of an epoch."""
-        return self.num_items
+        return len(world().part(range(self.num_items)))
 
     def __iter__(self) -> Iterator[Key]:
         """Give the keys of the epoch."""
         items = range(self.num_items)
-        for item in epoch_order(self.seed, self.epoch, self.num_items) if self.shuffle else items:
+        order = epoch_order(self.seed, self.epoch, self.num_items) if self.shuffle else items
+        for item in world().part(order):
             yield self.make_key(item, item_rng(self.seed, self.epoch, item))
 
 

@@ -4,18 +4,21 @@ One object answers everything that differs between the streams, so that loaders 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.clips import Kind
-from data.datasets import FlowStacks, MotionMaps, RgbClips, TwoStreamClips
+from data.clips import Clip, Kind
+from data.datasets import FlowStacks, MotionMaps, RgbClips, TwoStreamClips, read_stacks
 from data.epochs import clip_key, evaluation_keys, flow_evaluation_keys, flow_keys
 from data.index import ClipIndex
-from data.transforms import Preprocessing
+from data.kept_frames import FrameReader
+from data.sampling import Numbers, flow_centre_start, flow_stack_starts, rgb_frame_numbers
+from data.transforms import Preprocessing, transform_frames
 from engine.errors import UserError
 
 MakeKey = Callable[[int, np.random.Generator], Any]
@@ -56,6 +59,33 @@ class ClipInput(ABC):
         """Say in words what is shown of a clip after an epoch."""
         return self.test_protocol()
 
+    @property
+    def num_frames(self) -> int:
+        """Count the frames that are seen of a clip, T; 0 where flow alone is seen."""
+        return 0
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Preprocessing:
+        """How frames and flow alike are scaled and cropped."""
+
+    @abstractmethod
+    def shown_numbers(self, clip: Clip) -> Numbers:
+        """Choose the frames, from 1, that stand for what the test shows of a clip."""
+
+    @abstractmethod
+    def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Make the network's input of frames that were read already, seen as in the test.
+
+        Args:
+            frames: RGB, uint8. Shape: (T, 3, H, W).
+            clip: Where they are from; a network that sees flow needs it, with flow.
+            numbers: Their numbers there, from 1. Length: T.
+
+        Returns:
+            A batch of one, by the names of the network's arguments. Shapes: (1, ...).
+        """
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for a checkpoint."""
@@ -68,16 +98,18 @@ class RgbInput(ClipInput):
     Attributes:
         frames: How many, T.
         pixels: How they are scaled and normalised.
+        reader: What decodes them; it changes how long that takes and nothing else.
     """
 
     names: ClassVar[tuple[str, ...]] = ("frames",)
     kinds: ClassVar[tuple[Kind, ...]] = ("frames",)
     frames: int
     pixels: Preprocessing
+    reader: FrameReader = field(default_factory=FrameReader, compare=False)
 
     def dataset(self, index: ClipIndex) -> RgbClips:
         """Make the data set of an index."""
-        return RgbClips(index, self.frames, self.pixels)
+        return RgbClips(index, self.frames, self.pixels, reader=self.reader)
 
     def training_key(self, index: ClipIndex) -> MakeKey:
         """Draw crop and flip; the frames are always the same."""
@@ -90,6 +122,24 @@ class RgbInput(ClipInput):
     def test_protocol(self) -> str:
         """Say how many frames are seen."""
         return f"{self.frames} frames, centre crop"
+
+    @property
+    def num_frames(self) -> int:
+        """Count the frames that are seen of a clip, T."""
+        return self.frames
+
+    @property
+    def sizes(self) -> Preprocessing:
+        """How frames are scaled and cropped."""
+        return self.pixels
+
+    def shown_numbers(self, clip: Clip) -> Numbers:
+        """Take the frames themselves."""
+        return rgb_frame_numbers(clip.num_frames, self.frames)
+
+    def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Make the input of the frames."""
+        return {"frames": transform_frames(frames, self.pixels, None)[None]}
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for a checkpoint."""
@@ -105,11 +155,11 @@ class RgbMapsInput(RgbInput):
     @property
     def rgb(self) -> RgbInput:
         """The frames alone."""
-        return RgbInput(self.frames, self.pixels)
+        return RgbInput(self.frames, self.pixels, self.reader)
 
     def dataset(self, index: ClipIndex) -> RgbClips:
         """Make the data set of an index."""
-        return RgbClips(index, self.frames, self.pixels, maps=True)
+        return RgbClips(index, self.frames, self.pixels, maps=True, reader=self.reader)
 
     def beside(self, index: ClipIndex) -> MotionMaps:
         """Make the data set of what is read beside the frames."""
@@ -155,6 +205,22 @@ class FlowInput(ClipInput):
     def test_protocol(self) -> str:
         """Say how many stacks are averaged."""
         return f"mean logits of {self.test_stacks} stacks of {self.stack} flow images, centre crop"
+
+    @property
+    def sizes(self) -> Preprocessing:
+        """How flow images are scaled and cropped."""
+        return self.pixels
+
+    def shown_numbers(self, clip: Clip) -> Numbers:
+        """Take the frame with which each stack of the test begins: flow k leads from frame k to the next."""
+        return flow_stack_starts(clip.num_flow, self.stack, self.test_stacks)
+
+    def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Read the stack that begins with each frame, or the clip's last whole one."""
+        assert clip is not None, "frames alone have no flow"
+        last = max(clip.num_flow - self.stack + 1, 1)
+        starts = [min(number, last) for number in numbers]
+        return {"flow": read_stacks(clip, starts, self.stack, self.pixels, None)[None]}
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for a checkpoint."""
@@ -208,6 +274,26 @@ class TwoStreamInput(ClipInput):
     def test_protocol(self) -> str:
         """Say what both streams see."""
         return f"{self.rgb.frames} frames and {self.flow.watching_protocol()}"
+
+    @property
+    def num_frames(self) -> int:
+        """Count the frames that are seen of a clip, T."""
+        return self.rgb.frames
+
+    @property
+    def sizes(self) -> Preprocessing:
+        """How frames and flow are scaled and cropped, which is the same for both."""
+        return self.rgb.pixels
+
+    def shown_numbers(self, clip: Clip) -> Numbers:
+        """Take the frames of the RGB stream."""
+        return self.rgb.shown_numbers(clip)
+
+    def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Make the input of the frames, and of the clip's centre stack of flow."""
+        assert clip is not None, "frames alone have no flow"
+        centre = flow_centre_start(clip.num_flow, self.flow.stack)
+        return self.rgb.look(frames, clip, numbers) | self.flow.look(frames, clip, [centre])
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for a checkpoint."""

@@ -21,6 +21,7 @@ from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
 from engine.evaluation import Relations
 from engine.fit import Batches, EvaluationSet, TrainingSet
+from engine.parallel import world
 from engine.train_config import TrainConfig
 from engine.training import Sets
 
@@ -73,7 +74,7 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind]) -> Split:
     """
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
-    index.verify(kinds, show="checking images")
+    index.verify(kinds, show="checking images" if world().first else "")
     for note in index.notes:
         print(f"note: {note}")
     train, val = index.select(config.train_users), None
@@ -112,9 +113,8 @@ def picture_sets(pictures: PictureIndex, config: TrainConfig, held_out: float, p
     print(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
     sampler = EpochSampler(len(train), config.seed, picture_key)
     learned = EpochLoader(Pictures(train, pixels), sampler, config)
-    batches = evaluation_loader(
-        Pictures(test, pixels), evaluation_keys(len(test)), config.batch_size, config.workers
-    )
+    keys = world().part(evaluation_keys(len(test)))
+    batches = evaluation_loader(Pictures(test, pixels), keys, config.batch_size, config.workers)
     measured = EvaluationSet("test", test.keys, batches, "centre crop")
     return Sets(TrainingSet(train.keys, learned), measured, measured)
 
@@ -134,7 +134,8 @@ def evaluation_set(
     split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int
 ) -> EvaluationSet:
     """Make the batches that the reported number is measured on: every clip of an index."""
-    loader = evaluation_loader(inputs.dataset(index), inputs.test_keys(index), batch_size, workers)
+    keys = world().part(inputs.test_keys(index))
+    loader = evaluation_loader(inputs.dataset(index), keys, batch_size, workers)
     return EvaluationSet(split, index.keys, loader, inputs.test_protocol())
 
 
@@ -143,7 +144,8 @@ def _measured_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput, lea
     name, index = ("test", split.test) if split.val is None else ("val", split.val)
     keys, watched = inputs.watching_keys(index), test
     if index is not split.test or keys != inputs.test_keys(index):  # else one loader does for both
-        loader = evaluation_loader(inputs.dataset(index), keys, config.batch_size, config.workers)
+        mine = world().part(keys)
+        loader = evaluation_loader(inputs.dataset(index), mine, config.batch_size, config.workers)
         watched = EvaluationSet(name, index.keys, loader, inputs.watching_protocol())
     return Sets(TrainingSet(split.train.keys, learned), watched, test)
 
@@ -160,7 +162,7 @@ class EpochLoader:
     def __init__(self, dataset: Dataset[Any], sampler: EpochSampler[Any], config: TrainConfig) -> None:
         """Load `dataset` by the keys of `sampler`; the last batch may be smaller."""
         self.sampler = sampler
-        self.loader = _loader(dataset, sampler, config.batch_size, config.workers)
+        self.loader = _loader(dataset, sampler, world().batch_size(config.batch_size), config.workers)
 
     def __call__(self, epoch: int) -> Batches:
         """Choose the epoch and return its batches."""

@@ -12,7 +12,7 @@ from data.tree_kinds import TreeKind, tree_kinds
 from engine.errors import UserError
 
 # "flow_x_00007(1).png", "open_jam (1)", "1 - Copy": second uploads, as cloud drives and desktops name them.
-_DUPLICATE = re.compile(r".*(\(\d+\)| - copy| copy( \d+)?)(\.\w+)?", re.IGNORECASE)
+_DUPLICATE = re.compile(r"(.*?)(?: ?\(\d+\)| - copy| copy(?: \d+)?)(\.\w+)?", re.IGNORECASE)
 _SYSTEM = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 
@@ -84,6 +84,12 @@ def reason_to_pass_over(name: str) -> str | None:
     if name.startswith(".") or name in _SYSTEM:
         return "system or hidden files"
     return "duplicates" if _DUPLICATE.fullmatch(name) else None
+
+
+def original_name(name: str) -> str | None:
+    """Give the name that a second upload was made from, None if the name is no such."""
+    match = _DUPLICATE.fullmatch(name)
+    return match[1] + (match[2] or "") if match else None
 
 
 def _find_tree(root: Path) -> TreeKind:

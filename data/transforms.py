@@ -105,6 +105,11 @@ class Preprocessing:
         """Take back what `to_dict` gave."""
         return cls(**(dict(values) | {"mean": tuple(values["mean"]), "std": tuple(values["std"])}))
 
+    @property
+    def seen_share(self) -> float:
+        """Side of the test's centre crop as a share of a frame's short side, in (0, 1]."""
+        return self.image_size / self.short_side
+
     def to_dict(self) -> dict[str, Any]:
         """Give plain values that any file format holds."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
@@ -160,6 +165,11 @@ def scale_short_side(images: Tensor, short_side: int, interpolation: Interpolati
         return images
     scaled: Tensor = F.resize(images, [short_side], interpolation=interpolation, antialias=True)
     return scaled
+
+
+def scale_frames(frames: Tensor, short_side: int) -> Tensor:
+    """Scale RGB frames (T, 3, H, W), uint8, as `transform_frames` does before it crops."""
+    return scale_short_side(frames, short_side, InterpolationMode.BILINEAR)
 
 
 def crop_clip(

@@ -34,6 +34,13 @@ class Video:
         return _positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     @property
+    def stated_size(self) -> tuple[int, int]:
+        """Width and height in pixels that the file says its frames have."""
+        wanted = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self._capture.get(which)) for which in wanted)
+        return width, height
+
+    @property
     def time_sec(self) -> float:
         """When the frame that was read or passed over last is shown, in seconds as the file counts them."""
         return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000

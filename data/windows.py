@@ -161,5 +161,5 @@ def _too_short(path: Path, times: Times, found: int, T: int, part: Part) -> str:
     where = f"from {part.start_sec:g} s" + (f" to {part.stop_sec:g} s" if part.stop_sec is not None else "")
     return (
         f"{path} has {found} frames {where} ({length} of it can be decoded), and the runs look at {T}; "
-        "name a longer video or part (--start-sec, --stop-sec)"
+        "choose a longer part of it, or a longer video"
     )

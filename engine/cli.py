@@ -1,5 +1,6 @@
 """How every command of the project is started: flags to a typed config, mistakes to status 2."""
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,18 +21,30 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
         prog: Name shown in the usage line, for example `python -m data.check`.
 
     Raises:
-        SystemExit: Always. Status 0 on success, 2 for a user's mistake, 130 after Ctrl-C.
+        SystemExit: Always. Status 0 on success, 2 for a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
     """
     config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = main(config)
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(143)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it before they kill; left like Ctrl-C, with everything closed."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _message(error: UserError) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from engine.metrics import (
     top_k,
     wilson_interval,
 )
+from engine.parallel import world
 from engine.task import Batch, Details, Task
 
 
@@ -64,7 +66,7 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise UserError(f"{path} holds no predictions of this project: {error}") from None
         return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
 
@@ -88,7 +90,8 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
 
     Args:
         task: What to run.
-        batches: Every item once, each with its position in `keys` under "clip".
+        batches: Every item once, each with its position in `keys` under "clip"; of several processes each
+            has its part, and all get the whole.
         keys: Name of each item.
         show: Title of the progress bar; none is shown when empty.
 
@@ -98,10 +101,12 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
     modes = {module: module.training for module in task.model.modules()}
     task.model.eval()
     try:
-        rows = [_row(task, batch) for batch in tqdm(batches, desc=show, disable=None if show else True)]
+        silent = None if show and world().first else True
+        rows = [_row(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
     finally:
         for module, training in modes.items():
             module.training = training
+    rows = [row for part in world().gather(rows) for row in part]
     if not rows:
         raise UserError("nothing to evaluate: the set has no clips")
     return _joined(task, rows, keys)
@@ -189,11 +194,12 @@ def _joined(task: Task, rows: list[_Row], keys: tuple[str, ...]) -> Predictions:
         name: float(np.average([row.losses[name] for row in rows], weights=weights))
         for name in rows[0].losses
     }
-    details = {name: np.concatenate([row.details[name] for row in rows]) for name in rows[0].details}
+    order = np.argsort(items)  # processes have every so-manieth of them
+    details = {name: np.concatenate([row.details[name] for row in rows])[order] for name in rows[0].details}
     return Predictions(
-        keys=tuple(keys[item] for item in items),
-        labels=np.concatenate([row.labels for row in rows]),
-        logits=np.concatenate([row.logits for row in rows]),
+        keys=tuple(keys[item] for item in items[order]),
+        labels=np.concatenate([row.labels for row in rows])[order],
+        logits=np.concatenate([row.logits for row in rows])[order],
         loss=means.pop("loss"),
         parts=means,
         measures=task.measure(details),

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from engine.checkpoint import save_checkpoint
 from engine.errors import UserError
 from engine.evaluation import Predictions, predict
 from engine.files import write_text
+from engine.parallel import world
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything
 from engine.stage import Stage
@@ -31,7 +33,8 @@ class TrainingSet:
 
     Attributes:
         keys: Name of each item.
-        batches: The batches of an epoch (counted from 1), each item once.
+        batches: The batches of an epoch (counted from 1), each item once; of several processes each has its
+            part of them.
     """
 
     keys: tuple[str, ...]
@@ -45,7 +48,7 @@ class EvaluationSet:
     Attributes:
         split: "test", "val" or "train".
         keys: Name of each item.
-        batches: Each item once.
+        batches: Each item once; of several processes each has its part of them.
         protocol: What is shown of an item, in words for eval.json.
     """
 
@@ -105,30 +108,49 @@ def fit(
     state = TrainingState(task.model, optimizer, stage.build_scheduler(optimizer))
     if run.last.exists():
         state.load_state_dict(run.checkpoint("last"))
+    world().share_weights(task.model)
     found: Predictions | None = None
     with (
-        SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1) as board,
+        _board(run, state) as board,
         _progress(stage, state, training) as bar,
     ):
         while state.epoch < stage.epochs:
             epoch = state.epoch + 1
-            seed_everything(settings.seed, epoch)
+            # Processes would otherwise drop the same units of different items.
+            seed_everything(settings.seed, epoch, *([world().rank] if world().rank else []))
             stage.set_modes(task.model)
-            rows = [_train_epoch(task, state, training, epoch, settings, bar)]
+            batches = _TimedBatches(training.batches(epoch))
+            rows = [_train_epoch(task, state, training, batches, epoch, settings, bar)]
             state.scheduler.step()
             if epoch % settings.eval_every == 0 or epoch == stage.epochs:
                 row, found = _measure(task, watched, epoch)
                 rows.append(row)
             state.epoch = epoch
             _record(state, rows, run, board, description)
-            bar.write(_line(rows, stage.epochs))
+            bar.write(_line(rows, stage.epochs, batches.waited_sec))
     return state, found
+
+
+class _TimedBatches:
+    """Batches, and how long was waited for them."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.waited_sec = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = time.monotonic()
+        for batch in self.batches:
+            self.waited_sec += time.monotonic() - start
+            yield batch
+            start = time.monotonic()
 
 
 def _train_epoch(
     task: Task,
     state: TrainingState,
     training: TrainingSet,
+    batches: Iterable[Batch],
     epoch: int,
     settings: FitSettings,
     bar: "tqdm[Any]",
@@ -137,7 +159,7 @@ def _train_epoch(
     sums: dict[str, float] = {}
     right = items = 0
     lr = state.optimizer.param_groups[0]["lr"]
-    for cpu_batch in training.batches(epoch):
+    for cpu_batch, share in world().side_by_side(iter(batches)):
         batch = {name: tensor.to(settings.device, non_blocking=True) for name, tensor in cpu_batch.items()}
         with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bf16):
             output = task(batch)
@@ -145,18 +167,20 @@ def _train_epoch(
         values = {name: float(value.detach()) for name, value in losses.items()}
         _stop_unless_finite(values, cpu_batch, training.keys, epoch)
         state.optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()  # type: ignore[no-untyped-call]
+        (output.loss * share).backward()  # type: ignore[no-untyped-call]
+        world().add_gradients(task.model)
         state.optimizer.step()
-        count = len(output.labels)
+        count = len(output.labels) if share else 0
         items += count
-        right += int((output.logits.argmax(dim=1) == output.labels).sum())
+        right += int((output.logits.argmax(dim=1) == output.labels)[:count].sum())
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value * count
-        bar.set_postfix(epoch=epoch, loss=f"{sums['loss'] / items:.3f}", refresh=False)
+        bar.set_postfix(epoch=epoch, loss=f"{sums['loss'] / max(items, 1):.3f}", refresh=False)
         bar.update()
     seconds = time.monotonic() - start
-    means = {name: total / items for name, total in sums.items()}
-    return _row(epoch, "train", means, 100.0 * right / items, lr, seconds, items)
+    all_items, all_right, *totals = world().total(items, right, *sums.values())
+    means = {name: total / all_items for name, total in zip(sums, totals, strict=True)}
+    return _row(epoch, "train", means, 100.0 * all_right / all_items, lr, seconds, int(all_items))
 
 
 def _measure(task: Task, watched: EvaluationSet, epoch: int) -> tuple[Row, Predictions]:
@@ -175,24 +199,42 @@ def _row(
     return {"epoch": epoch, "split": split, **means, "accuracy": accuracy, "lr": lr, **speed}
 
 
+def _board(run: RunDirectory, state: TrainingState) -> AbstractContextManager[SummaryWriter | None]:
+    """Open TensorBoard's files, in the process that writes."""
+    return SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1) if world().first else nullcontext()
+
+
 def _record(
+    state: TrainingState,
+    rows: list[Row],
+    run: RunDirectory,
+    board: SummaryWriter | None,
+    description: dict[str, Any],
+) -> None:
+    state.rows += rows
+    measured = rows[-1]
+    if measured["split"] != "train" and measured["accuracy"] > state.best_accuracy:
+        state.best_accuracy, state.best_epoch = measured["accuracy"], state.epoch
+    if board is not None:
+        _write(state, rows, run, board, description)
+    world().wait()  # so that whoever reads these files finds them
+
+
+def _write(
     state: TrainingState,
     rows: list[Row],
     run: RunDirectory,
     board: SummaryWriter,
     description: dict[str, Any],
 ) -> None:
-    state.rows += rows
     for row in rows:
         for name, value in row.items():
             if isinstance(value, float):
                 board.add_scalar(f"{name}/{row['split']}", value, row["epoch"])
     board.flush()
-    measured = rows[-1]
-    if measured["split"] != "train" and measured["accuracy"] > state.best_accuracy:
-        state.best_accuracy, state.best_epoch = measured["accuracy"], state.epoch
-        weights = {"model": state.model.state_dict(), "epoch": state.epoch, "selected_on": measured["split"]}
-        save_checkpoint(run.best, weights | description)
+    if state.best_epoch == state.epoch:
+        selected = {"epoch": state.epoch, "selected_on": rows[-1]["split"]}
+        save_checkpoint(run.best, {"model": state.model.state_dict()} | selected | description)
     write_text(run.metrics, state.metrics_table())
     save_checkpoint(run.last, state.state_dict() | description)
 
@@ -209,11 +251,14 @@ def _stop_unless_finite(values: dict[str, float], batch: Batch, keys: tuple[str,
 
 def _progress(stage: Stage, state: TrainingState, training: TrainingSet) -> "tqdm[Any]":
     steps = len(training.batches(state.epoch + 1))
-    return tqdm(
-        total=steps * stage.epochs, initial=steps * state.epoch, desc=stage.name, unit="step", disable=None
-    )
+    silent = None if world().first else True
+    total, done = steps * stage.epochs, steps * state.epoch
+    return tqdm(total=total, initial=done, desc=stage.name, unit="step", disable=silent)
 
 
-def _line(rows: list[Row], epochs: int) -> str:
+def _line(rows: list[Row], epochs: int, waited_sec: float) -> str:
+    learned = rows[0]
     parts = [f"{row['split']} loss {row['loss']:.3f} accuracy {row['accuracy']:.1f} %" for row in rows]
-    return f"epoch {rows[0]['epoch']}/{epochs}: {', '.join(parts)}, {rows[0]['clips_per_sec']:.1f} clips/s"
+    waited = 100 * waited_sec / max(learned["seconds"], 1e-9)
+    speed = f"{learned['clips_per_sec']:.1f} clips/s, {waited:.0f} % of the time waiting for data"
+    return f"epoch {learned['epoch']}/{epochs}: {', '.join(parts)}, {speed}"

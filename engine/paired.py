@@ -1,12 +1,22 @@
-"""Comparing two trainings on the same clips: is the difference more than the luck of these clips?"""
+"""Comparing two trainings on the same clips: is the difference more than the luck of these clips?
+
+Axes: S seeds, N clips, K classes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from engine.bootstrap import bootstrap_interval, two_way_interval
+from engine.errors import UserError
+from engine.evaluation import Predictions
+from engine.mcnemar import mcnemar_p
 from engine.metrics import Floats, Ints
+from engine.sign_flip import sign_flip_p
+
+TestName = Literal["McNemar", "sign flips"]
 
 
 @dataclass(frozen=True)
@@ -15,76 +25,89 @@ class Difference:
 
     Attributes:
         points: Mean difference.
-        low: Lower end of the 95 % bootstrap interval over clips.
+        low: Lower end of the 95 % bootstrap interval over clips, for these very networks.
         high: Upper end.
-        p: Two-sided p value of the sign-flip permutation test over clips.
+        seeds_low: Lower end where seeds are drawn anew as well as clips; `low` with a single seed.
+        seeds_high: Upper end.
+        p: Two-sided p value over clips.
+        test: McNemar's exact test, or sign flips where clips have more than right and wrong.
         clips: Number of clips.
+        seeds: Number of seeds.
+        agree: Seeds whose own difference has the sign of the mean.
     """
 
     points: float
     low: float
     high: float
+    seeds_low: float
+    seeds_high: float
     p: float
+    test: TestName
     clips: int
+    seeds: int
+    agree: int
 
 
 def paired_difference(first: Floats, second: Floats, *, seed: int = 0, draws: int = 10_000) -> Difference:
     """Compare two scores of the same clips.
 
-    Clips are the unit: a clip's score is its mean over seeds, so that seeds do not count as further clips.
-    What the interval and the test do not hold is the luck of the seeds themselves.
+    Clips are the unit of the test: a clip's score is its mean over seeds, so that seeds do not count as
+    further clips. Seeds can't be the unit, since flipping the signs of three can't give less than p = 0.25.
 
     Args:
-        first: Score of each clip, in [0, 1]. Shape: (N,).
-        second: The other's, clip by clip. Shape: (N,).
+        first: Score of each clip, in [0, 1]. Shape: (N,) or (S, N).
+        second: The other's, seed by seed and clip by clip. Shape: as `first`.
         seed: Of the random draws.
         draws: Bootstrap samples, and permutations.
     """
-    differences = first - second
-    rng = np.random.default_rng(seed)
-    clips = len(differences)
-    observed = abs(differences.mean())
-    flipped = (rng.choice((-1.0, 1.0), (draws, clips)) * differences).mean(axis=1)
-    low, high = bootstrap_interval(differences, rng, draws)
-    # The observed arrangement counts among the permutations, so that p is never 0.
-    p = (1 + int((np.abs(flipped) >= observed - 1e-12).sum())) / (1 + draws)
-    return Difference(100 * float(differences.mean()), 100 * low, 100 * high, p, clips)
+    differences = 100 * np.atleast_2d(first - second).astype(np.float64)
+    by_seed, by_clip = differences.mean(axis=1), differences.mean(axis=0)
+    low, high = bootstrap_interval(by_clip, seed=seed, draws=draws)
+    seeds_low, seeds_high = two_way_interval(differences, seed=seed, draws=draws)
+    mcnemar = len(by_seed) == 1 and bool(np.isin(differences, (-100, 0, 100)).all())
+    return Difference(
+        points=float(by_seed.mean()),
+        low=low,
+        high=high,
+        seeds_low=seeds_low,
+        seeds_high=seeds_high,
+        p=mcnemar_p(int((by_clip > 0).sum()), int((by_clip < 0).sum()))
+        if mcnemar
+        else sign_flip_p(by_clip, seed=seed, draws=draws),
+        test="McNemar" if mcnemar else "sign flips",
+        clips=len(by_clip),
+        seeds=len(by_seed),
+        agree=int((np.sign(by_seed) == np.sign(by_seed.mean())).sum()),
+    )
 
 
-def bootstrap_interval(values: Floats, rng: np.random.Generator, draws: int = 10_000) -> tuple[float, float]:
-    """Give the 95 % percentile bootstrap interval of a mean.
-
-    Args:
-        values: One for each clip; clips are drawn with replacement. Shape: (N,).
-        rng: Decides which.
-        draws: Bootstrap samples.
-
-    Returns:
-        Lower and upper end.
-    """
-    resampled = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return float(low), float(high)
-
-
-def clip_scores(runs: Sequence[Path], rivals: Ints | None = None) -> Floats:
-    """Read how often each clip was right, over runs of several seeds.
+def clip_scores(runs: Sequence[Predictions], rivals: Ints | None = None) -> Floats:
+    """Find which clips were right under each of several seeds.
 
     Args:
-        runs: Finished run directories that were tested on the same clips.
+        runs: What each says about the same clips.
         rivals: Rival of every class, -1 for none; then a clip is right when its class scores above the rival,
             and clips of classes without a rival are left out. Shape: (K,).
 
     Returns:
-        Share of runs in which a clip was right, in [0, 1]. Shape: (N,).
+        1 or 0, clips in the order of their names. Shape: (S, N).
+
+    Raises:
+        UserError: The clips are not the same.
     """
-    scores = []
-    for run in runs:
-        with np.load(run / "predictions.npz") as saved:
-            order = np.argsort(saved["clip"])
-            scores.append(_right(saved["logits"][order], saved["label"][order], rivals))
-    mean: Floats = np.mean(scores, axis=0)
-    return mean
+    ordered = [np.argsort(run.keys) for run in runs]
+    for run, order in zip(runs, ordered, strict=True):
+        if not _same(run, order, runs[0], ordered[0]):
+            raise UserError("runs that were tested on different clips can't be compared clip by clip")
+    return np.stack(
+        [_right(run.logits[o], run.labels[o], rivals) for run, o in zip(runs, ordered, strict=True)]
+    )
+
+
+def _same(run: Predictions, order: Ints, first: Predictions, first_order: Ints) -> bool:
+    clips, first_clips = np.array(run.keys)[order], np.array(first.keys)[first_order]
+    same_labels = np.array_equal(run.labels[order], first.labels[first_order])
+    return same_labels and np.array_equal(clips, first_clips)
 
 
 def _right(logits: Floats, labels: Ints, rivals: Ints | None) -> Floats:

@@ -31,6 +31,8 @@ class Training(Config):
     """The script without .py."""
     row: str | None = Field(None, min_length=1)
     """What the table calls its result; a training without one is only a parent."""
+    published: str | None = None
+    """Which kind of published result its row reproduces, to stand beside it in the report."""
     inputs: dict[str, str] = {"data": "data"}
     """Flags that take data, each with the name of the recipe's input."""
     parents: dict[str, str] = {}
@@ -55,6 +57,8 @@ class Training(Config):
             raise ValueError(f"{self.where} sets {', '.join(twice)} twice")
         if odd := sorted(set(flags) & set(_NOT_IN_RECIPES)):
             raise ValueError(f"{self.where} sets {', '.join(odd)}, which is for who runs the recipe")
+        if self.published is not None and self.row is None:
+            raise ValueError(f"{self.where} has `published`, but no row for it to stand beside")
         if empty := [setting for setting, values in self.grid.items() if not values]:
             raise ValueError(f"{self.where}: grid.{empty[0]} lists no value")
         return self
@@ -84,6 +88,8 @@ class Recipe(Config):
     """The data it takes: names, and what each should be."""
     seeds: tuple[int, ...] = Field(min_length=1)
     """Each row is trained once with each."""
+    baseline: str | None = None
+    """The row that the report compares all others with; every row with every other when left out."""
     trainings: tuple[Training, ...] = Field(min_length=1)
     """In an order in which each stands after its parents; those with a row make the table, in this order."""
     search: Search | None = None
@@ -103,6 +109,9 @@ class Recipe(Config):
             raise ValueError(f"two trainings are called {twice[0]}")
         if twice := _twice(training.row for training in self.variants if training.row is not None):
             raise ValueError(f"two trainings have the row {twice[0]!r}")
+        rows = [training.row for training in self.variants]
+        if self.baseline is not None and self.baseline not in rows:
+            raise ValueError(f"the baseline {self.baseline!r} is no row of the table")
         if self.search is not None:
             self._check_search(self.search)
         return self

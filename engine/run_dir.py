@@ -1,6 +1,5 @@
 """The folder of one training run: who may write to it, and what stands in it."""
 
-import json
 import os
 import platform
 import subprocess
@@ -14,8 +13,9 @@ import torch
 from engine.checkpoint import load_checkpoint
 from engine.config import read_yaml
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import read_json, write_json
 from engine.lock import take_lock
+from engine.parallel import world
 from engine.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
@@ -37,13 +37,16 @@ class RunDirectory:
         self.last = path / "last.pt"
         self.best = path / "best.pt"
         self.eval = path / "eval.json"
+        self.cost = path / "cost.json"
         self.tensorboard = path / "tensorboard"
         self.log = path / "log.txt"  # of a grid, which keeps what the run says
         self._lock: int | None = None
 
     @classmethod
     def begin(cls, config: TrainConfig) -> Self:
-        """Claim `config.out` for a training process, new or resumed, and record how it was started.
+        """Claim `config.out` for a training, new or resumed, and record how it was started.
+
+        Of a training's processes the first one holds and writes the folder.
 
         Raises:
             UserError: The folder holds a finished run, an unfinished one and --resume was not given, one with
@@ -51,14 +54,19 @@ class RunDirectory:
         """
         run = cls(config.out)
         run.refuse_if_taken(config)
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            run._claim()
-            config.to_yaml(run.config)
-            write_json(run.env, _environment())
-        except OSError as error:
-            raise UserError(f"--out {run.path} can't be written: {error.strerror or error}") from None
+        if world().first:
+            run._begin(config)
+        world().wait()
         return run
+
+    def _begin(self, config: TrainConfig) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            config.to_yaml(self.config)
+            write_json(self.env, _environment())
+        except OSError as error:
+            raise UserError(f"--out {self.path} can't be written: {error.strerror or error}") from None
 
     @classmethod
     def finished(cls, path: Path) -> Self:
@@ -105,6 +113,11 @@ class RunDirectory:
             UserError: It holds a finished run, an unfinished one and --resume was not given, one with other
                 settings, or other files.
         """
+        if world().first:
+            self._refuse_if_taken(config)
+        world().wait()
+
+    def _refuse_if_taken(self, config: TrainConfig) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
@@ -149,6 +162,7 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpus": os.cpu_count(),
+        "processes": world().size,
         "threads": torch.get_num_threads(),
         "gpu": gpu,
     }
@@ -177,10 +191,9 @@ def read_eval(path: Path) -> dict[str, Any]:
     """Read a finished run's eval.json.
 
     Raises:
-        UserError: The run has none, so it is not finished.
+        UserError: The run has none, so it is not finished, or it is damaged.
     """
     file = path / "eval.json"
     if not file.is_file():
         raise UserError(f"{path} has not finished: no eval.json in it")
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+    return read_json(file)

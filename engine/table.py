@@ -30,6 +30,8 @@ class TableRow(Config):
     """The script that trains it, without .py."""
     settings: dict[str, Any]
     """What the recipe sets for it."""
+    published: str | None = None
+    """Which kind of published result it reproduces, if any."""
     runs: tuple[TableRun, ...]
     """One a seed."""
 
@@ -43,5 +45,7 @@ class TablePlan(Config):
     """The recipe's file name."""
     inputs: dict[str, Path]
     """Where the recipe's data lies."""
+    baseline: str | None = None
+    """The row that all others are compared with; every row with every other when left out."""
     rows: tuple[TableRow, ...]
     """In the recipe's order."""

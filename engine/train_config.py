@@ -9,7 +9,7 @@ from engine.config import Config
 from engine.seeding import DeviceName
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
-FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache")
+FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib")
 
 
 class TrainConfig(Config):

@@ -8,10 +8,14 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from engine.cost import measure_cost
 from engine.evaluation import Predictions, Relations, predict, summarise, write_evaluation
+from engine.files import write_json
 from engine.fit import EvaluationSet, FitSettings, TrainingSet, fit
+from engine.parallel import world
 from engine.run_dir import RunDirectory
 from engine.seeding import choose_device
+from engine.shared_norm import share_batch_norm
 from engine.stage import Stage
 from engine.task import Task
 from engine.train_config import TrainConfig
@@ -53,6 +57,7 @@ class Description:
 def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
     """Move a model to the device and compile it if asked to; parts that can't be compiled run as they are."""
     model.to(choose_device(config.device))
+    share_batch_norm(model)
     if config.compile:
         torch._dynamo.config.suppress_errors = True  # warns, naming what it could not compile
         model.compile()
@@ -94,7 +99,9 @@ def train_and_evaluate(
         "selection": "last_epoch",
         "selected": selected,
     }
-    write_evaluation(run.path, last, about.class_names, summary)
+    if world().first:
+        write_json(run.cost, measure_cost(settings.device))
+        write_evaluation(run.path, last, about.class_names, summary)
     return summary
 
 

@@ -31,6 +31,7 @@ class Table:
             title=recipe.title,
             recipe=self.file.name,
             inputs={name: inputs[name] for name in recipe.inputs},
+            baseline=recipe.baseline,
             rows=tuple(self._row(training, out) for training in recipe.variants if training.row),
         )
         content.to_yaml(out / TABLES / f"{self.file.stem}.yaml")
@@ -42,9 +43,13 @@ class Table:
             TableRun(seed=step.seed, folder=run.folder.relative_to(out), command=("python", *run.words))
             for step, run in steps
         ]
-        settings = steps[0][0].training.settings
         return TableRow(
-            row=training.row, training=training.name, script=training.script, settings=settings, runs=runs
+            row=training.row,
+            training=training.name,
+            script=training.script,
+            settings=steps[0][0].training.settings,
+            published=training.published,
+            runs=runs,
         )
 
 

@@ -29,7 +29,11 @@ class ConvLSTM(nn.Module):
         nn.init.zeros_(self.input_conv.bias)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Run over a clip and return the last cell state.
+        """Run over a clip, maps (B, T, C, h, w), and return the cell state after it, c_T (B, D, h, w)."""
+        return self.states(maps)[-1]
+
+    def states(self, maps: Tensor) -> list[Tensor]:
+        """Run over a clip and return the cell state after each frame.
 
         The clip feature of Ego-RNN is the cell state c_T, not h_T, so the last output gate is never computed;
         and with h_0 = 0 the first step needs no recurrent convolution. Both leave the result as it is.
@@ -38,17 +42,17 @@ class ConvLSTM(nn.Module):
             maps: One map a frame. Shape: (B, T, C, h, w).
 
         Returns:
-            Cell state after the last frame, c_T. Shape: (B, D, h, w).
+            c_1 to c_T. Shapes: (B, D, h, w).
         """
         clips, frames = maps.shape[:2]
         from_input = self.input_conv(maps.flatten(0, 1)).unflatten(0, (clips, frames))  # (B, T, 4D, h, w)
-        cell = _first_cell(from_input[:, 0])
         gates = from_input[:, 0]
+        cells = [_first_cell(gates)]
         for step in range(1, frames):
             output = gates.chunk(len(GATES), dim=1)[3].sigmoid()
-            gates = from_input[:, step] + self.hidden_conv(output * cell.tanh())
-            cell = _next_cell(gates, cell)
-        return cell
+            gates = from_input[:, step] + self.hidden_conv(output * cells[-1].tanh())
+            cells.append(_next_cell(gates, cells[-1]))
+        return cells
 
 
 def _first_cell(gates: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The flags of the motion head: which of them belong together, and what left-out ones mean."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -48,6 +49,11 @@ class MotionSettings(Config):
     """Mean over a frame's places, or their sum, which at 7x7 is a 49 times larger weight (mean)."""
     ms_classes: Literal["equal", "balanced"] | None = None
     """balanced weighs static and moving places by how rare they are in the training maps (equal)."""
+
+    @classmethod
+    def of_run(cls, config: Mapping[str, Any]) -> Self:
+        """Take the flags of a run's config."""
+        return cls(**{name: config[name] for name in MotionSettings.model_fields})
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MotionSettings":

@@ -33,3 +33,20 @@ def command(monkeypatch, capsys):
         return stopped.value.code, said.out, said.err
 
     return start
+
+
+def pytest_addoption(parser):
+    parser.addoption("--stress", action="store_true", help="the long versions of the tests of reliability")
+
+
+@pytest.fixture(scope="session")
+def stress(request) -> bool:
+    """Whether the long versions are asked for: more kills, more broken trees, longer watching."""
+    return bool(request.config.getoption("--stress"))
+
+
+@pytest.fixture(scope="session")
+def only_under_stress(stress) -> None:
+    """For tests that take minutes however short they are made."""
+    if not stress:
+        pytest.skip("with --stress alone")

@@ -14,6 +14,7 @@ from grid import load_script
 from grids.plan import Table
 from grids.planner import Terms, make_plan
 from models.stages import FLOW, rgb_stage, two_stream_stage
+from viz.report.published import SOURCES
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
 
@@ -94,6 +95,21 @@ def test_sparnet_has_the_rows_of_its_paper(tmp_path):
         found.add((config.attention, config.ms, config.frames))
     kinds = [("none", "none"), ("cam", "none"), ("none", "classification")]
     assert found == {(*kind, frames) for kind in kinds for frames in (7, 25)}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_published_numbers_are_of_what_the_row_trains(path):
+    kinds = {key.partition("-")[0] for source in SOURCES for key in source.top1}
+    recipe = Recipe.from_yaml(path)
+    named = [training for training in recipe.variants if training.published is not None]
+    assert bool(named) == ("pictures" not in recipe.inputs), "numbers of GTEA61 say nothing about the kitchen"
+    for training in named:
+        kind = training.published
+        assert kind in kinds
+        assert (kind == "flow") == (training.script == "train_flow")
+        assert (kind == "joint") == (training.script == "train_twostream")
+        assert training.settings.get("ms", "none") in ("none", kind)
+        assert kind not in ("classification", "regression") or training.settings["ms"] == kind
 
 
 def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
@@ -200,6 +216,7 @@ def test_one_setting_varied_twice_and_values_that_are_lists():
         (0, {"row": "flow"}, "two trainings have the row 'flow'"),
         (0, {"script": "rm -rf"}, "script"),
         (0, {"name": "../x"}, "name"),
+        (0, {"published": "flow"}, "training body has `published`, but no row"),
     ],
 )
 def test_recipes_that_do_not_fit_together(tmp_path, number, change, message):
@@ -215,6 +232,12 @@ def test_a_training_for_all_seeds_with_a_parent_for_each():
     trainings = [PLAIN["trainings"][0] | {"every_seed": True}, PLAIN["trainings"][1] | {"every_seed": False}]
     with pytest.raises(UserError, match="is for all seeds, its parent body for each"):
         Recipe(**(PLAIN | {"trainings": trainings}))
+
+
+def test_a_baseline_is_a_row():
+    assert Recipe(**PLAIN, baseline="flow").baseline == "flow"
+    with pytest.raises(UserError, match="the baseline 'body' is no row"):
+        Recipe(**PLAIN, baseline="body")
 
 
 def test_inputs_that_are_missing():

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine.bootstrap import bootstrap_interval
 from engine.metrics import Floats
-from engine.paired import bootstrap_interval, paired_difference
+from engine.paired import paired_difference
 
 CENTRE_SIGMA = 0.25
 """Standard deviation of the centre prior, as a share of the side of what the network sees."""
@@ -109,7 +110,7 @@ def _compared(clips: Sequence[Seen], measure: Callable[[Floats, Floats], Floats]
     }
     found: dict[str, Any] = {}
     for name, values in scores.items():
-        low, high = bootstrap_interval(values, np.random.default_rng(0))
+        low, high = bootstrap_interval(values)
         found[name] = {"mean": 100 * float(values.mean()), "low": 100 * low, "high": 100 * high}
     for name in ("uniform", "centre_prior"):
         above = paired_difference(scores["heat"], scores[name])

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from viz.overlay import Box, Heat, Picture, colour
+from viz.overlay import Box, ColourMap, Heat, Picture, colour, lay_over
 from viz.sheet import caption, contact_sheet
 
-_BORDER = (255, 255, 255)
+Mask = npt.NDArray[np.bool_]
+
 _FRAME = (255, 214, 0)
-_OPACITY = 0.6
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,15 @@ def motion_sheet(samples: Sequence[MotionSample]) -> Picture:
     return contact_sheet(rows)
 
 
-def tint(frame: Picture, cells: Heat, box: Box, level: float) -> Picture:
+def tint(
+    frame: Picture,
+    cells: Heat,
+    box: Box,
+    level: float,
+    *,
+    opacity: float = 0.6,
+    colours: ColourMap = "inferno",
+) -> Picture:
     """Colour the cells of the part of a frame that the network sees; each with sharp edges, as it is scored.
 
     Args:
@@ -59,26 +67,44 @@ def tint(frame: Picture, cells: Heat, box: Box, level: float) -> Picture:
         cells: Values; below 0 is drawn as 0, above 1 as 1. Shape: (n, n).
         box: The part.
         level: Cells above it are framed.
+        opacity: Of a cell of 1, in [0, 1].
+        colours: Colour map.
 
     Returns:
         A new picture. Shape: (H, W, 3).
     """
-    size = (box.right - box.left, box.bottom - box.top)
+    return lay_over(frame, *motion_layer(cells, level, *box.size, colours), box, opacity)
+
+
+def motion_layer(
+    cells: Heat, level: float, width: int, height: int, colours: ColourMap = "inferno"
+) -> tuple[Picture, Heat]:
+    """Turn cells into a layer to lay over the part of a frame that they tile evenly.
+
+    Args:
+        cells: As of `tint`. Shape: (n, n).
+        level: Cells above it are framed.
+        width: Of the part, pixels.
+        height: Of the part, pixels.
+        colours: Colour map.
+
+    Returns:
+        Colours, shape (height, width, 3), and how much they cover, in [0, 1], shape (height, width).
+    """
     clipped = np.clip(cells, 0, 1).astype(np.float32)
-    values = np.asarray(cv2.resize(clipped, size, interpolation=cv2.INTER_NEAREST), np.float32)
-    picture = frame.copy()
-    seen = picture[box.top : box.bottom, box.left : box.right]
-    weight = _OPACITY * values[..., None]
-    seen[:] = np.round((1 - weight) * seen + weight * colour(values)).astype(np.uint8)
-    _frame(seen, cells > level)
-    cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), _BORDER, 1)
-    return picture
+    cover = np.asarray(cv2.resize(clipped, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
+    layer = colour(cover, colours)
+    lines = _outlines(cells > level, width, height)
+    layer[lines], cover[lines] = _FRAME, 1
+    return layer, cover
 
 
-def _frame(seen: Picture, cells: npt.NDArray[np.bool_]) -> None:
-    """Draw a line along the inner edge of each cell that is set, in place."""
-    height, width = seen.shape[0] / cells.shape[0], seen.shape[1] / cells.shape[1]
+def _outlines(cells: Mask, width: int, height: int) -> Mask:
+    """Mark a line along the inner edge of each cell that is set. Shape: (height, width)."""
+    lines = np.zeros((height, width), np.uint8)
+    across, down = width / cells.shape[1], height / cells.shape[0]
     for row, column in np.argwhere(cells).tolist():
-        first = (round(column * width), round(row * height))
-        last = (round((column + 1) * width) - 1, round((row + 1) * height) - 1)
-        cv2.rectangle(seen, first, last, _FRAME, 1)
+        first = (round(column * across), round(row * down))
+        last = (round((column + 1) * across) - 1, round((row + 1) * down) - 1)
+        cv2.rectangle(lines, first, last, 1, 1)
+    return lines.astype(bool)

@@ -27,6 +27,11 @@ class Box:
     right: int
     bottom: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.right - self.left, self.bottom - self.top
+
 
 def centre_box(height: int, width: int, share: float) -> Box:
     """The centred square that the network sees of a frame at test time.
@@ -94,7 +99,22 @@ def overlay(
     Returns:
         A new picture. Shape: (H, W, 3).
     """
-    layer, cover = heat_layer(heat, box.right - box.left, box.bottom - box.top, colours)
+    return lay_over(frame, *heat_layer(heat, *box.size, colours), box, opacity)
+
+
+def lay_over(frame: Picture, layer: Picture, cover: Heat, box: Box, opacity: float) -> Picture:
+    """Lay colours over the part of a frame that the network sees, and mark the part.
+
+    Args:
+        frame: Shape: (H, W, 3).
+        layer: Colours. Shape: (height, width, 3) of the box.
+        cover: How much they cover, in [0, 1]. Shape: (height, width).
+        box: The part.
+        opacity: Of what covers fully, in [0, 1].
+
+    Returns:
+        A new picture. Shape: (H, W, 3).
+    """
     picture = frame.copy()
     seen = picture[box.top : box.bottom, box.left : box.right]
     weight = opacity * cover[..., None]

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from engine.files import write_text
-from viz.overlay import Picture, colour, heat_layer
-from viz.scene import Look, Scene, title
+from viz.motion import motion_layer
+from viz.overlay import Box, Heat, Picture, colour, heat_layer
+from viz.scene import Look, Motion, Scene, title
 from viz.storyboard import Style
 
 _TEMPLATE = Path(__file__).with_name("player.html")
@@ -24,10 +25,14 @@ _JPEG_QUALITY = 90
 
 
 def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
-    """Write the page with everything in it, all or nothing.
+    """Write the page with everything in it, all or nothing. Arguments as of `player_page`, after the file."""
+    write_text(path, player_page(scenes, style))
+
+
+def player_page(scenes: Sequence[Scene], style: Style) -> str:
+    """Give the text of the page.
 
     Args:
-        path: The HTML file.
         scenes: What can be played, in the order of the list.
         style: Opacity to begin with, and the colours.
     """
@@ -39,7 +44,7 @@ def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
     }
     # Nothing in a script block ends it but "</", so names can't break out of it.
     text = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    write_text(path, _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text))
+    return _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text)
 
 
 def _scene(scene: Scene, style: Style) -> dict[str, Any]:
@@ -50,21 +55,34 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
         "height": scene.frames.shape[1],
         "labels": scene.labels,
         "times": scene.times,
-        "scale": scene.scale,
+        "scale": [scene.scale, *([scene.motion_scale] if scene.motion else [])],
         "frames": [_jpeg(frame) for frame in scene.frames],
-        "looks": [_look(scene, look, style) for look in scene.looks],
+        "looks": [
+            *(_look(scene, look, style) for look in scene.looks),
+            *(_motion(motion, style) for motion in scene.motion),
+        ],
     }
 
 
 def _look(scene: Scene, look: Look, style: Style) -> dict[str, Any]:
-    box = look.box
-    width, height = box.right - box.left, box.bottom - box.top
-    layers = [heat_layer(cells / scene.peak, width, height, style.colours) for cells in look.strength]
+    layers = [heat_layer(cells / scene.peak, *look.box.size, style.colours) for cells in look.strength]
+    return _shown(look.run, title(look), scene.verdict(look), look.box, layers)
+
+
+def _motion(motion: Motion, style: Style) -> dict[str, Any]:
+    size = motion.box.size
+    layers = [motion_layer(cells, motion.level, *size, style.colours) for cells in motion.cells]
+    return _shown(motion.name, motion.name, "", motion.box, layers)
+
+
+def _shown(
+    name: str, title: str, verdict: str, box: Box, layers: Sequence[tuple[Picture, Heat]]
+) -> dict[str, Any]:
     return {
-        "run": look.run,
-        "title": title(look),
-        "verdict": scene.verdict(look),
-        "box": [box.left, box.top, width, height],
+        "run": name,
+        "title": title,
+        "verdict": verdict,
+        "box": [box.left, box.top, *box.size],
         "layers": [_png(np.dstack([rgb, np.round(255 * cover).astype(np.uint8)])) for rgb, cover in layers],
     }
 

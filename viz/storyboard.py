@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from viz.motion import tint
 from viz.overlay import ColourMap, Picture, colour, overlay
-from viz.scene import Look, Scene, title
+from viz.scene import Look, Motion, Scene, title
 from viz.sheet import caption, contact_sheet
 
 _LINE, _MARK = (170, 170, 170), (20, 20, 20)
@@ -38,8 +39,8 @@ def scene_sheet(scene: Scene, style: Style) -> Picture:
     for look in scene.looks:
         words = " - ".join(filter(None, (title(look), scene.verdict(look))))
         rows.append(caption(contact_sheet([drawn(scene, look, style)]), words))
-    rows.append(_legend(scene, style, rows[0].shape[1]))
-    return contact_sheet([[row] for row in rows])
+    rows += [caption(contact_sheet([tinted(scene, m, style)]), m.name) for m in scene.motion]
+    return contact_sheet([[row] for row in (*rows, *_legends(scene, style, rows[0].shape[1]))])
 
 
 def scene_film(scene: Scene, style: Style) -> list[Picture]:
@@ -50,9 +51,11 @@ def scene_film(scene: Scene, style: Style) -> list[Picture]:
         outcome = ", ".join(filter(None, (scene.verdict(look), f"{100 * look.confidence:.0f} %")))
         words = f"{look.run}\n{outcome}: {look.predicted}"
         columns.append([caption(picture, words) for picture in drawn(scene, look, style)])
+    for motion in scene.motion:
+        columns.append([caption(picture, f"{motion.name}\n") for picture in tinted(scene, motion, style)])
     rows = [contact_sheet([row]) for row in zip(*columns, strict=True)]
-    legend = _legend(scene, style, rows[0].shape[1])
-    return [contact_sheet([[_timed(row, scene, k)], [legend]]) for k, row in enumerate(rows)]
+    legends = [[legend] for legend in _legends(scene, style, rows[0].shape[1])]
+    return [contact_sheet([[_timed(row, scene, k)], *legends]) for k, row in enumerate(rows)]
 
 
 def drawn(scene: Scene, look: Look, style: Style) -> list[Picture]:
@@ -60,6 +63,14 @@ def drawn(scene: Scene, look: Look, style: Style) -> list[Picture]:
     return [
         overlay(frame, cells / scene.peak, look.box, opacity=style.opacity, colours=style.colours)
         for frame, cells in zip(scene.frames, look.strength, strict=True)
+    ]
+
+
+def tinted(scene: Scene, motion: Motion, style: Style) -> list[Picture]:
+    """Draw motion over every frame."""
+    return [
+        tint(frame, cells, motion.box, motion.level, opacity=style.opacity, colours=style.colours)
+        for frame, cells in zip(scene.frames, motion.cells, strict=True)
     ]
 
 
@@ -91,9 +102,10 @@ def _heading(scene: Scene, gap: str) -> str:
     return f"{scene.name}{gap}true: {scene.action}" if scene.action else f"{scene.name}{gap}"
 
 
-def _legend(scene: Scene, style: Style, width: int) -> Picture:
+def _legends(scene: Scene, style: Style, width: int) -> list[Picture]:
+    """Say what the colours mean: one line and bar for heat, one for motion where there is any."""
     height, length = _BAR
     bar = np.full((height, width, 3), 255, np.uint8)
     scale = np.linspace(0, 1, min(length, width))
     bar[:, : len(scale)] = colour(scale[None], style.colours)
-    return caption(bar, scene.scale)
+    return [caption(bar, text) for text in (scene.scale, *([scene.motion_scale] if scene.motion else []))]

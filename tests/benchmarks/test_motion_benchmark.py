@@ -27,7 +27,7 @@ def kitchen(tmp_path_factory):
 
 
 def test_tables_go_to_their_places_and_replace_older_ones():
-    names, page = motion.TABLES, motion.read_page(PAGE)
+    names, page = motion.TABLES, motion.read_page(PAGE, motion.TABLES)
     once = motion.insert_tables(page, {name: f"old {name}" for name in names})
     twice = motion.insert_tables(once, {name: f"new {name}" for name in names})
     assert [line for line in twice.splitlines() if line.startswith("new ")] == [f"new {n}" for n in names]

@@ -10,7 +10,7 @@ from torch import nn
 
 from engine.errors import UserError
 from engine.evaluation import Relations
-from engine.fit import EvaluationSet, TrainingSet
+from engine.fit import EvaluationSet, TrainingSet, _line, _TimedBatches
 from engine.run_dir import RunDirectory, read_eval
 from engine.stage import Group, Stage
 from engine.task import Classification
@@ -81,9 +81,16 @@ def rows(path):
 def test_a_finished_run_holds_every_file(tmp_path):
     summary, model = run(tmp_path / "run")
     names = {p.name for p in (tmp_path / "run").iterdir()}
-    files = "config.yaml env.json metrics.csv last.pt best.pt eval.json predictions.npz confusion.png"
+    files = (
+        "config.yaml env.json metrics.csv last.pt best.pt eval.json cost.json predictions.npz confusion.png"
+    )
     assert {*files.split(), "per_class.csv", "tensorboard"} <= names
     assert read_eval(tmp_path / "run") == json.loads(json.dumps(summary))
+    cost = json.loads((tmp_path / "run" / "cost.json").read_text())
+    on_gpu = torch.cuda.is_available()
+    assert ("CPU" in cost["device"]) == (cost["peak_gpu_memory_gib"] is None) == (not on_gpu)
+    assert cost["peak_memory_gib"] * 2**30 > sum(p.numel() * p.element_size() for p in model.parameters())
+    assert 0.05 < cost["peak_memory_gib"] < 64, "a wrong unit is 1024 times off"
     saved = np.load(tmp_path / "run" / "predictions.npz")
     x, labels = data()
     with torch.no_grad():
@@ -196,3 +203,20 @@ def test_reading_what_is_no_run(tmp_path):
         RunDirectory.finished(tmp_path)
     with pytest.raises(UserError, match="eval.json"):
         read_eval(tmp_path)
+
+
+def test_only_the_time_until_a_batch_is_there_counts_as_waiting(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("engine.fit.time.monotonic", lambda: clock[0])
+
+    def slow():
+        for number in range(3):
+            clock[0] += 2.0
+            yield number
+
+    timed = _TimedBatches(slow())
+    for _ in timed:
+        clock[0] += 5.0
+    assert timed.waited_sec == 6.0
+    row = {"epoch": 1, "split": "train", "loss": 1.0, "accuracy": 2.0, "seconds": 21.0, "clips_per_sec": 3.0}
+    assert _line([row], 4, timed.waited_sec).endswith("3.0 clips/s, 29 % of the time waiting for data")

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pytest
 import torch
 from small_runs import joint_config, stage_1_config, stage_2_config
 
@@ -32,21 +33,45 @@ def test_same_bits_in_both_stages_and_from_a_half_filled_store(tree, frame_run, 
     train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "filler", epochs=1, cache=cache))
     kept = run(stage_1_config(tree, frame_run, tmp_path / "kept1", epochs=2, cache=cache))
     same(plain, kept)
-    marks = {path: path.read_bytes() for path in cache.glob("*/marks.u8")}
+    marks = {path: path.read_bytes() for path in cache.glob("*/marks.u64")}
     plain2 = run(stage_2_config(tree, tmp_path / "plain1", tmp_path / "plain2"))
     kept2 = run(stage_2_config(tree, tmp_path / "kept1", tmp_path / "kept2", cache=cache))
     same(plain2, kept2)
-    assert {path: path.read_bytes() for path in cache.glob("*/marks.u8")} == marks, (
+    assert {path: path.read_bytes() for path in cache.glob("*/marks.u64")} == marks, (
         "stage 2 draws as stage 1 did, so it finds all it needs"
     )
 
 
+def test_damage_and_want_of_room_change_nothing_but_time(tree, frame_run, tmp_path, capsys):
+    cache = tmp_path / "cache"
+    whole = run(stage_1_config(tree, frame_run, tmp_path / "whole", epochs=2, cache=cache))
+    for values in cache.glob("*/values.bin"):
+        content = bytearray(values.read_bytes())
+        content[: len(content) // 2] = b"\7" * (len(content) // 2)
+        values.write_bytes(content)
+    same(whole, run(stage_1_config(tree, frame_run, tmp_path / "damaged", epochs=2, cache=cache)))
+    assert "damaged entries" in capsys.readouterr().out
+    little = {"cache": tmp_path / "little", "cache_gib": 1e-3}
+    same(whole, run(stage_1_config(tree, frame_run, tmp_path / "bounded", epochs=2, **little)))
+    assert "--cache-gib" in capsys.readouterr().out
+
+
+def test_half_precision_is_repeatable_and_close(tree, frame_run, tmp_path):
+    half = {"cache": tmp_path / "cache", "cache_precision": "float16"}
+    plain = run(stage_1_config(tree, frame_run, tmp_path / "plain", epochs=2))
+    fresh = run(stage_1_config(tree, frame_run, tmp_path / "fresh", epochs=2, **half))
+    again = run(stage_1_config(tree, frame_run, tmp_path / "again", epochs=2, **half))
+    same(fresh, again)
+    for exact, rounded in zip(plain[0], fresh[0], strict=True):
+        assert float(rounded[2]) == pytest.approx(float(exact[2]), rel=1e-3)
+
+
 def test_other_weights_do_not_find_the_old_outputs(tree, frame_run, tmp_path):
     train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "a", epochs=1, cache=tmp_path / "cache"))
-    stores = set((tmp_path / "cache").iterdir())
+    stores = set(tmp_path.glob("cache/*/values.bin"))
     other = stage_1_config(tree, "none", tmp_path / "b", epochs=1, cache=tmp_path / "cache")
     train_rgb.main(other)
-    assert len(set((tmp_path / "cache").iterdir())) == 2 * len(stores)
+    assert len(set(tmp_path.glob("cache/*/values.bin"))) == 2 * len(stores)
 
 
 def test_same_bits_in_joint_training(moving_tree, stage_2, flow_run, joint_run, tmp_path):
@@ -54,7 +79,7 @@ def test_same_bits_in_joint_training(moving_tree, stage_2, flow_run, joint_run, 
         joint_config(moving_tree, stage_2, flow_run, tmp_path / "kept", cache=tmp_path / "cache")
     )
     same(result(joint_run), result(tmp_path / "kept"))
-    stores = {path: path.read_bytes() for path in (tmp_path / "cache").glob("*/marks.u8")}
+    stores = {path: path.read_bytes() for path in (tmp_path / "cache").glob("*/marks.u64")}
     train_rgb.main(stage_1_config(moving_tree, stage_2, tmp_path / "rgb", cache=tmp_path / "cache"))
     assert {path: path.read_bytes() for path in stores} == stores, (
         "the RGB stream and joint training keep and find the same"

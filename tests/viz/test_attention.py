@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.paired import bootstrap_interval
+from engine.bootstrap import bootstrap_interval
 from viz.attention import Seen, attention_quality, centre_prior, pointing_hits, share_on_mask, uniform
 
 
@@ -76,4 +76,4 @@ def test_intervals_are_over_clips_and_blind_heat_is_no_better_than_blind_heat():
 
 
 def test_bootstrap_of_equal_values_is_a_point():
-    assert bootstrap_interval(np.full(5, 0.25), np.random.default_rng(0)) == (0.25, 0.25)
+    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from viz.overlay import Box, centre_box, colour, normalise, overlay
-from viz.page import Picture, Section, Table, write_page
+from viz.page import Picture, Section, write_page
 from viz.sheet import caption, contact_sheet, save_gif, save_png
+from viz.table import Table, words
 
 
 def red(height=60, width=90):
@@ -86,16 +87,26 @@ def test_contact_sheet_places_rows():
     assert (sheet[34:, 20:] == 255).all()
 
 
+def test_contents_lead_to_sections_of_every_depth(tmp_path):
+    leaf = Section("Leaf")
+    parts = [Section("Part", parts=[leaf]), Section("Folded", parts=[leaf], folded=True)]
+    write_page(tmp_path / "page.html", "T", "lead", [Section(f"S {n}", parts=parts) for n in (1, 2)])
+    text = (tmp_path / "page.html").read_text()
+    links, names = re.findall(r'href="#([^"]+)"', text), re.findall(r' id="([^"]+)"', text)
+    assert links == [f"s-{n}{end}" for n in (1, 2) for end in ("", "-part", "-part-leaf")]
+    assert set(links) < set(names) and len(set(names)) == len(names) == 10
+
+
 def test_page_is_self_contained_and_escaped(tmp_path):
     save_png(tmp_path / "a.png", red())
     section = Section(
         "R & <b>",
         ["text <script>alert(1)</script>"],
-        Table(["a", "b"], [["<i>", "2"]]),
+        Table(["a", "b"], [[words("<i>"), words("2")]]),
         pictures=[Picture(tmp_path / "a.png", 'a "quoted" caption')],
     )
     write_page(tmp_path / "index.html", "T <x>", "lead", [section])
     text = (tmp_path / "index.html").read_text()
-    assert "<script" not in text and "&lt;script&gt;" in text and "&lt;i&gt;" in text
+    assert text.count("<script") == 1 and "&lt;script&gt;" in text and "&lt;i&gt;" in text
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     assert "https:" not in text and "http:" not in text

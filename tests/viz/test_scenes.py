@@ -6,16 +6,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from viz.film import best_codec, save_mp4
-from viz.overlay import centre_box
+from engine.errors import UserError
+from viz.film import Codec, best_codec, save_mp4
+from viz.overlay import centre_box, colour
 from viz.player import write_player
-from viz.scene import Look, Scene
+from viz.scene import Look, Motion, Scene
 from viz.sheet import save_gif, save_png
 from viz.storyboard import Style, drawn, scene_film, scene_sheet, timeline
 
@@ -87,13 +89,36 @@ def test_red_stays_red_in_every_file(tmp_path):
         assert np.abs(picture_in(url)[4:28, 4:18].astype(int) - RED).max() < 20
 
 
-def test_odd_sides_are_filled_up_and_the_codec_is_named(tmp_path):
+@pytest.mark.parametrize("writer", ["ffmpeg", "OpenCV"])
+def test_films_keep_colours_fill_up_odd_sides_and_name_their_codec(tmp_path, monkeypatch, writer):
+    if writer == "ffmpeg" and shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg on this machine")
+    if writer == "OpenCV":
+        monkeypatch.setattr("viz.film.shutil.which", lambda name: None)
+    best_codec.cache_clear()
     name = save_mp4(tmp_path / "a.mp4", list(frames()))
-    assert name == best_codec()[1] and name in ("H.264", "VP9", "MPEG-4 Part 2")
+    best_codec.cache_clear()
+    assert name in {f"{codec} ({writer})" for codec in ("H.264", "VP9", "MPEG-4 Part 2")}
     pictures = decoded(tmp_path / "a.mp4")
-    assert pictures[0].shape == (66, 92, 3)
-    assert np.abs(pictures[0][:65, 40:91].astype(int) - 120).max() < 12
-    assert pictures[0][65, 40:].min() > 200
+    assert len(pictures) == 3 and pictures[0].shape == (66, 92, 3)
+    for picture in pictures:
+        assert np.abs(picture[6:26, 6:16].astype(int) - RED).max() < 12
+        assert np.abs(picture[:65, 40:91].astype(int) - 120).max() < 12
+        assert picture[65, 40:].min() > 200
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
+def test_ffmpegs_films_are_h264_that_browsers_play_while_they_load(tmp_path):
+    assert save_mp4(tmp_path / "a.mp4", list(frames())) == "H.264 (ffmpeg)"
+    boxes = (tmp_path / "a.mp4").read_bytes()
+    assert b"avc1" in boxes and boxes.index(b"moov") < boxes.index(b"mdat")
+
+
+def test_a_film_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("viz.film.best_codec", lambda: Codec("H.264 (ffmpeg)", lambda *_: False))
+    with pytest.raises(UserError, match="as H.264 .ffmpeg.; is the disk full"):
+        save_mp4(tmp_path / "a.mp4", list(frames()))
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_share_one_scale_whatever_their_grids():
@@ -107,6 +132,36 @@ def test_runs_share_one_scale_whatever_their_grids():
     assert [look.strength.max() for look in shown.looks] == [4, 2, 2]
     a, b, c = (drawn(shown, look, Style(opacity=1))[0][10, 40].astype(int) for look in shown.looks)
     assert np.abs(b - c).max() <= 2 and np.abs(a - b).max() > 30
+
+
+def moving(name, row, column, share, cells=2, number=3):
+    maps = np.zeros((number, cells, cells))
+    maps[:, row, column] = share
+    return Motion(name, maps, 0.1, centre_box(65, 91, 0.8))
+
+
+def test_motion_stands_beside_heat_in_every_file_on_its_own_scale(tmp_path):
+    """A head says the lower right cell, the map the upper left one: both fully, whatever the heat's peak."""
+    told, truth = moving("a, layer4 motion", 1, 1, 1), moving("motion map", 0, 0, 1)
+    without, style = scene(look("a", even())), Style(opacity=1)
+    shown = replace(scene(replace(without.looks[0], motion=(told,))), motion_map=truth)
+    assert shown.motion == (told, truth) and without.motion == ()
+    full, gap = colour(np.ones((1, 1)))[0, 0].astype(int), 4
+    film = scene_film(shown, style)
+    assert film[0].shape[1] == 4 * 91 + 3 * gap and scene_film(without, style)[0].shape[1] == 2 * 91 + gap
+    top = next(k for k, row in enumerate(film[0][:, 40]) if (row == 120).all())  # grey begins under the words
+    for column, (y, x) in ((2, (45, 58)), (3, (19, 32))):
+        place = film[0][top + y, column * (91 + gap) + x].astype(int)
+        assert np.abs(place - full).max() <= 1, "the middle of the cell"
+        opposite = film[0][top + 64 - y, column * (91 + gap) + 90 - x].astype(int)
+        assert np.abs(opposite - 120).max() <= 1, "a cell that does not move is left alone"
+    assert scene_sheet(shown, style).shape[0] > scene_sheet(without, style).shape[0] + 2 * 65
+    write_player(tmp_path / "index.html", [shown], style)
+    (found,) = page_data(tmp_path / "index.html")["scenes"]
+    assert [item["run"] for item in found["looks"]] == ["a", "a, layer4 motion", "motion map"]
+    assert len(found["scale"]) == 2 and "share of a cell's pixels" in found["scale"][1]
+    layer = picture_in(found["looks"][1]["layers"][0]).astype(int)
+    assert (layer[39, 39] == [*full, 255]).all() and layer[13, 13, 3] == layer[13, 39, 3] == 0
 
 
 def test_the_time_line_marks_the_frame_that_is_shown():

@@ -13,6 +13,11 @@ from viz.viewer import run_names
         (["runs/rgb1", "runs/rgb2"], ["rgb1", "rgb2"]),
         (["runs/rgb/seed0", "runs/flow/seed0"], ["rgb", "flow"]),
         (["runs/rgb/seed0", "runs/rgb/seed1"], ["seed0", "seed1"]),
+        (["runs/rgb-7-seed0-0123456789", "runs/flow-seed0-abcdef0123"], ["rgb-7", "flow"]),
+        (
+            ["runs/rgb-seed0-0123456789", "runs/rgb-seed1-abcdef0123"],
+            ["rgb-seed0-0123456789", "rgb-seed1-abcdef0123"],
+        ),
         (["a/rgb/seed0", "b/rgb/seed0", "b/rgb/seed1"], ["a_rgb_seed0", "b_rgb_seed0", "b_rgb_seed1"]),
     ],
 )

@@ -1,0 +1,93 @@
+"""Whole epochs over real files: decoding, training, and what is kept of either."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks.alternate import Way
+from benchmarks.steps import BF16, EXACT, KEPT, PLAIN, PartName, Size, Step, build
+from data.cached_clips import cached_rgb_sets
+from data.index import ClipIndex
+from data.inputs import RgbInput
+from data.kept_frames import KeptFrames
+from data.loaders import ClipTrainConfig, Split, clip_sets
+from data.transforms import Preprocessing
+from engine.cache_folder import CacheFolder
+from engine.task import Batch
+from engine.training import Sets
+from models.egornn import EgoRNN
+from models.frozen import layer4_and_attention, up_to_layer3
+
+
+def epoch_ways(part: PartName, tree: Path, clips: int, size: Size, folder: Path) -> dict[str, Way]:
+    """Give one epoch of a stage of the RGB stream over the first clips of a tree, in every way.
+
+    Args:
+        part: "stage 1" or "stage 2".
+        tree: Tree of clips.
+        clips: How many.
+        size: Batch, frames and network.
+        folder: Scratch folder for what is kept.
+    """
+    whole = ClipIndex.from_tree(tree)
+    index = whole.subset(range(min(clips, len(whole))))
+    config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=1)
+    ways: dict[str, Way] = {}
+    for way in (PLAIN, EXACT, KEPT, BF16):
+        step = build(part, way, size)
+        sets, names = _sets(part, way, step, Split(index, None, index), config, folder / "cache")
+        ways[way] = _epoch(step, sets.train.batches, names)
+    return ways
+
+
+def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: Iterable[int]) -> dict[str, Way]:
+    """Give a pass over the frames of clips without any training, decoded or kept, by number of workers."""
+    whole = ClipIndex.from_tree(tree)
+    index = whole.subset(range(min(clips, len(whole))))
+    split = Split(index, None, index)
+    readers = {"decoded": _inputs(size), "kept": _inputs(size, CacheFolder(folder / "frames"))}
+    ways: dict[str, Way] = {}
+    for number in workers:
+        config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=number)
+        for name, inputs in readers.items():
+            batches = clip_sets(split, config, inputs).train.batches
+            ways[f"{name}, {number} workers"] = partial(_pass, batches)
+    return ways
+
+
+def _pass(batches: Callable[[int], Iterable[Batch]]) -> None:
+    for _ in batches(1):
+        pass
+
+
+def _sets(
+    part: PartName, way: str, step: Step, split: Split, config: ClipTrainConfig, folder: Path
+) -> tuple[Sets, tuple[str, ...]]:
+    size = step.size
+    if way in (PLAIN, EXACT):
+        return clip_sets(split, config, _inputs(size)), ("frames",)
+    stream = step.model
+    assert isinstance(stream, EgoRNN)
+    frozen = [up_to_layer3(stream.backbone), layer4_and_attention(stream)]
+    cache = CacheFolder(folder)
+    kept = frozen if part == "stage 1" else frozen[:1]
+    return cached_rgb_sets(split, config, _inputs(size, cache), kept, cache)
+
+
+def _inputs(size: Size, cache: CacheFolder | None = None) -> RgbInput:
+    inputs = RgbInput(size.frames, Preprocessing.rgb(size.side))
+    return inputs if cache is None else replace(inputs, reader=KeptFrames(cache))
+
+
+def _epoch(step: Step, batches: Callable[[int], Iterable[Batch]], names: tuple[str, ...]) -> Way:
+    def take(batch: Batch) -> None:
+        step.labels = batch["label"]
+        step.inputs = lambda: {name: batch[name] for name in names}
+        step.train()
+
+    def epoch() -> None:
+        for batch in batches(1):  # the same draws every time, so that the first round fills what is kept
+            take(batch)
+
+    return epoch

@@ -1,0 +1,216 @@
+"""Training and evaluation steps of each stage: as a plain loop, and in the ways the project has.
+
+All ways of a step begin with the same weights and see the same random clips. Axes: B clips, T frames.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.frame_by_frame import BothByFrame, FlowByStack, FrameByFrame
+from engine.cache_folder import CacheFolder, Precision
+from engine.stage import Stage
+from engine.tensor_store import TensorStore
+from models.backbone import Backbone
+from models.egornn import EgoRNN
+from models.flow_stream import FlowStream
+from models.frozen import layer4_and_attention, up_to_layer3
+from models.outputs import by_clip
+from models.stages import FLOW, rgb_stage, two_stream_stage
+from models.two_stream import TwoStream
+
+PartName = Literal["stage 1", "stage 2", "joint", "flow"]
+PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")
+PLAIN, EXACT, KEPT, BF16 = "frame by frame", "float32", "float32, kept", "bf16, kept"
+WAYS = (PLAIN, EXACT, KEPT, BF16)
+CLASSES = 61
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the step is; the defaults are the paper's but for the batch."""
+
+    batch: int = 8
+    frames: int = 7
+    side: int = 224
+    hidden: int = 512
+    backbone: Literal["resnet18", "resnet34"] = "resnet34"
+
+
+@dataclass
+class Step:
+    """One way to train a stage.
+
+    Attributes:
+        model: The network.
+        inputs: Gives its arguments, by name.
+        labels: Shape: (B,).
+        optimizer: Over what the stage trains.
+        bf16: Whether what is trained is computed in bfloat16.
+    """
+
+    model: nn.Module
+    inputs: Callable[[], dict[str, Tensor]]
+    labels: Tensor
+    optimizer: torch.optim.Optimizer
+    bf16: bool = False
+    size: Size = Size()
+    files: list[object] = field(default_factory=list)
+
+    def loss(self) -> Tensor:
+        """Classify the batch and give the cross entropy."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            output = self.model(**self.inputs())
+        logits = output if isinstance(output, Tensor) else output.logits
+        precise = torch.promote_types(logits.dtype, torch.float32)
+        return nn.functional.cross_entropy(logits.to(precise), self.labels)
+
+    def train(self) -> float:
+        """Take one training step."""
+        loss = self.loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        """Measure the loss as an evaluation does."""
+        return float(self.loss())
+
+
+def build(part: PartName, way: str, size: Size, precision: Precision = "float32") -> Step:
+    """Make one way to train a stage.
+
+    Args:
+        part: The stage.
+        way: One of `WAYS`; the flow stream keeps nothing, so there the last two are float32 and bf16.
+        size: Sizes.
+        precision: What kept outputs are stored in.
+    """
+    torch.manual_seed(0)
+    model, stage, batch = _network(part, size)
+    labels = torch.arange(size.batch) % CLASSES
+    stage.freeze(model)
+    stage.set_modes(model)
+    if way == PLAIN:
+        plain = _as_plain(model)
+        learned = [p for p in plain.parameters() if p.requires_grad]
+        return Step(plain, lambda: batch, labels, _plain_optimizer(stage, learned), size=size)
+    step = Step(model, lambda: batch, labels, stage.build_optimizer(model), way == BF16, size)
+    if way in (KEPT, BF16) and part != "flow":
+        _keep(step, part, model, batch, precision)
+    return step
+
+
+def gradient(step: Step) -> dict[str, Tensor]:
+    """Give the gradient of the loss by the names of the project's own network, float64."""
+    step.optimizer.zero_grad(set_to_none=True)
+    step.loss().backward()  # type: ignore[no-untyped-call]
+    named = {name: p.grad.double() for name, p in step.model.named_parameters() if p.grad is not None}
+    return _merged_gates(named)
+
+
+def in_double(step: Step) -> Step:
+    """Give the same step in float64, the reference of all gradients."""
+    batch = {name: tensor.double() for name, tensor in step.inputs().items()}
+    return Step(deepcopy(step.model).double(), lambda: batch, step.labels, step.optimizer)
+
+
+def gradient_error(found: dict[str, Tensor], true: dict[str, Tensor]) -> float:
+    """Length of the difference as a share of the true gradient's length."""
+    assert found.keys() == true.keys(), f"{found.keys() ^ true.keys()}"
+    wrong = sum(float((found[name] - value).square().sum()) for name, value in true.items())
+    length = sum(float(value.square().sum()) for value in true.values())
+    return math.sqrt(wrong / length)
+
+
+def _network(part: PartName, size: Size) -> tuple[nn.Module, Stage, dict[str, Tensor]]:
+    frames = torch.randn(size.batch, size.frames, 3, size.side, size.side)
+    stack = torch.randn(size.batch, 10, size.side, size.side)
+    flow = FlowStream(CLASSES, backbone=size.backbone, dropout=0.0)
+    if part == "flow":
+        return flow, FLOW, {"flow": stack}
+    stream = EgoRNN(CLASSES, backbone=size.backbone, hidden=size.hidden, dropout=0.0)
+    _settle(stream.backbone, frames.flatten(0, 1)[:8])
+    if part != "joint":
+        return stream, rgb_stage(1 if part == "stage 1" else 2, "convlstm"), {"frames": frames}
+    _settle(flow.backbone, stack)
+    both = TwoStream(stream, flow, CLASSES, dropout=0.0)
+    return both, two_stream_stage("convlstm"), {"frames": frames, "flow": stack}
+
+
+@torch.no_grad()
+def _settle(backbone: Backbone, pictures: Tensor) -> None:
+    """Give random weights batch-norm statistics that fit, as trained ones have."""
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    backbone.train()
+    backbone.resnet(pictures)
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def _as_plain(model: nn.Module) -> nn.Module:
+    plain: nn.Module
+    match model:
+        case EgoRNN():
+            plain = FrameByFrame(model)
+        case FlowStream():
+            plain = FlowByStack(model)
+        case TwoStream():
+            plain = BothByFrame(model)
+        case _:
+            raise AssertionError(f"no plain form of {type(model).__name__}")
+    return plain
+
+
+def _plain_optimizer(stage: Stage, learned: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if stage.optimizer == "adam":
+        return torch.optim.Adam(learned, stage.lr, eps=stage.eps, weight_decay=stage.weight_decay)
+    return torch.optim.SGD(learned, stage.lr, momentum=stage.momentum, weight_decay=stage.weight_decay)
+
+
+def _keep(
+    step: Step, part: PartName, model: nn.Module, batch: dict[str, Tensor], precision: Precision
+) -> None:
+    """Have the step read the outputs of what it never trains from a store on disk, as trainings do."""
+    stream = model.rgb if isinstance(model, TwoStream) else model
+    assert isinstance(stream, EgoRNN)
+    frames = batch["frames"]
+    with torch.no_grad():
+        outputs = up_to_layer3(stream.backbone).run(frames.flatten(0, 1))
+        if part == "stage 1":
+            outputs = layer4_and_attention(stream).run(outputs["layer3"])
+    folder = tempfile.TemporaryDirectory(prefix="egornn-steps-")
+    cache = CacheFolder(Path(folder.name), precision)
+    stores, slots = dict[str, TensorStore](), list(range(len(frames)))
+    for name, output in outputs.items():
+        clips = by_clip(output, len(frames))
+        stores[name] = TensorStore(cache, name, len(clips), tuple(clips.shape[1:]))
+        for slot in slots:
+            stores[name].write(slot, clips[slot])
+    rest = {name: tensor for name, tensor in batch.items() if name != "frames"}
+    step.inputs = lambda: rest | {name: store.read(slots)[0] for name, store in stores.items()}
+    step.files.append(folder)
+
+
+def _merged_gates(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Call the plain loop's gate convolutions as the project's stacked ones are called."""
+    merged, gates = dict[str, Tensor](), dict[str, list[Tensor]]()
+    for name, value in named.items():
+        before, of, rest = name.rpartition("of_")
+        if not of:
+            merged[name] = value
+            continue
+        kind, _, leaf = rest.split(".")
+        gates.setdefault(f"{before}temporal.cell.{kind}_conv.{leaf}", []).append(value)
+    return merged | {name: torch.cat(values) for name, values in gates.items()}

@@ -1,0 +1,147 @@
+"""Turns the finished runs of a grid into a page, Markdown, LaTeX and CSV that say how sure they are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+import cam_viz
+import evaluate
+from engine.cli import run
+from engine.collect import Finished, FoundTable, read_tables
+from engine.config import Config as BaseConfig
+from engine.errors import UserError
+from engine.run_dir import RunDirectory
+from engine.seeding import DeviceName
+from viz.page import Picture, Section
+from viz.report.attention import lacks_attention
+from viz.report.files import write_report
+from viz.report.sections import chapter
+
+_MOST_DRAWN = 6
+HEAT_TITLE = "Where the networks look"
+LEAD = (
+    "Made by report.py from the runs of a grid. A number is the last epoch's on the test clips; what else "
+    "could be chosen stands beside it. A click on a table's header sorts by it; CSV files beside this page "
+    "hold the numbers unrounded."
+)
+
+
+class Config(BaseConfig):
+    """Report on the finished runs of a grid: index.html, report.md, report.tex and a CSV file a table."""
+
+    grid: Path
+    """The --out of grid.py."""
+    out: Path
+    """Folder for the report; an earlier report in it is replaced."""
+    heat: tuple[str, ...] = ()
+    """Names of clips, such as S2/open_jam/1, to draw the attention of the first seeds on."""
+    attention: bool = False
+    """Measure on the test clips where runs with attention look, for runs of which that is not known yet."""
+    data: Path | None = None
+    """Tree of clips for --heat and --attention; the grid's own when left out."""
+    batch_size: int = Field(32, ge=1)
+    """Clips at a time, with --attention."""
+    device: DeviceName = "auto"
+    """Where to compute, with --heat and --attention."""
+
+
+def main(config: Config) -> int:
+    """Write the report; status 1 if a run is damaged, which the report names."""
+    refuse_other_files(config.out)
+    tables = read_tables(config.grid)
+    if config.attention:
+        measure_attention(tables, config)
+    heat = [draw_heat(table, config) for table in tables]
+    chapters = [chapter(*drawn, config.out) for drawn in zip(tables, heat, strict=True)]
+    page = write_report(config.out, "Results", LEAD, chapters)
+    missing = [(row, lost) for table in tables for row, lost in table.missing]
+    for row, lost in missing:
+        print(f"{lost.state}: {row.name}, seed {lost.plan.seed}: {lost.reason}")
+    print(f"open {page}")
+    return int(any(lost.state == "damaged" for _, lost in missing))
+
+
+def refuse_other_files(out: Path) -> None:
+    """Refuse a folder that holds something other than a report.
+
+    Raises:
+        UserError: It does, or it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / "report.tex").exists():
+        raise UserError(f"--out {out} holds files that are no report; choose a new or empty folder")
+
+
+def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
+    """Have evaluate.py measure the runs with attention that it has not measured yet."""
+    lacking = {
+        found.folder: tree_of(table, config)
+        for table in tables
+        for row in table.shown
+        for found in row.finished
+        if lacks_attention(found)
+    }
+    for folder, tree in lacking.items():
+        settings = {"batch_size": config.batch_size, "device": config.device}
+        evaluate.main(evaluate.Config(run=folder, data=tree, **settings))
+
+
+def tree_of(table: FoundTable, config: Config) -> Path:
+    """Find the clips.
+
+    Raises:
+        UserError: They are no longer there.
+    """
+    tree = config.data or table.plan.inputs.get("data")
+    if tree is None or not tree.is_dir():
+        raise UserError(f"the clips of {table.name} are not at {tree}; say where they are with --data")
+    return tree
+
+
+def draw_heat(table: FoundTable, config: Config) -> list[Section]:
+    """Draw where the first seeds of the rows with attention look, on the clips of --heat."""
+    runs = [row.finished[0] for row in table.shown if has_heat(row.finished[0])]
+    if not config.heat or not runs:
+        return []
+    try:
+        tree = tree_of(table, config)
+    except UserError as error:
+        return [Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")]
+    # One picture holds runs that see the same number of frames.
+    alike = [one for one in runs if one.settings["frames"] == runs[0].settings["frames"]]
+    place = f"heat/{table.name}"
+    return [heat_section(alike[:_MOST_DRAWN], config.heat, tree, config.out, place, config.device)]
+
+
+def has_heat(found: Finished) -> bool:
+    """Whether cam_viz.py can draw a run: an RGB stream with attention, whose weights are still there."""
+    settings, weights = found.settings, RunDirectory(found.folder).last
+    return settings.get("attention") == "cam" and "frames" in settings and weights.exists()
+
+
+def heat_section(
+    runs: Sequence[Finished],
+    clips: tuple[str, ...],
+    tree: Path,
+    page: Path,
+    place: str = "heat",
+    device: DeviceName = "auto",
+) -> Section:
+    """Draw the attention of runs on clips, in a place in the folder of the page, and show it."""
+    folders, out = tuple(one.folder for one in runs), page / place
+    cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, html=True, device=device))
+    files = [out / f"{clip.replace('/', '_')}{ending}" for clip in clips for ending in (".gif", ".png")]
+    text = (
+        "Attention over the frames that the network sees, a line for each run. The white square is the part "
+        "of the frame that the network is given; colours are on one scale for all runs, up to the highest "
+        "value in the clip. Where a run has a motion head and the clip motion maps, both stand below, or "
+        f"beside, on a scale of their own. {place}/index.html beside this page plays them all."
+    )
+    pictures = [Picture(file, file.stem.replace("_", " / ", 1)) for file in files]
+    return Section(HEAT_TITLE, [text], pictures=pictures, key="heat")
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,107 @@
+"""Class activation maps of actions: they add up to the score, and equal a few lines over plain weights."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from models import EgoRNN, FlowStream, FrameClassifier, TwoStream
+from models.convlstm import ConvLSTM
+from models.evidence import action_map, has_action_map, last_maps
+
+FRAMES, CLASSES = 3, 5
+
+
+def ego_rnn(attention="cam", temporal="convlstm"):
+    options = {"backbone": "resnet18", "hidden": 6, "backbone_classes": 7}
+    return EgoRNN(CLASSES, attention=attention, temporal=temporal, **options)
+
+
+def flow_stream():
+    return FlowStream(CLASSES, stack=2, backbone="resnet18")
+
+
+BUILDERS = {
+    "frames": lambda: FrameClassifier(CLASSES, backbone="resnet18"),
+    "flow": flow_stream,
+    "joint": lambda: TwoStream(ego_rnn(), flow_stream(), CLASSES),
+    "cam convlstm": ego_rnn,
+    "none convlstm": lambda: ego_rnn("none"),
+    "cam avgpool": lambda: ego_rnn(temporal="avgpool"),
+    "none avgpool": lambda: ego_rnn("none", "avgpool"),
+    "none lstm": lambda: ego_rnn("none", "lstm"),
+    "cam lstm": lambda: ego_rnn(temporal="lstm"),
+}
+WITHOUT_MAP = {"cam lstm", "none lstm"}
+
+
+@cache
+def network(name):
+    torch.manual_seed(0)
+    return BUILDERS[name]().eval()
+
+
+def clip(model):
+    rng = torch.Generator().manual_seed(3)
+    frames = torch.randn(1, FRAMES, 3, 64, 64, generator=rng)
+    flow = torch.randn(1, FRAMES, 4, 64, 64, generator=rng)
+    if isinstance(model, TwoStream):
+        return {"frames": frames, "flow": flow}
+    return {"flow": flow} if isinstance(model, FlowStream) else {"frames": frames}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@torch.no_grad()
+def test_what_follows_the_last_maps_gives_the_networks_own_scores(name):
+    model = network(name)
+    maps, logits = last_maps(model, clip(model))
+    assert maps.shape == (FRAMES, 512, 2, 2)
+    torch.testing.assert_close(logits(maps), model(**clip(model)).logits)
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS.keys() - WITHOUT_MAP))
+@torch.no_grad()
+def test_the_map_adds_up_to_the_score(name):
+    """Its mean, after the last frame or over all, is the score less the bias, and less the other stream."""
+    model = network(name)
+    inputs, output = clip(model), model(**clip(model))
+    found = action_map(model, inputs, 2)
+    assert found.shape == (FRAMES, 2, 2)
+    layer = model.backbone.resnet.fc if name in ("frames", "flow") else model.classifier
+    rest = layer.bias[2]
+    if name == "joint":
+        rest = rest + layer.weight[2, :512] @ output.features[0, :512]
+    last = found[-1:] if name == "joint" or "convlstm" in name else found
+    torch.testing.assert_close(last.mean() + rest, output.logits[0, 2])
+
+
+def test_only_an_lstm_over_pooled_frames_has_no_map():
+    assert {name for name in BUILDERS if not has_action_map(network(name))} == WITHOUT_MAP
+
+
+@torch.no_grad()
+def test_the_map_after_each_frame_is_that_of_the_clip_cut_there():
+    model = network("cam convlstm")
+    found, weight = action_map(model, clip(model), 4), model.classifier.weight[4]
+    for length in range(1, FRAMES + 1):
+        maps = model.backbone(clip(model)["frames"][0, :length])
+        seen, attention = model.see(maps)
+        state = model.temporal.cell((seen * attention[:, None])[None])[0]
+        by_hand = sum(w * channel for w, channel in zip(weight, state, strict=True))
+        torch.testing.assert_close(found[length - 1], by_hand)
+
+
+@torch.no_grad()
+def test_attention_weighs_the_evidence_of_averaged_frames():
+    model = network("cam avgpool")
+    output = model(**clip(model))
+    weight = model.classifier.weight[1]
+    by_hand = 4 * output.heat[0] * (weight[:, None, None] * output.maps["pre_activation"][0]).sum(dim=1)
+    torch.testing.assert_close(action_map(model, clip(model), 1), by_hand)
+
+
+def test_states_of_a_convlstm_are_those_of_the_clip_cut_short():
+    torch.manual_seed(4)
+    cell, maps = ConvLSTM(2, 3), torch.randn(2, 4, 2, 3, 3)
+    for length, state in enumerate(cell.states(maps), start=1):
+        assert torch.equal(state, cell(maps[:, :length]))

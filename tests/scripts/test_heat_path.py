@@ -1,0 +1,94 @@
+"""What cam_viz.py draws of every kind of run, from trained runs to the files."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import resnet18
+
+import cam_viz
+from data import ClipIndex
+from data.frames import read_frames
+from data.sampling import rgb_frame_numbers
+from data.transforms import Preprocessing, transform_frames
+from viz.viewer import look_at_clip, open_viewers
+
+KEY = "S2/open_jam/1"
+
+
+def clip_of(tree, key=KEY):
+    return ClipIndex.from_tree(tree).find([key]).clips[0]
+
+
+def saved_chances(run):
+    """Each test clip's winning class and its softmax, as the run itself saved them."""
+    with np.load(run / "predictions.npz") as saved:
+        chances = np.exp(saved["logits"] - saved["logits"].max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        return dict(
+            zip(saved["clip"].tolist(), zip(chances.argmax(1), chances.max(1), strict=True), strict=True)
+        )
+
+
+@torch.no_grad()
+def test_attention_is_what_the_equations_give(tree, stage_1):
+    """M = w_c f for each frame's winning class c, softmax over the cells, on torchvision's own network."""
+    (viewer,) = open_viewers([stage_1], "cpu")
+    clip = clip_of(tree)
+    look = look_at_clip(clip, [viewer]).looks[0]
+    prefix, weights = "backbone.resnet.", torch.load(stage_1 / "last.pt", weights_only=True)["model"]
+    weights = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    net = resnet18(num_classes=len(weights["fc.weight"])).eval()
+    net.load_state_dict(weights)
+    body = torch.nn.Sequential(*list(net.children())[:-2])
+    numbers = rgb_frame_numbers(clip.num_frames, 3).tolist()
+    frames = transform_frames(read_frames(clip.frames, numbers), Preprocessing.rgb(64), None)
+    for frame, found in zip(frames, look.heat, strict=True):
+        f = body(frame[None])[0]
+        row = net.fc.weight[net.fc(f.mean(dim=(1, 2))).argmax()]
+        heat = np.exp(np.tensordot(row.numpy(), f.numpy(), 1).astype(float))
+        np.testing.assert_allclose(found, heat / heat.sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize("heat", ["attention", "cam"])
+def test_every_stream_on_the_same_frames_with_the_predictions_of_its_test(
+    moving_tree, stage_2, flow_run, joint_run, heat
+):
+    runs = {"rgb": stage_2, "flow": flow_run, "joint": joint_run}
+    viewers = open_viewers(list(runs.values()), "cpu", heat)
+    index = ClipIndex.from_tree(moving_tree).select(["S2"])
+    for clip in index.clips[:2]:
+        scene = look_at_clip(clip, viewers)
+        numbers = rgb_frame_numbers(clip.num_frames, 3)
+        assert scene.labels == tuple(f"frame {number} of {clip.num_frames}" for number in numbers)
+        for look, run in zip(scene.looks, runs.values(), strict=True):
+            winner, chance = saved_chances(run)[clip.key]
+            assert look.predicted == index.class_names[winner]
+            assert look.confidence == pytest.approx(chance, rel=1e-4)
+            assert look.heat.shape == (3, 2, 2) and look.heat.min() >= 0
+            sums = look.heat.sum(axis=(1, 2))
+            assert (np.isclose(sums, 1, atol=1e-5) | (sums == 0)).all()
+
+
+def test_flow_alone_shows_the_frames_its_stacks_begin_with(moving_tree, flow_run, tmp_path):
+    cam_viz.main(cam_viz.Config(runs=(flow_run,), data=moving_tree, clips=(KEY,), heat="cam", out=tmp_path))
+    clip = clip_of(moving_tree)
+    scene = look_at_clip(clip, open_viewers([flow_run], "cpu", "cam"))
+    last = clip.num_flow - 3 + 1  # stacks of 3
+    assert scene.labels == (
+        f"frame 1 of {clip.num_frames}",
+        f"frame {1 + (last - 1) // 2} of {clip.num_frames}",
+    )
+    assert np.load(tmp_path / f"S2_open_jam_1_{flow_run.name}.npy").shape == (2, 2, 2)
+    with Image.open(tmp_path / "S2_open_jam_1.gif") as gif:
+        assert gif.n_frames == 2
+
+
+@pytest.mark.parametrize("run", ["flow_run", "joint_run"])
+def test_flow_is_asked_for_where_there_is_none(tree, tmp_path, command, request, run):
+    settings = ("--runs", request.getfixturevalue(run), "--out", tmp_path / "out")
+    status, _, said = command(cam_viz.main, cam_viz.Config, *settings, "--data", tree, "--clips", KEY)
+    assert status == 2 and "has no flow_x" in said and "data.motion" in said
+    status, _, said = command(cam_viz.main, cam_viz.Config, *settings, "--video", tree / "none.mp4")
+    assert status == 2 and "looks at flow, which a video does not have" in said
+    assert not (tmp_path / "out").exists()

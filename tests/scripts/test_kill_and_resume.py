@@ -1,0 +1,121 @@
+"""Trainings killed at any moment go on to the same bits; `make stress` kills them fifty times and more."""
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
+
+import train_flow
+import train_frame
+import train_rgb
+import train_twostream
+
+TIMES = ("seconds", "clips_per_sec")
+CONTEXT = multiprocessing.get_context("fork")  # a child that need not import torch again
+SCRIPTS = ("frame", "stage 1", "stage 2", "flow", "joint")
+
+
+@pytest.fixture
+def training(request) -> Callable[[str], Callable[[Path], None]]:
+    """Give what trains a script for three epochs into a folder, resuming what is there."""
+
+    def choose(script: str) -> Callable[[Path], None]:
+        made = request.getfixturevalue
+        again = {"epochs": 3, "resume": True}
+        if script == "frame":
+            settings = SMALL | {"frames": 2, "batch_size": 24, "backbone": "resnet18", "weights": "none"}
+            settings |= {"data": made("tree")} | again
+            return lambda out: train_frame.main(train_frame.Config(out=out, **settings))
+        if script == "stage 1":
+            parts = made("tree"), made("frame_run")
+            return lambda out: train_rgb.main(stage_1_config(*parts, out, **again))
+        if script == "stage 2":
+            parts = made("moving_tree"), made("stage_1")
+            return lambda out: train_rgb.main(stage_2_config(*parts, out, **again))
+        if script == "flow":
+            parts = made("moving_tree"), made("frame_run")
+            return lambda out: train_flow.main(flow_config(*parts, out, **again))
+        parts = made("moving_tree"), made("stage_2"), made("flow_run")
+        return lambda out: train_twostream.main(joint_config(*parts, out, **again))
+
+    return choose
+
+
+def kill_once(train: Callable[[Path], None], out: Path, after_sec: float) -> bool:
+    """Train in a child that is killed after a while; whether it was still at work."""
+    child = CONTEXT.Process(target=_quietly, args=(train, out))
+    child.start()
+    child.join(after_sec)
+    killed = child.is_alive()
+    if killed:
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+    assert killed or child.exitcode == 0
+    return killed
+
+
+def _quietly(train: Callable[[Path], None], out: Path) -> None:
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        train(out)
+
+
+def results(run: Path) -> tuple[object, ...]:
+    """Everything that a run leaves, without times and places."""
+    with (run / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+    evaluation = json.loads((run / "eval.json").read_text())
+    saved = np.load(run / "predictions.npz")
+    return rows, evaluation, {name: saved[name].tolist() for name in saved.files}
+
+
+def states(run: Path, name: str) -> dict[str, object]:
+    checkpoint = torch.load(run / name, weights_only=True)
+    checkpoint["config"] = {k: v for k, v in checkpoint["config"].items() if k not in ("out", "resume")}
+    checkpoint["rows"] = [
+        {k: v for k, v in row.items() if k not in TIMES} for row in checkpoint.get("rows", [])
+    ]
+    return checkpoint
+
+
+def same(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def pytest_generate_tests(metafunc):
+    if "script" in metafunc.fixturenames:
+        metafunc.parametrize("script", SCRIPTS if metafunc.config.getoption("--stress") else ["stage 2"])
+
+
+def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_path, stress, capsys):
+    train, whole = training(script), tmp_path / "whole"
+    rng = np.random.default_rng(list(map(ord, script)))
+    start = time.monotonic()
+    assert not kill_once(train, whole, 600), "an undisturbed child ends"
+    lasts_sec = time.monotonic() - start
+    wanted, kills, runs = (12 if stress else 2), 0, 0
+    while kills < wanted:
+        out = tmp_path / f"killed{runs}"
+        while kill_once(train, out, float(rng.uniform(0, 1.1 * lasts_sec))):
+            kills += 1
+        runs += 1
+        assert results(out) == results(whole)
+        assert all(same(states(out, name), states(whole, name)) for name in ("last.pt", "best.pt"))
+    with capsys.disabled():
+        print(f"\n{script}: {kills} kills in {runs} runs of {lasts_sec:.1f} s, all ended with the same bits")

@@ -1,0 +1,100 @@
+"""Heat of every source against a few plain lines, and against the package for Grad-CAM."""
+
+import sys
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine.errors import UserError
+from models import EgoRNN, FrameClassifier, TwoStream
+from models.flow_stream import FlowStream
+from viz.heat_sources import find_heat, heats_of, require_heat
+
+ACTION = 3
+
+
+@cache
+def classifier():
+    torch.manual_seed(0)
+    return FrameClassifier(5, backbone="resnet18").eval()
+
+
+def picture():
+    return torch.randn(1, 1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def heat(name, model, inputs):
+    return find_heat(name, model, inputs, model(**inputs).heat, ACTION)
+
+
+@torch.no_grad()
+def test_cam_is_the_share_of_what_speaks_for_the_action():
+    net = classifier().backbone.resnet
+    body = torch.nn.Sequential(*list(net.children())[:-2])
+    evidence = np.maximum(np.tensordot(net.fc.weight[ACTION].numpy(), body(picture()[0])[0].numpy(), 1), 0)
+    assert 0 < (evidence == 0).sum() < 9, "some cells should speak against it"
+    found = heat("cam", classifier(), {"frames": picture()})
+    np.testing.assert_allclose(found, evidence[None] / evidence.sum(), atol=1e-6)
+
+
+@torch.no_grad()
+def test_where_nothing_speaks_for_the_action_there_is_no_heat():
+    torch.manual_seed(0)
+    model = FrameClassifier(5, backbone="resnet18").eval()
+    model.backbone.resnet.fc.weight[ACTION] = -1.0
+    assert (heat("cam", model, {"frames": picture()}) == 0).all()
+
+
+def test_gradcam_of_a_single_frame_is_the_packages_own():
+    """The package as its manual has it: the whole torchvision network, and its last block as the layer."""
+    package = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    net = classifier().backbone.resnet
+    with package.GradCAM(net, [net.layer4[-1]]) as cam:
+        theirs = cam(picture()[0], [ClassifierOutputTarget(ACTION)])[0]  # (96, 96) in [0, 1]
+    ours = heat("gradcam", classifier(), {"frames": picture()})[0]
+    assert ours.sum() == pytest.approx(1, abs=1e-6)
+    large = cv2.resize(ours, (96, 96), interpolation=cv2.INTER_LINEAR)  # as the package gives its own
+    np.testing.assert_allclose(large / large.max(), theirs, atol=1e-5)
+    assert all(parameter.grad is None for parameter in classifier().parameters())
+
+
+def test_gradcam_follows_the_attention_through_the_recurrence():
+    """By hand: gradients of the score in what the recurrence sees, averaged over the cells."""
+    pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    torch.manual_seed(2)
+    model = EgoRNN(5, backbone="resnet18", hidden=4, backbone_classes=7).eval()
+    inputs = {"frames": torch.randn(1, 3, 3, 96, 96)}
+    seen, attention = model.see(model.backbone(inputs["frames"][0]))
+    attended = (seen * attention[:, None]).detach().requires_grad_()
+    score = model.classifier(model.temporal.cell(attended[None]).mean(dim=(2, 3)))[0, ACTION]
+    (gradient,) = torch.autograd.grad(score, attended)
+    evidence = (gradient.mean(dim=(2, 3), keepdim=True) * attended).sum(dim=1).relu().detach().numpy()
+    above = evidence - evidence.min(axis=(1, 2), keepdims=True)
+    found, total = heat("gradcam", model, inputs), above.sum(axis=(1, 2), keepdims=True)
+    assert total.max() > 0
+    np.testing.assert_allclose(found * total, above, atol=1e-4 * total.max())
+
+
+def test_what_each_network_has_and_what_it_says_instead():
+    options = {"backbone": "resnet18", "hidden": 4, "backbone_classes": 7}
+    lstm = EgoRNN(5, attention="none", temporal="lstm", **options)
+    assert heats_of(classifier()) == ("attention", "cam", "gradcam")
+    assert heats_of(EgoRNN(5, attention="none", **options)) == ("cam", "gradcam")
+    assert heats_of(TwoStream(lstm, FlowStream(5, backbone="resnet18"), 5)) == ("gradcam",)
+    with pytest.raises(UserError, match="--attention none.* it can show --heat gradcam$"):
+        require_heat("attention", lstm, Path("runs/lstm"))
+    with pytest.raises(UserError, match="runs/lstm joins pooled frames by an LSTM"):
+        require_heat("cam", lstm, Path("runs/lstm"))
+
+
+def test_without_the_package_the_message_has_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
+    with pytest.raises(UserError, match="pip install --no-deps grad-cam ttach"):
+        require_heat("gradcam", classifier(), Path("runs/frame"))

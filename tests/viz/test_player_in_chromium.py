@@ -1,0 +1,180 @@
+"""The page in a real browser: it loads without a word on the console, and its controls do what they say."""
+
+from dataclasses import replace
+
+import chromium
+import numpy as np
+import pytest
+
+from viz.overlay import centre_box, colour
+from viz.player import write_player
+from viz.scene import Look, Motion, Scene
+from viz.storyboard import Style
+
+pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
+
+RED, GREYS = (200, 20, 10), (60, 120, 180)
+BOX = centre_box(65, 91, 0.8)
+
+
+def scene(name, action, *predicted):
+    """Three frames of rising brightness, a red object in the corner, all heat in the upper left cell."""
+    frames = np.stack([np.full((65, 91, 3), grey, np.uint8) for grey in GREYS])
+    frames[:, 2:30, 2:16] = RED
+    heat = np.zeros((3, 2, 2))
+    heat[:, 0, 0] = 1
+    looks = tuple(Look(run, heat, BOX, said, 0.5) for run, said in zip("ab", predicted, strict=True))
+    labels = tuple(f"frame {number}" for number in (1, 5, 9))
+    return Scene(name, action, frames, labels, (0.0, 0.5, 1.0), looks)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("player") / "index.html"
+    right = scene("S2/open_jam/1", "open_jam", "open_jam", "open_jam")
+    half = scene("S2/close_jam/1", "close_jam", "close_jam", "open_jam")
+    wrong = scene("S2/open_jam/2", "open_jam", "close_jam", "take_cup")
+    moves = np.zeros((3, 2, 2))
+    moves[:, 1, 1] = 1
+    shown = [replace(right, motion_map=Motion("motion map", moves, 0.1, BOX)), half, wrong]
+    write_player(path, shown, Style(opacity=1))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(file):
+    with chromium.Page(file) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser, file):
+    """The page as it is when it is opened; after each test nobody has complained on the console."""
+    browser.run("history.replaceState(null, '', location.pathname)")
+    browser.reload()
+    yield browser
+    assert browser.errors == []
+
+
+def label(page):
+    return page.run("document.querySelector('#label').textContent")
+
+
+def clips(page):
+    return page.run("[...document.querySelectorAll('#clip option')].map((option) => option.textContent)")
+
+
+def shown_figures(page):
+    """Captions of the views that can be seen."""
+    return page.run(
+        "[...document.querySelectorAll('figure')].filter((figure) => figure.offsetWidth > 0)"
+        ".map((figure) => figure.textContent)"
+    )
+
+
+def pixel(page, view, x, y):
+    """Colour at a place of a view, in pixels of the frame; views are drawn at another size."""
+    left, top, width, _ = page.box(f"figure:nth-child({view}) .stage")
+    zoom = width / 91
+    picture = page.screenshot()
+    return picture[round(top + y * zoom), round(left + x * zoom)].astype(int)
+
+
+def test_it_opens_on_the_first_clip_with_every_run(page):
+    assert clips(page) == ["S2/open_jam/1", "S2/close_jam/1", "S2/open_jam/2"]
+    assert page.run("document.querySelector('#count').textContent") == "3 of 3"
+    assert shown_figures(page) == [
+        "S2/open_jam/1 – true: open_jam",
+        "a: open_jam (50 %) – right",
+        "b: open_jam (50 %) – right",
+        "motion map",
+    ]
+    assert "0 to 4.0 times even heat" in page.run("document.querySelector('#scale').textContent")
+
+
+def test_heat_and_colours_lie_where_they_belong(page):
+    """The hot cell's middle has the scale's top colour; the red object and other cells stay as they are."""
+    page.until("[...document.images].every((image) => image.complete)")
+    top = colour(np.ones((1, 1)))[0, 0].astype(int)
+    assert np.abs(pixel(page, 2, BOX.left + 13, BOX.top + 13) - top).max() < 30
+    assert np.abs(pixel(page, 2, BOX.left + 45, BOX.top + 45) - GREYS[0]).max() < 12
+    assert np.abs(pixel(page, 4, BOX.left + 39, BOX.top + 39) - top).max() < 12
+    assert np.abs(pixel(page, 4, BOX.left + 13, BOX.top + 13) - GREYS[0]).max() < 12
+    for view in (1, 2, 3, 4):
+        assert np.abs(pixel(page, view, 9, 16) - RED).max() < 25
+
+
+def test_stepping_goes_frame_by_frame_and_round(page):
+    seen = []
+    for _ in range(4):
+        seen.append((label(page), pixel(page, 1, 60, 50)[0]))
+        page.click("#forward")
+    assert [text for text, _ in seen] == [
+        f"frame {n} ({k} of 3 seen)" for n, k in ((1, 1), (5, 2), (9, 3), (1, 1))
+    ]
+    np.testing.assert_allclose([grey for _, grey in seen], [*GREYS, GREYS[0]], atol=4)
+    page.click("#back")
+    assert label(page) == "frame 1 (1 of 3 seen)"
+    page.click("#back")
+    assert label(page) == "frame 9 (3 of 3 seen)"
+    page.set("#time", 1)
+    assert label(page) == "frame 5 (2 of 3 seen)"
+
+
+def test_playing_goes_on_by_itself_until_it_is_stopped(page):
+    page.click("#play")
+    page.until("document.querySelector('#label').textContent.startsWith('frame 9')")
+    page.until("document.querySelector('#label').textContent.startsWith('frame 1 ')")
+    assert page.run("document.querySelector('#play').textContent") == "Pause"
+    page.click("#play")
+    stopped = label(page)
+    page.run("window.later = false; setTimeout(() => { window.later = true; }, 600)")
+    page.until("window.later")
+    assert label(page) == stopped and page.run("document.querySelector('#play').textContent") == "Play"
+
+
+def test_a_run_is_taken_away_and_brought_back_also_on_other_clips(page):
+    page.click("#runs label:nth-child(1) input")
+    assert [text[0] for text in shown_figures(page)] == ["S", "b", "m"]
+    page.set("#clip", 1)
+    assert shown_figures(page)[1:] == ["b: open_jam (50 %) – wrong"]
+    page.click("#runs label:nth-child(1) input")
+    assert len(shown_figures(page)) == 3
+
+
+def test_an_address_leads_to_a_clip_and_a_frame(page):
+    page.run("location.hash = 'clip=S2/close_jam/1&frame=2'")
+    page.until("document.querySelector('#label').textContent === 'frame 5 (2 of 3 seen)'")
+    assert shown_figures(page)[0] == "S2/close_jam/1 – true: close_jam"
+    page.run("location.hash = 'clip=S2/open_jam/2&frame=99'")
+    page.until("document.querySelector('#label').textContent === 'frame 9 (3 of 3 seen)'")
+    page.run("location.hash = 'clip=nowhere'")
+    page.reload()
+    assert shown_figures(page)[0] == "S2/open_jam/1 – true: open_jam"
+
+
+def test_opacity_uncovers_the_frame(page):
+    page.set("#opacity", 0)
+    assert np.abs(pixel(page, 2, BOX.left + 13, BOX.top + 13) - GREYS[0]).max() < 12
+    page.set("#opacity", 0.5)
+    half = (colour(np.ones((1, 1)))[0, 0].astype(int) + GREYS[0]) / 2
+    assert np.abs(pixel(page, 2, BOX.left + 13, BOX.top + 13) - half).max() < 30
+
+
+@pytest.mark.parametrize(
+    "action, outcome, expected",
+    [
+        ("=open_jam", "", ["S2/open_jam/1", "S2/open_jam/2"]),
+        ("", "right", ["S2/open_jam/1"]),
+        ("", "wrong", ["S2/close_jam/1", "S2/open_jam/2"]),
+        ("=open_jam", "wrong", ["S2/open_jam/2"]),
+        ("=close_jam", "right", []),
+    ],
+)
+def test_filters_keep_what_they_name(page, action, outcome, expected):
+    page.set("#action", action)
+    page.set("#outcome", outcome)
+    assert clips(page) == expected
+    assert page.run("document.querySelector('#count').textContent") == f"{len(expected)} of 3"
+    assert page.run("!document.querySelector('#none').hidden") == (not expected)
+    assert [text.split(" ")[0] for text in shown_figures(page)][:1] == expected[:1]

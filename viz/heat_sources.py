@@ -1,0 +1,121 @@
+"""Which heat is drawn of a run: its own attention, or where it finds the action that it names.
+
+All heat is given in shares, so that one scale fits every source. Axes: T frames, h w cells.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.errors import UserError
+from models import EgoRNN, TwoStream
+from models.evidence import action_map, has_action_map, last_maps
+from viz.overlay import Heat
+
+HeatName = Literal["attention", "cam", "gradcam"]
+
+
+def heats_of(model: nn.Module) -> tuple[HeatName, ...]:
+    """Name the heats that a network has."""
+    stream = model.rgb if isinstance(model, TwoStream) else model
+    attends = not isinstance(stream, EgoRNN) or stream.attention != "none"
+    there: dict[HeatName, bool] = {"attention": attends, "cam": has_action_map(model), "gradcam": True}
+    return tuple(name for name, has in there.items() if has)
+
+
+def require_heat(name: HeatName, model: nn.Module, path: Path) -> None:
+    """Make sure that a run's network has a heat.
+
+    Raises:
+        UserError: It has not, or the package that computes it is not installed.
+    """
+    why = {
+        "attention": "was trained with --attention none",
+        "cam": "joins pooled frames by an LSTM, whose score lies on no cells",
+    }
+    if name not in heats_of(model):
+        others = " or ".join(f"--heat {other}" for other in heats_of(model))
+        raise UserError(f"{path} {why[name]}, so it has no {name} to draw; it can show {others}")
+    if name == "gradcam":
+        _grad_cam()
+
+
+def find_heat(
+    name: HeatName, model: nn.Module, inputs: Mapping[str, Tensor], attention: Tensor | None, action: int
+) -> Heat:
+    """Find a network's heat for one clip.
+
+    - attention: what the recurrence is weighted with; of networks without a recurrence the softmax over the
+      cells of the class activation map of each frame's own winning class.
+    - cam: the class activation map of the clip's winning action (`models.evidence.action_map`): behind a
+      ConvLSTM the action classifier's weights on the cell state after each frame, which hold all that was
+      seen until then; elsewhere on the frame's last map. What speaks against the action is left out.
+    - gradcam: Grad-CAM (Selvaraju et al., ICCV 2017) of the clip's winning action in the last maps of each
+      frame (`models.evidence.last_maps`), as the package pytorch-grad-cam has it: the lowest cell counts 0.
+
+    Args:
+        name: Which heat; the network should have it (`heats_of`).
+        model: In eval mode.
+        inputs: One clip, by the names of the model's arguments. Shapes: (1, ...).
+        attention: The network's own `heat` for it. Shape: (1, T, h, w).
+        action: The clip's winning class.
+
+    Returns:
+        Shares of each frame's heat, summing to 1 over its cells; a frame in which nothing speaks for the
+        action has 0 everywhere. Shape: (T, h, w).
+    """
+    match name:
+        case "attention":
+            assert attention is not None
+            return attention[0].cpu().numpy()
+        case "cam":
+            return _shares(action_map(model, inputs, action).clamp(min=0).cpu().numpy())
+        case "gradcam":
+            return _shares(_gradcam(model, inputs, action))
+
+
+class _AfterMaps(nn.Module):
+    """The part of a network behind its last maps, with a layer for the package to look at."""
+
+    def __init__(self, model: nn.Module, logits: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model  # the package asks for its parameters
+        self.logits = logits
+        self.maps = nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.logits(self.maps(maps))
+
+
+def _gradcam(model: nn.Module, inputs: Mapping[str, Tensor], action: int) -> Heat:
+    grad_cam, target = _grad_cam()
+    maps, logits = last_maps(model, inputs)
+    network = _AfterMaps(model, logits)
+    # cuDNN has no backward pass for an LSTM in eval mode.
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        found = grad_cam(network, [network.maps])(maps.detach().requires_grad_(), [target(action)])
+    model.zero_grad(set_to_none=True)
+    return np.asarray(found, np.float32)
+
+
+def _grad_cam() -> tuple[Any, Any]:
+    try:
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    except ImportError as error:
+        raise UserError(
+            f"--heat gradcam needs the package pytorch-grad-cam ({error}); install it with "
+            "`pip install --no-deps grad-cam ttach` (what else it names is here, or would replace OpenCV)"
+        ) from None
+    return GradCAM, ClassifierOutputTarget
+
+
+def _shares(heat: Heat) -> Heat:
+    """Scale non-negative heat (T, h, w) so that each frame's cells sum to 1, where there is any."""
+    total = heat.sum(axis=(1, 2), keepdims=True)
+    shares: Heat = np.divide(heat, total, out=np.zeros_like(heat), where=total > 0)
+    return shares
