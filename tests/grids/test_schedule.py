@@ -122,7 +122,7 @@ def kill_while_running(out: Path, wanted: Recipe, kills: int) -> None:
 def test_a_grid_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, stress):
     wanted = recipe(*SLOW, seeds=(0, 1))
     assert start(tmp_path / "whole", wanted) == 0
-    kill_while_running(tmp_path / "killed", wanted, kills=40 if stress else 6)
+    kill_while_running(tmp_path / "killed", wanted, kills=40 if stress else 4)
     assert start(tmp_path / "killed", wanted) == 0
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
     assert len(results(tmp_path / "whole")) == 16
