@@ -11,10 +11,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
 
-# What takes minutes: runs, grids and clusters killed again and again.
+# What takes minutes: trees broken, trainings, grids and clusters killed, again and again.
 stress: $(READY)
-	$(BIN)/python -m pytest --stress -n auto tests/data/test_broken_trees.py tests/scripts/test_kill_and_resume.py \
-	  tests/grids tests/engine/test_spread.py tests/scripts/test_grid_command.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
+	$(BIN)/python -m pytest --stress -m stress
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -148,7 +148,7 @@ class Recipe(Config):
         return multiply_out(self.trainings)
 
     def only(self, name: str) -> Self:
-        """Keep one training with all that it builds upon, and the first seed."""
+        """Keep one training with all that it builds upon, and the first seed; nothing is compared."""
         named = {training.name: training for training in self.variants}
         kept, left = {name}, [name]
         while left:
@@ -159,6 +159,7 @@ class Recipe(Config):
         inputs = {used for training in trainings for used in training.inputs.values()}
         return self.replace(
             seeds=self.seeds[:1],
+            baseline=None,
             trainings=trainings,
             inputs={used: what for used, what in self.inputs.items() if used in inputs},
         )

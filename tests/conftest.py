@@ -45,8 +45,9 @@ def stress(request) -> bool:
     return bool(request.config.getoption("--stress"))
 
 
-@pytest.fixture(scope="session")
-def only_under_stress(stress) -> None:
-    """For tests that take minutes however short they are made."""
-    if not stress:
-        pytest.skip("with --stress alone")
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Count tests that have a long version among the stress tests, when these are asked for."""
+    for item in items:
+        if config.getoption("--stress") and "stress" in getattr(item, "fixturenames", ()):
+            item.add_marker("stress")

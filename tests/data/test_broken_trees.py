@@ -15,6 +15,6 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("block", blocks)
 
 
-def test_a_broken_tree_is_read_rightly_or_named(pristine, tmp_path, capsys, block):
+def test_a_broken_tree_is_read_rightly_or_named(pristine, tmp_path, capsys, block, stress):
     for seed in range(10 * block, 10 * block + 10):
         break_and_read(pristine, tmp_path / str(seed), seed, capsys)

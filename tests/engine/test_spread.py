@@ -47,7 +47,7 @@ def test_addresses_belong_to_clusters():
     assert time.monotonic() - begun < 11
 
 
-@pytest.mark.usefixtures("only_under_stress")
+@pytest.mark.stress
 def test_a_cluster_draws_the_same_pictures(tmp_path, monkeypatch):
     """Paths that are relative to where the command was given, too."""
     from data import synthetic  # loads OpenCV and more, which the other tests' processes can do without

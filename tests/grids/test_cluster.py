@@ -27,7 +27,7 @@ def start(out: Path, workers: Workers) -> int:
         return grid.run_grid(list(made.runs.values()), made, workers)
 
 
-@pytest.mark.usefixtures("only_under_stress")
+@pytest.mark.stress
 def test_a_lost_machine_costs_time_and_nothing_else(tmp_path):
     """A head without room for runs and two machines with two CPUs each, on loopback."""
     from ray.cluster_utils import Cluster
@@ -62,7 +62,7 @@ def test_a_lost_machine_costs_time_and_nothing_else(tmp_path):
     assert all(len(path.read_text().splitlines()) == 1 for path in out.glob("runs/*/ends.txt"))
 
 
-@pytest.mark.usefixtures("only_under_stress")
+@pytest.mark.stress
 def test_an_address_where_something_else_answers():
     from grids.cluster import RayWorkers
 

@@ -181,7 +181,7 @@ def numbers(out: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.usefixtures("only_under_stress")
+@pytest.mark.stress
 def test_a_grid_killed_ten_times_gives_the_table_of_an_undisturbed_one(moving_tree, tmp_path):
     """With loaders of their own, which outlive a killed training for a while."""
     (tmp_path / "killed.yaml").write_text(yaml.safe_dump(STRESS))
