@@ -104,21 +104,26 @@ SLOW = [
 ]
 
 
-def kill_until_done(out: Path, wanted: Recipe, kills: int, longest_sec: float) -> None:
-    """Start a grid and kill it at a random moment, again and again, then let it finish."""
+def kill_while_running(out: Path, wanted: Recipe, kills: int) -> None:
+    """Start a grid and kill it at a random moment after it has started a run, again and again."""
     lot = random.Random(0)
+
+    def starts() -> int:
+        return sum(len(path.read_text().splitlines()) for path in out.glob("runs/*/starts.txt"))
+
     for _ in range(kills):
-        process = in_another_process(out, wanted)
-        process.join(lot.uniform(0.05, longest_sec))
+        before, process = starts(), in_another_process(out, wanted)
+        wait_for(lambda before=before, process=process: starts() > before or not process.is_alive())
+        process.join(lot.uniform(0, 0.2))
         process.kill()
         process.join()
-    assert start(out, wanted) == 0
 
 
-def test_a_grid_killed_at_random_moments_ends_as_one_that_was_not(tmp_path):
+def test_a_grid_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, stress):
     wanted = recipe(*SLOW, seeds=(0, 1))
     assert start(tmp_path / "whole", wanted) == 0
-    kill_until_done(tmp_path / "killed", wanted, kills=6, longest_sec=0.5)
+    kill_while_running(tmp_path / "killed", wanted, kills=40 if stress else 4)
+    assert start(tmp_path / "killed", wanted) == 0
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
     assert len(results(tmp_path / "whole")) == 16
     made = runs(tmp_path / "killed", wanted)

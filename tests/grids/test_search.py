@@ -54,9 +54,9 @@ def outcome(out: Path) -> list[tuple[str, ...]]:
 
 
 def test_trials_are_judged_on_held_out_clips_and_go_on_where_they_were(tmp_path, capsys):
-    assert start(tmp_path / "out", searched(), 4) == 0
+    assert start(tmp_path / "out", searched(), 3) == 0
     found = rows(tmp_path / "out")
-    assert [row["state"] for row in found] == ["complete"] * 4
+    assert [row["state"] for row in found] == ["complete"] * 3
     for row in found:
         assert float(row["val_accuracy"]) == pytest.approx(held_out(float(row["lr"]), 3))
         assert 1e-5 <= float(row["lr"]) <= 10 and (tmp_path / "out/runs" / row["run"] / "eval.json").exists()
@@ -64,25 +64,25 @@ def test_trials_are_judged_on_held_out_clips_and_go_on_where_they_were(tmp_path,
     assert best["run"] in capsys.readouterr().out.splitlines()[-1]
     folders = {path.name.partition("-")[0] for path in (tmp_path / "out/runs").iterdir()}
     assert folders == {"first", "second"} and len(list((tmp_path / "out/runs").glob("first-*"))) == 1
-    assert start(tmp_path / "out", searched(), 4) == 0
+    assert start(tmp_path / "out", searched(), 3) == 0
     assert "started" not in capsys.readouterr().out
-    assert start(tmp_path / "out", searched(), 6) == 0
-    assert rows(tmp_path / "out")[:4] == found and len(rows(tmp_path / "out")) == 6
-    assert start(tmp_path / "again", searched(), 6) == 0
+    assert start(tmp_path / "out", searched(), 5) == 0
+    assert rows(tmp_path / "out")[:3] == found and len(rows(tmp_path / "out")) == 5
+    assert start(tmp_path / "again", searched(), 5) == 0
     assert outcome(tmp_path / "again") == outcome(tmp_path / "out"), "the same trials for the same seed"
 
 
 def test_a_killed_search_ends_as_one_that_was_not(tmp_path):
     wanted = searched(sleep=0.05)
-    assert start(tmp_path / "whole", wanted, 5) == 0
+    assert start(tmp_path / "whole", wanted, 4) == 0
     for delay in (0.5, 0.9, 0.7):
-        target = lambda: os._exit(start(tmp_path / "killed", wanted, 5))  # noqa: E731
+        target = lambda: os._exit(start(tmp_path / "killed", wanted, 4))  # noqa: E731
         process = multiprocessing.get_context("fork").Process(target=target)
         process.start()
         process.join(delay)
         process.kill()
         process.join()
-    assert start(tmp_path / "killed", wanted, 5) == 0
+    assert start(tmp_path / "killed", wanted, 4) == 0
     assert sorted(outcome(tmp_path / "killed")) == sorted(outcome(tmp_path / "whole"))
 
 
