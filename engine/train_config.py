@@ -1,5 +1,6 @@
 """The flags every training script has."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,11 @@ from engine.seeding import DeviceName
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
 FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib")
+
+
+def spare_cores() -> int:
+    """Count the cores that this process may use beside the one that it trains on: 1 to 8."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1))
 
 
 class TrainConfig(Config):
@@ -33,8 +39,8 @@ class TrainConfig(Config):
     """bf16 computes what is trained in bfloat16; frozen layers stay in float32."""
     compile: bool = False
     """Compile the model with torch.compile; falls back with a message where it can't."""
-    workers: int = Field(1, ge=0)
-    """Processes that load and augment; 0 loads in the main process."""
+    workers: int = Field(default_factory=spare_cores, ge=0)
+    """Processes that load and augment; 0 loads in the main process. Left out: all cores but one, to 8."""
     resume: bool = False
     """Go on with the unfinished run in --out; without one, begin."""
     eval_every: int = Field(1, ge=1)
