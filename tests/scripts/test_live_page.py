@@ -198,7 +198,7 @@ def test_the_server_looks_at_what_it_is_sent_and_leaves_nothing(server, upload):
     # Two at once, of whom one waits.
     sent = [handle_file(upload), handle_file(film(upload.with_name("other.avi"), 60))]
     jobs = [client.submit(file, 0, 2, api_name="/video") for file in sent]
-    names = [scenes(job.result(timeout=60)[0])[0]["name"] for job in jobs]
+    names = [scenes(job.result(timeout=300)[0])[0]["name"] for job in jobs]
     assert names[1] == "other_0000.00s" and names[0].endswith("film_0000.00s")
     (bad := upload.with_name("bad.mp4")).write_text("no video")
     assert "can&#x27;t be decoded" in client.predict(handle_file(bad), 0, 2, api_name="/video")[0]
@@ -209,5 +209,5 @@ def test_the_server_looks_at_what_it_is_sent_and_leaves_nothing(server, upload):
 
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
-    assert process.wait(timeout=20) == 130 and time.monotonic() - begun < 10
+    assert process.wait(timeout=60) == 130 and time.monotonic() - begun < 30
     assert not list(kept.glob("live_page_*"))
