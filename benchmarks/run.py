@@ -91,9 +91,13 @@ def main(config: BenchmarkConfig) -> None:
     for name, table in tables.items():
         print(f"\n{name}\n{table}")
     if config.write:
+        picture = config.write.with_suffix(".png")
+        tables["growth"] = (
+            f"![Time of a step over frames and over clips]({picture.name})\n\n{tables['growth']}"
+        )
         write_text(config.write, insert_tables(page, tables))
         write_json(config.write.with_suffix(".json"), found)
-        draw_growth(found["growth"], config.write.with_suffix(".png"))
+        draw_growth(found["growth"], picture)
 
 
 def measure_steps(config: BenchmarkConfig) -> Found:
