@@ -1,12 +1,13 @@
 """The clips of a tree, in a fixed order, with labels that stay what they are whoever is selected."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.clips import Clip, Fault, Kind, natural_key
 from data.image_faults import header_faults
 from data.scan import scan_tree
+from data.verified import Verified
 from engine.errors import UserError
 
 
@@ -120,12 +121,15 @@ class ClipIndex:
         clips = tuple(replace(clip, label=labels[clip.action]) for clip in self.clips)
         return replace(self, clips=clips, class_names=tuple(class_names))
 
-    def verify(self, kinds: Sequence[Kind] = ("frames",), *, show: str = "") -> None:
+    def verify(
+        self, kinds: Sequence[Kind] = ("frames",), *, show: str = "", memory: Path | None = None
+    ) -> None:
         """Open every image that training will read, without decoding it, so that faults are met before it.
 
         Args:
             kinds: What will be read.
             show: Title of the progress bar; none is shown when empty.
+            memory: Folder in which it is remembered what was found sound, for the next time.
 
         Raises:
             UserError: An image is empty, cut off, unreadable or of another size than the clip's others, or
@@ -136,7 +140,16 @@ class ClipIndex:
         if absent := [kind for kind in kinds if any(clip.series(kind) is None for clip in self.clips)]:
             remedy = f"make them with `{motion_command(self.root, absent)}`"
             raise UserError(f"{self.root} has no {' and no '.join(absent)} images; {remedy}")
+        seen = None if memory is None else Verified(memory, self._images(kinds))
+        if seen is not None and seen.known:
+            return
         _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+        if seen is not None:
+            seen.remember()
+
+    def _images(self, kinds: Sequence[Kind]) -> Iterator[Path]:
+        for series in (clip.series(kind) for clip in self.clips for kind in kinds):
+            yield from series.paths if series is not None else ()
 
 
 def motion_command(root: Path, kinds: Sequence[Kind]) -> str:

@@ -19,6 +19,7 @@ from data.index import ClipIndex
 from data.inputs import ClipInput, RgbInput
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
+from engine.cache_folder import CacheFlags
 from engine.evaluation import Relations
 from engine.fit import Batches, EvaluationSet, TrainingSet
 from engine.parallel import world
@@ -74,7 +75,8 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind]) -> Split:
     """
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
-    index.verify(kinds, show="checking images" if world().first else "")
+    memory = config.cache if isinstance(config, CacheFlags) else None
+    index.verify(kinds, show="checking images" if world().first else "", memory=memory)
     for note in index.notes:
         print(f"note: {note}")
     train, val = index.select(config.train_users), None
