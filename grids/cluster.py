@@ -43,7 +43,7 @@ class RayWorkers:
 
     def room(self) -> int:
         """How many more runs the machines have room for; one always waits, so that a cluster may grow."""
-        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call, unused-ignore]
         places = min(int(there.get(kind, 0.0) / asked) for kind, asked in self.asks.items() if asked)
         places = max(places, 1)
         return (places if self.jobs is None else min(places, self.jobs)) - len(self._running)
