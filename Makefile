@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/python demo.py $(DEMO_FLAGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # What takes minutes: trees broken, trainings, grids and clusters killed, again and again.
 stress: $(READY)
