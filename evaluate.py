@@ -18,6 +18,8 @@ from data.index import ClipIndex
 from data.inputs import ClipInput, RgbInput, RgbMapsInput, TwoStreamInput, read_input
 from data.loaders import action_relations, evaluation_set
 from data.masks import clip_masks
+from data.parents import untrained_note
+from data.provenance import refuse_other_motion
 from data.sampling import rgb_frame_numbers
 from data.split import hold_out
 from engine.cli import run
@@ -40,7 +42,7 @@ from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName, choose_device, set_up_numerics
 from engine.task import Classification, Task
 from engine.training import result_line
-from models import build_model
+from models.build import build_trained
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, reduce_maps
 from viz.attention import Seen, attention_quality, quality_lines
@@ -115,15 +117,17 @@ def measure(path: Path, config: Config) -> None:
     set_up_numerics()
     checkpoint = RunDirectory.finished(path).checkpoint(config.checkpoint)
     saved = checkpoint["config"]
-    users = config.users or {"test": saved["test_users"], "train": saved["train_users"]}[config.split]
+    users = choose_users(path, saved, config)
+    if note := untrained_note(saved, str(path)):
+        print(note)
     names = tuple(checkpoint["class_names"])
     assert config.data is not None
     index = ClipIndex.from_tree(config.data).with_classes(names).select(users)
     inputs = choose_input(checkpoint, index)
+    refuse_other_motion(checkpoint, config.data, inputs.kinds, str(path))
     index.verify(inputs.kinds)
     clips = evaluation_set(config.split, index, inputs, config.batch_size, config.workers)
-    model = build_model(checkpoint["architecture"])
-    model.load_state_dict(checkpoint["model"])
+    model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
     model.to(choose_device(config.device))
     task: Task = Classification(model, inputs.names, keep=("heat",))
     if isinstance(inputs, RgbMapsInput):
@@ -133,18 +137,36 @@ def measure(path: Path, config: Config) -> None:
     summary = summarise(predictions, action_relations(names)) | {
         "split": config.split if config.users is None else " ".join(config.users),
         "protocol": clips.protocol,
-        "epoch": checkpoint["epoch"],
+        "epoch": checkpoint.get("epoch"),
         "checkpoint": f"{config.checkpoint}.pt",
         "selection": _selection(checkpoint, config),
     }
     if quality := measure_attention(predictions, index, inputs):
         summary["attention"] = quality
     out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
-    write_evaluation(out, predictions, names, summary)
     if isinstance(inputs, RgbMapsInput):
         draw_motion(out / "motion.png", settings, model, index, inputs)
+    write_evaluation(out, predictions, names, summary)
     print("\n".join([result_line(summary), *quality_lines(quality)]))
     print(f"written to {out}")
+
+
+def choose_users(path: Path, saved: dict[str, Any], config: Config) -> Sequence[str]:
+    """Give whose clips are measured, and say what stands against the number.
+
+    Raises:
+        UserError: A test user of the run is among those it has learned from, and was not asked for by name.
+    """
+    users = config.users or {"test": saved["test_users"], "train": saved["train_users"]}[config.split]
+    learned = sorted(set(users) & set(saved["train_users"]))
+    if learned and config.users is None and config.split == "test":
+        raise UserError(
+            f"{path} has learned from {', '.join(learned)}, on whom it would be tested; to measure them all "
+            f"the same, ask for them by name: --users {' '.join(users)}"
+        )
+    if learned:
+        print(f"note: {path} has learned from {', '.join(learned)}; this is no measure of what it can do")
+    return users
 
 
 def choose_input(checkpoint: dict[str, Any], index: ClipIndex) -> ClipInput:
@@ -199,7 +221,12 @@ def draw_motion(
 def _selection(checkpoint: dict[str, Any], config: Config) -> str:
     if "published" in checkpoint:
         return "published checkpoint"
-    return "last_epoch" if config.checkpoint == "last" else f"best_on_{checkpoint['selected_on']}"
+    if not checkpoint.get("epoch"):
+        return "untrained weights"
+    if config.checkpoint == "best":
+        return f"best_on_{checkpoint['selected_on']}"
+    planned = checkpoint["config"].get("epochs")
+    return "last_epoch" if checkpoint["epoch"] == planned else f"unfinished, of {planned} epochs"
 
 
 def fuse_runs(config: Config) -> None:

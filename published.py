@@ -23,7 +23,8 @@ from engine.config import Config as BaseConfig
 from engine.errors import UserError
 from engine.files import atomic_folder
 from engine.run_dir import RunDirectory
-from models import build_model, reference_state
+from models import reference_state
+from models.build import build_trained
 from models.published import read_published
 from selfsup.head import without_heads
 
@@ -103,8 +104,7 @@ def export_run(path: Path, config: Config) -> None:
     architecture, state = without_heads(checkpoint)
     if "motion" in checkpoint["architecture"]:
         print("note: the run's motion head has no published form and is left out")
-    model = build_model(architecture)
-    model.load_state_dict(state)
+    model = build_trained(architecture, state, str(path))
     save_checkpoint(config.out, reference_state(model))
     print(f"{architecture['name']} under its published names: {config.out}")
 

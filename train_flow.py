@@ -12,6 +12,8 @@ from pydantic import Field
 from data.clips import Kind
 from data.inputs import FlowInput
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
+from data.parents import refuse_seen_users
+from data.provenance import motion_made
 from data.transforms import Preprocessing
 from engine.cli import run
 from engine.parallel import data_parallel
@@ -80,11 +82,13 @@ def main(config: Config) -> None:
     RunDirectory(config.out).refuse_if_taken(config)
     inputs = FlowInput(config.stack, config.test_stacks, Preprocessing.flow(config.image_size))
     split = open_split(config, inputs.kinds)
+    refuse_seen_users(config.weights, config.test_users)
     seed_everything(config.seed)
     architecture, model = build(config, len(split.class_names))
     task = Classification(prepare_model(model, config), inputs.names)
     relations = action_relations(split.class_names)
-    about = Description(architecture, split.class_names, inputs.to_dict(), relations)
+    made = motion_made(config.data, inputs.kinds)
+    about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
     with RunDirectory.begin(config) as directory:
         sets = clip_sets(split, config, inputs)
         summary = train_and_evaluate(config, directory, task, stage, sets, about)

@@ -21,6 +21,7 @@ from data.loaders import (
     open_split,
     picture_sets,
 )
+from data.parents import refuse_seen_users
 from data.transforms import Preprocessing
 from engine.cli import run
 from engine.evaluation import Relations
@@ -76,6 +77,7 @@ def open_sets(config: Config, inputs: RgbInput) -> tuple[Sets, tuple[str, ...], 
         sets = picture_sets(pictures, config, config.held_out, inputs.pixels)
         return sets, pictures.class_names, Relations()
     split: Split = open_split(config, inputs.kinds)
+    refuse_seen_users(config.weights, config.test_users)
     return frame_sets(split, config, inputs), split.class_names, action_relations(split.class_names)
 
 

@@ -6,6 +6,7 @@ can learn motion segmentation beside the actions (--ms); stage joint trains ever
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from data.loaders import (
     evaluation_loader,
     open_split,
 )
-from data.parents import Parent
+from data.parents import Parent, refuse_seen_users, untrained_note
+from data.provenance import motion_made
 from data.transforms import Preprocessing
 from engine.cache_folder import CacheFlags
 from engine.cli import run
 from engine.errors import UserError
-from engine.parallel import data_parallel, world
+from engine.parallel import data_parallel
 from engine.run_dir import RunDirectory
 from engine.seeding import seed_everything, set_up_numerics
 from engine.stage import Stage
@@ -252,18 +254,24 @@ def main(config: Config) -> None:
     RunDirectory(config.out).refuse_if_taken(config)
     inputs = config.shown(config.frames, Preprocessing.rgb(config.image_size))
     split = open_split(config, inputs.kinds)
+    refuse_seen_users(config.weights, config.test_users)
+    saved = config.model_dump() if parent is None else parent.checkpoint["config"]
+    if note := untrained_note(saved, str(config.init or config.out)):
+        print(note)
     seed_everything(config.seed)
     architecture, model = build(config, parent, split.class_names)
     if isinstance(inputs, RgbMapsInput):
         architecture = architecture | {"motion": add_motion_heads(config, split, inputs, model)}
     prepare_model(model, config)
     relations = action_relations(split.class_names)
-    about = Description(architecture, split.class_names, inputs.to_dict(), relations)
+    made = motion_made(config.data, inputs.kinds)
+    about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
     with RunDirectory.begin(config) as directory:
         sets, task = make_sets(config, split, inputs, model)
-        summary = train_and_evaluate(config, directory, task, stage, sets, about)
-        if isinstance(inputs, RgbMapsInput) and world().first:
-            draw_motion(directory.path / "motion.png", config, model, split.test, inputs)
+        draw = None
+        if isinstance(inputs, RgbMapsInput):
+            draw = partial(draw_motion, directory.path / "motion.png", config, model, split.test, inputs)
+        summary = train_and_evaluate(config, directory, task, stage, sets, about, draw)
     print(result_line(summary))
 
 

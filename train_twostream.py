@@ -16,6 +16,7 @@ from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
 from data.kept_frames import KeptFrames
 from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
 from data.parents import Parent
+from data.provenance import motion_made
 from engine.cache_folder import CacheFlags
 from engine.cli import run
 from engine.parallel import data_parallel
@@ -135,7 +136,8 @@ def main(config: Config) -> None:
     architecture, model = build(config, rgb, flow)
     prepare_model(model, config)
     relations = action_relations(split.class_names)
-    about = Description(architecture, split.class_names, inputs.to_dict(), relations)
+    made = motion_made(config.data, inputs.kinds)
+    about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
     with RunDirectory.begin(config) as directory:
         cache = config.open_cache()
         if cache is None:

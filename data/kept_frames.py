@@ -92,4 +92,8 @@ def _load(path: Path) -> Tensor | None:
     values, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if zlib.crc32(values).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
         return None  # damaged, so made again
-    return torch.from_numpy(np.load(BytesIO(values), allow_pickle=False))
+    try:
+        frames = np.load(BytesIO(values), allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
+    return torch.from_numpy(frames) if frames.dtype == np.uint8 and frames.ndim == 4 else None

@@ -16,11 +16,10 @@ from data import layout
 from data.clips import KINDS, Clip, Kind, Series
 from data.decode_faults import decode_size
 from data.headers import BadImage
+from data.provenance import RECORD
 from data.scan import Scan, original_name
 from engine.errors import UserError
 from engine.files import atomic_folder
-
-_RECORD = "motion.yaml"  # what the flow was made with
 
 
 @dataclass
@@ -56,8 +55,8 @@ def mend_tree(scan: Scan, out: Path) -> list[str]:
         with atomic_folder(out) as folder:
             for clip in tqdm(scan.clips, desc="copying", unit="clip", disable=None):
                 _copy_clip(scan, clip, folder, mended)
-            if (scan.root / _RECORD).is_file():
-                shutil.copyfile(scan.root / _RECORD, folder / _RECORD)
+            if (scan.root / RECORD).is_file():
+                shutil.copyfile(scan.root / RECORD, folder / RECORD)
     except OSError as error:
         raise UserError(f"--fix {out} can't be written: {error.strerror or error}") from None
     return mended.lines

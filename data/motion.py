@@ -14,6 +14,7 @@ from data.clips import Clip, Kind
 from data.flow import Method
 from data.motion_clip import MotionSettings, make_clip, missing_series
 from data.motion_notes import MotionLog, Notes, summary
+from data.provenance import RECORD as RECORD
 from data.scan import Scan, scan_tree
 from data.tree_kinds import Place
 from engine.cli import run
@@ -21,8 +22,6 @@ from engine.config import read_yaml
 from engine.errors import UserError
 from engine.files import write_text
 from engine.spread import SpreadConfig, spread
-
-RECORD = "motion.yaml"
 
 
 class MotionConfig(SpreadConfig):

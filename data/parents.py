@@ -1,12 +1,13 @@
 """The finished runs that a training starts from: which they are, and whether they may be built upon."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.loaders import ClipTrainConfig
+from data.provenance import refuse_other_motion
 from engine.errors import UserError
 from engine.run_dir import RunDirectory
 
@@ -58,9 +59,11 @@ class Parent:
         """Refuse a run that knows other classes than the data, or has seen what is to be held back from it.
 
         Raises:
-            UserError: The class lists differ, the run learned from a test user or from held-out clips.
+            UserError: The class lists differ, the motion in the data was made in another way, or the run
+                learned from a test user or from held-out clips.
         """
         check_classes(self.checkpoint["class_names"], class_names, where=self.where)
+        refuse_other_motion(self.checkpoint, config.data, config.reads, self.where)
         saved = self.checkpoint["config"]
         if seen := sorted(set(saved["train_users"]) & set(config.test_users)):
             raise UserError(
@@ -74,6 +77,39 @@ class Parent:
                 f"{self.where} held out other clips ({_words(theirs)}) than this training would "
                 f"({_words(ours)}), so it has learned from some of them; use the same three"
             )
+
+
+def refuse_seen_users(weights: str | None, test_users: Sequence[str]) -> None:
+    """Refuse first weights that have learned from clips of a test user.
+
+    Args:
+        weights: What --weights names; only a run directory says whom it has learned from.
+        test_users: Whose clips are measured on.
+
+    Raises:
+        UserError: They have.
+    """
+    run = RunDirectory(Path(weights or "none"))
+    saved = run.checkpoint("last")["config"] if run.last.is_file() else {}
+    if saved.get("images") is not None:  # of pictures, which have no users
+        return
+    if seen := sorted(set(saved.get("train_users", ())) & set(test_users)):
+        raise UserError(
+            f"--weights {weights} has learned from {', '.join(seen)}, whom --test-users would test on; take "
+            "a run that was trained without them"
+        )
+
+
+def untrained_note(saved: Mapping[str, Any], where: str) -> str | None:
+    """Say it of a stage 1 from no weights at all: its backbone is never trained, and stays random.
+
+    Args:
+        saved: Settings of the run.
+        where: Names it.
+    """
+    if saved.get("stage") != 1 or saved.get("weights") != "none":
+        return None
+    return f"note: the backbone of {where} is untrained: stage 1 leaves it as it is, at --weights none"
 
 
 def check_classes(known: Sequence[str], found: Sequence[str], *, where: str) -> None:

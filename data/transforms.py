@@ -254,6 +254,7 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     Returns:
         float32 of the same shape.
     """
+    assert images.dtype == torch.uint8, f"pixels are normalised once, from uint8; these are {images.dtype}"
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     scaled: Tensor = F.to_dtype(images, torch.float32, scale=True)
     return scaled.sub_(mean).div_(std)

@@ -1,5 +1,6 @@
 """How every command of the project is started: flags to a typed config, mistakes to status 2."""
 
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +12,12 @@ from engine.errors import UserError
 
 C = TypeVar("C")
 
+# What disks and those who look after them do to a command, and no fault of its code.
+_DISK = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
+    errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+
 
 def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | None = None) -> None:
     """Parse the command line into a config, call `main`, and exit with its status.
@@ -21,7 +28,8 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
         prog: Name shown in the usage line, for example `python -m data.check`.
 
     Raises:
-        SystemExit: Always. Status 0 on success, 2 for a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: Always. Status 0 on success, 2 for a user's mistake or a disk's trouble, 130 after Ctrl-C,
+            143 after SIGTERM.
     """
     config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     signal.signal(signal.SIGTERM, _terminate)
@@ -29,6 +37,16 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
         status = main(config)
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        print(f"error: {_disk_message(error)}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        print(f"error: {_LOST}", file=sys.stderr)
         sys.exit(2)
     except Terminated:
         print("terminated", file=sys.stderr)
@@ -45,6 +63,20 @@ class Terminated(KeyboardInterrupt):
 
 def _terminate(*_: object) -> None:
     raise Terminated
+
+
+_LOST = (
+    "a process that loads data was killed, maybe for want of memory; try fewer --workers or a smaller "
+    "--batch-size. A training goes on from its last epoch with --resume"
+)
+
+
+def _disk_message(error: OSError) -> str:
+    where = error.filename if error.filename is not None else "a file"
+    return (
+        f"{where}: {error.strerror}. What was saved before is whole; mend that, and give the command again "
+        "(a training goes on with --resume)"
+    )
 
 
 def _message(error: UserError) -> str:

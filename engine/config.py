@@ -63,8 +63,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {error}") from None
+    except Exception as error:  # tags and dates of no sense fail in any way, and so does endless nesting
+        raise UserError(f"{path} is no valid YAML: {error or type(error).__name__}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} should hold `key: value` lines, found {type(values).__name__}")
     return {str(key): value for key, value in values.items()}

@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
@@ -66,9 +66,42 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            _check_predictions(keys, labels, logits)
+        except Exception as error:  # a damaged or made-up file meets numpy's reader in any way
             raise UserError(f"{path} holds no predictions of this project: {error}") from None
         return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
+
+
+def _check_predictions(keys: npt.NDArray[Any], labels: npt.NDArray[Any], logits: npt.NDArray[Any]) -> None:
+    """Refuse what can't be scores of N items over K classes, or can't be logits."""
+    sizes = keys.shape, labels.shape, logits.shape[:1]
+    if len(set(sizes)) > 1 or logits.ndim != 2 or not logits.size or labels.dtype.kind != "i":
+        raise ValueError(f"clip, label and logits don't fit together (shapes {sizes})")
+    if labels.min() < 0 or labels.max() >= logits.shape[1] or len(set(keys.tolist())) < len(keys):
+        raise ValueError("a label is no class of the logits, or a clip stands there twice")
+    check_logits(logits, keys.tolist())
+
+
+def check_logits(logits: Floats, keys: Sequence[str]) -> None:
+    """Refuse scores that no accuracy should be computed from.
+
+    Args:
+        logits: Scores. Shape: (N, K).
+        keys: Names of the items. Length: N.
+
+    Raises:
+        UserError: Some are not finite, or all are probabilities, whose softmax would be a second one.
+    """
+    sound = np.isfinite(logits).all(axis=1)
+    if not sound.all():
+        names = ", ".join(str(keys[item]) for item in np.flatnonzero(~sound)[:5])
+        raise UserError(
+            f"the network's scores of {int((~sound).sum())} of {len(keys)} clips are not finite ({names}); "
+            "look at these clips, or train with a lower --lr"
+        )
+    sums_to_one = np.abs(logits.sum(axis=1, dtype=np.float64) - 1) < 1e-5
+    if logits.shape[1] > 1 and sums_to_one.all() and logits.min() >= 0:
+        raise UserError("the scores are probabilities, where logits belong; a softmax would be taken twice")
 
 
 @dataclass(frozen=True)
@@ -96,7 +129,7 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
         show: Title of the progress bar; none is shown when empty.
 
     Raises:
-        UserError: There is no item at all.
+        UserError: There is no item at all, or the scores are no logits; see `check_logits`.
     """
     modes = {module: module.training for module in task.model.modules()}
     task.model.eval()
@@ -194,12 +227,15 @@ def _joined(task: Task, rows: list[_Row], keys: tuple[str, ...]) -> Predictions:
         name: float(np.average([row.losses[name] for row in rows], weights=weights))
         for name in rows[0].losses
     }
+    assert len(items) == len(keys), f"{len(keys)} items were to be evaluated, {len(items)} were"
     order = np.argsort(items)  # processes have every so-manieth of them
     details = {name: np.concatenate([row.details[name] for row in rows])[order] for name in rows[0].details}
+    logits = np.concatenate([row.logits for row in rows])[order]
+    check_logits(logits, keys)
     return Predictions(
-        keys=tuple(keys[item] for item in items[order]),
+        keys=keys,
         labels=np.concatenate([row.labels for row in rows])[order],
-        logits=np.concatenate([row.logits for row in rows])[order],
+        logits=logits,
         loss=means.pop("loss"),
         parts=means,
         measures=task.measure(details),

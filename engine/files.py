@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -80,11 +81,18 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is missing or damaged: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: it should hold an object, found {type(content).__name__}")
     return content
+
+
+def leftovers(path: Path) -> list[Path]:
+    """List the temporary files that killed writes of `path` have left beside it."""
+    stem, suffix = re.escape(path.stem[:100]), re.escape(path.suffix)
+    temporary = re.compile(rf"\.{stem}\.[a-z0-9_]{{8}}{suffix}")  # as tempfile makes of the name
+    return [entry for entry in path.parent.iterdir() if temporary.fullmatch(entry.name)]
 
 
 def _umask() -> int:

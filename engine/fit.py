@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -101,13 +102,16 @@ def fit(
         The state after the last epoch, and what it says about the watched set; None if no epoch was left.
 
     Raises:
-        UserError: The loss stopped being finite; the items of the batch are named.
+        UserError: The loss or a weight stopped being finite, and the items of the batch are named; what is
+            resumed was begun with other data; or the run's folder is gone.
     """
     stage.freeze(task.model)
     optimizer = stage.build_optimizer(task.model)
     state = TrainingState(task.model, optimizer, stage.build_scheduler(optimizer))
     if run.last.exists():
-        state.load_state_dict(run.checkpoint("last"))
+        saved = run.checkpoint("last")
+        _refuse_other_data(saved, description, run)
+        state.load_state_dict(saved)
     world().share_weights(task.model)
     found: Predictions | None = None
     with (
@@ -177,6 +181,7 @@ def _train_epoch(
             sums[name] = sums.get(name, 0.0) + value * count
         bar.set_postfix(epoch=epoch, loss=f"{sums['loss'] / max(items, 1):.3f}", refresh=False)
         bar.update()
+    _stop_unless_sound(task.model, cpu_batch, training.keys, epoch)
     seconds = time.monotonic() - start
     all_items, all_right, *totals = world().total(items, right, *sums.values())
     means = {name: total / all_items for name, total in zip(sums, totals, strict=True)}
@@ -227,6 +232,7 @@ def _write(
     board: SummaryWriter,
     description: dict[str, Any],
 ) -> None:
+    run.refuse_if_gone()
     for row in rows:
         for name, value in row.items():
             if isinstance(value, float):
@@ -248,9 +254,41 @@ def _stop_unless_finite(values: dict[str, float], batch: Batch, keys: tuple[str,
     found = [part for part in world().gather((values, clips)) if not _finite(part[0])]
     names = ", ".join(keys[item] for _, items in found for item in items)
     raise UserError(
-        f"the loss is no longer finite in epoch {epoch}: {found[0][0]}, at the clips {names}. "
-        f"The state after epoch {epoch - 1} is kept; try a lower --lr, and look at these clips"
+        f"the loss is no longer finite in epoch {epoch}: {found[0][0]}, at the clips {names}. {_kept(epoch)}"
     )
+
+
+def _stop_unless_sound(model: nn.Module, batch: Batch, keys: tuple[str, ...], epoch: int) -> None:
+    """Stop before weights are kept that the last step broke; a loss would show them one epoch later."""
+    broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        names = ", ".join(keys[item] for item in batch["clip"].tolist())
+        raise UserError(
+            f"{broken[0]} is no longer finite after the last step of epoch {epoch}, at the clips {names}. "
+            f"{_kept(epoch)}"
+        )
+
+
+def _kept(epoch: int) -> str:
+    kept = f"The state after epoch {epoch - 1} is kept" if epoch > 1 else "Nothing was learned before"
+    return f"{kept}; try a lower --lr, and look at these clips"
+
+
+def _refuse_other_data(saved: Mapping[str, Any], description: Mapping[str, Any], run: RunDirectory) -> None:
+    """Refuse to go on where labels, clips or the network's input would mean something else than before."""
+    said = {
+        "class_names": "classes",
+        "items": "clips",
+        "motion_made": "flow or maps",
+        "preprocessing": "preprocessing",
+        "architecture": "network",
+    }
+    for key, what in said.items():
+        if key in saved and saved[key] != description.get(key):
+            raise UserError(
+                f"--out {run.path} was begun with other {what} than there are now; bring the data back as it "
+                "was, or begin anew in another --out"
+            )
 
 
 def _finite(values: dict[str, float]) -> bool:

@@ -13,12 +13,17 @@ import torch
 from engine.checkpoint import load_checkpoint
 from engine.config import read_yaml
 from engine.errors import UserError
-from engine.files import read_json, write_json
-from engine.lock import take_lock
+from engine.files import leftovers, read_json, write_json
+from engine.lock import let_go, take_lock
 from engine.parallel import world
 from engine.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
+_FILES = (
+    "config.yaml", "env.json", "metrics.csv", "last.pt", "best.pt", "eval.json", "cost.json",
+    "predictions.npz", "per_class.csv", "confusion.png", "motion.png",
+)  # fmt: skip
+_CONTENT = {"model": dict, "architecture": dict, "class_names": list, "preprocessing": dict, "config": dict}
 
 
 class RunDirectory:
@@ -63,6 +68,8 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._claim()
+            self._refuse_if_taken(config)  # once more: whoever held it may have finished meanwhile
+            self._remove_leftovers()
             config.to_yaml(self.config)
             write_json(self.env, _environment())
         except OSError as error:
@@ -89,8 +96,26 @@ class RunDirectory:
     def __exit__(self, *_: object) -> None:
         """Let the folder go."""
         if self._lock is not None:
-            os.close(self._lock)
+            let_go(self._lock)
             self._lock = None
+
+    def refuse_if_gone(self) -> None:
+        """Refuse to write where the folder that was begun is no more, rather than make another of its name.
+
+        Raises:
+            UserError: It was removed, or the disk it lies on is no longer there.
+        """
+        if self._lock is None:
+            return
+        try:
+            there = os.path.samestat(os.stat(self.path / ".lock"), os.fstat(self._lock))
+        except OSError:
+            there = False
+        if not there:
+            raise UserError(
+                f"--out {self.path} is gone: it was removed, or its disk is no longer there. What was saved "
+                "before is where it went; bring it back and go on with --resume"
+            )
 
     def checkpoint(self, which: str = "last") -> dict[str, Any]:
         """Load last.pt or best.pt.
@@ -99,11 +124,9 @@ class RunDirectory:
             UserError: It is missing, damaged or not ours.
         """
         content = load_checkpoint(self.path / f"{which}.pt")
-        absent = {"model", "architecture", "class_names", "preprocessing"} - content.keys()
+        absent = sorted(key for key, kind in _CONTENT.items() if not isinstance(content.get(key), kind))
         if absent:
-            raise UserError(
-                f"{self.path / which}.pt is no checkpoint of this project: no {sorted(absent)} in it"
-            )
+            raise UserError(f"{self.path / which}.pt is no checkpoint of this project: no {absent} in it")
         return content
 
     def refuse_if_taken(self, config: TrainConfig) -> None:
@@ -125,7 +148,8 @@ class RunDirectory:
         if self.eval.exists():
             raise UserError(f"--out {self.path} holds a finished run; choose another --out or remove it")
         if not self.config.exists():
-            if any(entry.name not in (".lock", self.log.name) for entry in self.path.iterdir()):
+            ours = {self.path / ".lock", self.log, *leftovers(self.config)}
+            if any(entry not in ours for entry in self.path.iterdir()):
                 raise UserError(
                     f"--out {self.path} holds files that are no run; choose a new or empty folder"
                 )
@@ -145,6 +169,11 @@ class RunDirectory:
                     f"--out {self.path} was begun with --{flag} {saved.get(key)}, now it is {asked[key]}; "
                     "resume with the same settings or choose another --out"
                 )
+
+    def _remove_leftovers(self) -> None:
+        for file in _FILES:
+            for half in leftovers(self.path / file):
+                half.unlink()
 
     def _claim(self) -> None:
         self._lock = take_lock(self.path / ".lock")

@@ -1,7 +1,8 @@
 """A training run from start to measured result: what every training script does after building its model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,12 +47,14 @@ class Description:
         class_names: The K classes in the order of the logits.
         preprocessing: How the model's input is made.
         relations: What the classes are to each other; only used for the report.
+        motion_made: How the motion in the data was made, as far as that is known.
     """
 
     architecture: dict[str, Any]
     class_names: tuple[str, ...]
     preprocessing: dict[str, Any]
     relations: Relations
+    motion_made: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
@@ -65,11 +68,26 @@ def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
 
 
 def train_and_evaluate(
-    config: TrainConfig, run: RunDirectory, task: Task, stage: Stage, sets: Sets, about: Description
+    config: TrainConfig,
+    run: RunDirectory,
+    task: Task,
+    stage: Stage,
+    sets: Sets,
+    about: Description,
+    draw: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train a stage, measure its last and its selected epoch on the test items, write the run's files.
 
     The number to report is the last epoch's; the selected epoch stands beside it under its selection's name.
+
+    Args:
+        config: The run's flags.
+        run: Where results go.
+        task: Model and losses; the model is on the device.
+        stage: What is trained and how.
+        sets: What is learned from and measured on.
+        about: What checkpoints say about the model.
+        draw: Makes the run's own pictures, before eval.json says that the run has finished.
 
     Returns:
         The content of eval.json.
@@ -85,6 +103,8 @@ def train_and_evaluate(
         "class_names": list(about.class_names),
         "preprocessing": about.preprocessing,
         "config": config.model_dump(mode="json"),
+        "motion_made": about.motion_made,
+        "items": {"train": _digest(sets.train.keys), "test": _digest(sets.test.keys)},
     }
     state, watched = fit(task, stage, sets.train, sets.watched, run, settings, description)
     last = watched if sets.watched is sets.test else None  # measured after the last epoch already
@@ -100,9 +120,16 @@ def train_and_evaluate(
         "selected": selected,
     }
     if world().first:
+        run.refuse_if_gone()
         write_json(run.cost, measure_cost(settings.device))
+        if draw is not None:
+            draw()
         write_evaluation(run.path, last, about.class_names, summary)
     return summary
+
+
+def _digest(keys: Sequence[str]) -> str:
+    return f"{len(keys)} {hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:16]}"
 
 
 def _selected(

@@ -63,7 +63,7 @@ def _change(text: str) -> Change:
     trainings, _, setting = name.rpartition(".")
     try:
         return Change(trainings or "*", setting.replace("-", "_"), yaml.safe_load(value))
-    except yaml.YAMLError:
+    except Exception:  # as in engine.config
         raise UserError(f"--settings {text}: {value} is no value; write it as in a recipe") from None
 
 

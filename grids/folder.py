@@ -1,7 +1,6 @@
 """The folder of a grid: who works on it, and with what data."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.files import write_json
-from engine.lock import take_lock
+from engine.lock import let_go, take_lock
 from grids.runs import Fingerprint
 
 
@@ -30,7 +29,7 @@ def only_grid(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(lock)
+        let_go(lock)
 
 
 def note_inputs(out: Path, fingerprints: Mapping[str, Fingerprint]) -> None:

@@ -17,7 +17,7 @@ from data.windows import Window
 from engine.errors import UserError
 from engine.run_dir import RunDirectory
 from engine.seeding import DeviceName, choose_device
-from models import build_model
+from models.build import build_trained
 from selfsup import MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, reduce_maps
 from viz.heat_sources import HeatName, find_heat, require_heat
@@ -58,9 +58,9 @@ class Viewer:
         """
         checkpoint = RunDirectory.finished(path).checkpoint("last")
         inputs = read_input(checkpoint["preprocessing"])
-        model = build_model(checkpoint["architecture"]).to(choose_device(device)).eval()
+        model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
+        model.to(choose_device(device)).eval()
         require_heat(heat, model, path)
-        model.load_state_dict(checkpoint["model"])
         headed = "motion" in checkpoint["architecture"]
         motion = MotionSettings.of_run(checkpoint["config"]) if headed else None
         return cls(name, model, tuple(checkpoint["class_names"]), inputs, heat, motion)

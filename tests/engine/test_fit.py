@@ -62,7 +62,7 @@ def run(out, epochs=4, resume=False, poison=False, val=False, **flags):
         return batches(np.random.default_rng([config.seed, epoch]).permutation(24), poison)
 
     test = EvaluationSet("test", KEYS, batches(order, size=7), "every clip")
-    watched = EvaluationSet("val", KEYS, batches(order[:9]), "the first nine") if val else test
+    watched = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test
     sets = Sets(TrainingSet(KEYS, shuffled), watched, test)
     about = Description({"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}))
     task = Classification(Toy(), ("x",))

@@ -13,7 +13,7 @@ from fakes import CHAIN, SETTINGS, code, plan, recipe, results
 
 import grid
 from engine.errors import UserError
-from engine.lock import take_lock
+from engine.lock import let_go, take_lock
 from engine.recipe import Recipe
 from grids.folder import only_grid
 from grids.local import LocalWorkers
@@ -171,11 +171,11 @@ def test_a_second_grid_is_refused_while_the_first_one_runs(tmp_path):
 
 
 def test_a_run_waits_for_the_last_process_of_an_earlier_start(tmp_path):
-    """Loaders outlive a killed training for some seconds, and hold its lock."""
+    """A killed training that is busy with its GPU or its disk ends late, and holds its lock until then."""
     lock = take_lock(tmp_path / ".lock")
     words = ("train_fake.py", "--out", str(tmp_path), "--lr", "1", "--epochs", "1", "--seed", "0")
     process = start_process(code(tmp_path / "code"), words, tmp_path, {"OMP_NUM_THREADS": "1"})
     time.sleep(0.5)
     assert process.poll() is None and not (tmp_path / "starts.txt").exists()
-    os.close(lock)
+    let_go(lock)
     assert process.wait(10) == 0 and (tmp_path / "eval.json").exists()
