@@ -73,7 +73,11 @@ class RunDirectory:
             config.to_yaml(self.config)
             write_json(self.env, _environment())
         except OSError as error:
+            self.__exit__()
             raise UserError(f"--out {self.path} can't be written: {error.strerror or error}") from None
+        except BaseException:
+            self.__exit__()
+            raise
 
     @classmethod
     def finished(cls, path: Path) -> Self:
