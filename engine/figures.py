@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,6 +13,7 @@ from engine.files import atomic_path
 from engine.metrics import Ints
 
 
+@rc_context({"text.parse_math": False})  # dollars in a class's name are no formula
 def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> None:
     """Draw a confusion matrix: rows are true classes, columns predictions, colour the share of a row.
 
@@ -40,6 +42,7 @@ def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> No
         figure.savefig(temporary, dpi=110)
 
 
+@rc_context({"text.parse_math": False})  # dollars in a class's name are no formula
 def save_changes(path: Path, changes: Mapping[str, Ints], class_names: tuple[str, ...], title: str) -> None:
     """Draw how many items of each class a result gains or loses against others, as bars to right and left.
 

@@ -93,4 +93,9 @@ def _values(cell: Cell, parts: Sequence[str]) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())
+    return " ".join(escape_markdown(text).replace("|", r"\|").split())
+
+
+def escape_markdown(text: str) -> str:
+    """Write text so that no reader of Markdown takes it for HTML."""
+    return text.replace("<", r"\<")

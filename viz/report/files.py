@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.files import write_text
 from viz.page import Section, write_page
 from viz.table import Table
-from viz.table_formats import as_csv, as_latex, as_markdown, escape_tex
+from viz.table_formats import as_csv, as_latex, as_markdown, escape_markdown, escape_tex
 
 _TEX = r"""\documentclass[a4paper,landscape]{article}
 \usepackage[T1]{fontenc}
@@ -27,11 +27,15 @@ def write_report(folder: Path, title: str, lead: str, sections: Sequence[Section
         The page.
     """
     write_page(folder / "index.html", title, lead, sections)
-    write_text(folder / "report.md", f"# {title}\n\n{lead}\n\n" + "\n".join(_markdown(sections, 2)))
+    write_text(folder / "report.md", _markdown_head(title, lead) + "\n".join(_markdown(sections, 2)))
     write_text(folder / "report.tex", _TEX + "\n".join(_latex(title, lead, sections)) + "\\end{document}\n")
     for name, table in _tables(sections):
         write_text(folder / f"{name}.csv", as_csv(table))
     return folder / "index.html"
+
+
+def _markdown_head(title: str, lead: str) -> str:
+    return f"# {escape_markdown(title)}\n\n{escape_markdown(lead)}\n\n"
 
 
 def _markdown(sections: Sequence[Section], level: int) -> Iterator[str]:
@@ -39,11 +43,11 @@ def _markdown(sections: Sequence[Section], level: int) -> Iterator[str]:
     for section in sections:
         if section.folded:
             continue
-        yield f"{'#' * level} {section.title}\n"
-        yield from (f"{text}\n" for text in section.text)
+        yield f"{'#' * level} {escape_markdown(section.title)}\n"
+        yield from (f"{escape_markdown(text)}\n" for text in section.text)
         if section.table is not None:
             yield as_markdown(section.table)
-        yield from (f"{text}\n" for text in (section.note,) if text)
+        yield from (f"{escape_markdown(text)}\n" for text in (section.note,) if text)
         yield from _markdown(section.parts, level + 1)
 
 
