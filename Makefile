@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test stress lint clean
+.PHONY: demo test stress lint audit clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO_FLAGS)
@@ -20,6 +20,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What is known to be vulnerable among the installed packages; says so where it can't look.
+audit: $(READY)
+	@.ci/audit $(BIN)/python
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

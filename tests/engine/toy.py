@@ -1,12 +1,14 @@
 """A training of 24 items that takes a tenth of a second, and what it leaves."""
 
 import csv
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
 from engine.evaluation import Relations
+from engine.files import write_text
 from engine.fit import EvaluationSet, TrainingSet
 from engine.run_dir import RunDirectory
 from engine.stage import Group, Stage
@@ -64,7 +66,8 @@ def run(out, epochs=4, resume=False, poison=False, val=False, **flags):
     about = Description({"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}))
     task = Classification(Toy(), ("x",))
     with RunDirectory.begin(config) as directory:
-        return train_and_evaluate(config, directory, task, stage(epochs), sets, about), task.model
+        draw = partial(write_text, out / "motion.png", "drawn before eval.json says that all is there")
+        return train_and_evaluate(config, directory, task, stage(epochs), sets, about, draw), task.model
 
 
 def rows(path):
@@ -86,7 +89,8 @@ def contents(path):
     states = [torch.load(path / name, weights_only=True) for name in ("last.pt", "best.pt")]
     for state in states:
         state["config"] = state["rows"] = None
-    return rows(path), str(states), (path / "eval.json").read_text(), (path / "predictions.npz").read_bytes()
+    files = [(path / name).read_bytes() for name in ("eval.json", "predictions.npz", "motion.png")]
+    return rows(path), str(states), files
 
 
 def left_behind(path):

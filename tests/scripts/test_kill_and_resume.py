@@ -21,7 +21,7 @@ import train_twostream
 
 TIMES = ("seconds", "clips_per_sec")
 CONTEXT = multiprocessing.get_context("fork")  # a child that need not import torch again
-SCRIPTS = ("frame", "stage 1", "stage 2", "flow", "joint")
+SCRIPTS = ("frame", "stage 1", "stage 2", "stage 2 with --ms", "stage joint with --ms", "flow", "two streams")
 
 
 @pytest.fixture
@@ -41,6 +41,12 @@ def training(request) -> Callable[[str], Callable[[Path], None]]:
         if script == "stage 2":
             parts = made("moving_tree"), made("stage_1")
             return lambda out: train_rgb.main(stage_2_config(*parts, out, **again))
+        if script == "stage 2 with --ms":
+            parts, motion = (made("mapped_tree"), made("stage_1")), {"ms": "classification"}
+            return lambda out: train_rgb.main(stage_2_config(*parts, out, **again, **motion))
+        if script == "stage joint with --ms":
+            parts, motion = (made("mapped_tree"), made("frame_run")), {"stage": "joint", "ms": "regression"}
+            return lambda out: train_rgb.main(stage_1_config(*parts, out, **again, **motion))
         if script == "flow":
             parts = made("moving_tree"), made("frame_run")
             return lambda out: train_flow.main(flow_config(*parts, out, **again))
@@ -76,7 +82,8 @@ def results(run: Path) -> tuple[object, ...]:
         rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
     evaluation = json.loads((run / "eval.json").read_text())
     saved = np.load(run / "predictions.npz")
-    return rows, evaluation, {name: saved[name].tolist() for name in saved.files}
+    files = sorted(file.name for file in run.iterdir() if not file.name.startswith("tensorboard"))
+    return rows, evaluation, {name: saved[name].tolist() for name in saved.files}, files
 
 
 def states(run: Path, name: str) -> dict[str, object]:
@@ -109,7 +116,7 @@ def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_p
     start = time.monotonic()
     assert not kill_once(train, whole, 600), "an undisturbed child ends"
     lasts_sec = time.monotonic() - start
-    wanted, kills, runs = (12 if stress else 2), 0, 0
+    wanted, kills, runs = (9 if stress else 2), 0, 0
     while kills < wanted:
         out = tmp_path / f"killed{runs}"
         while kill_once(train, out, float(rng.uniform(0, 1.1 * lasts_sec))):

@@ -1,0 +1,121 @@
+"""Trainings of fifty epochs and evaluations of a thousand clips, watched from outside (make stress)."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import time
+
+import pytest
+from small_runs import stage_1_config
+
+import engine.fit
+import evaluate
+import train_rgb
+from data.index import ClipIndex
+
+CONTEXT = multiprocessing.get_context("fork")
+GROWTH = 0.02
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def training_to(pipe, watch, train, *arguments):
+    """Train in a process of its own, which tells its memory and its open files after every epoch."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    record = engine.fit._record
+
+    def told(*given):
+        record(*given)
+        pipe.send((resident_bytes(), open_files(), sum(map(resident_bytes, children(os.getpid())))))
+
+    engine.fit._record = told
+    train(*arguments)
+    pipe.send(watch())
+
+
+def watched(train, *arguments, end=open_files):
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    child = CONTEXT.Process(target=training_to, args=(theirs, end, train, *arguments))
+    child.start()
+    theirs.close()
+    seen = []
+    while True:
+        try:
+            seen.append(ours.recv())
+        except EOFError:
+            break
+    child.join()
+    assert child.exitcode == 0
+    return seen[:-1]
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fifty_epochs_on_the_tiny_set(tree, frame_run, tmp_path, workers, capsys):
+    config = stage_1_config(tree, frame_run, tmp_path / "run", epochs=50, workers=workers, frames=2)
+    seen = watched(train_rgb.main, config)
+    assert len(seen) == 50
+    growth = [seen[-1][part] / seen[9][part] - 1 for part in (0, 2) if seen[9][part]]
+    assert max(growth) < GROWTH and seen[-1][1] == seen[9][1], seen
+    with capsys.disabled():
+        said = " and ".join(f"{100 * part:+.2f} %" for part in growth)
+        print(f"\n50 epochs with {workers} loaders: memory {said} after the 10th, {seen[-1][1]} open files")
+
+
+@pytest.mark.stress
+def test_a_thousand_evaluated_clips(tree, stage_1, tmp_path, capsys):
+    clips = len(ClipIndex.from_tree(tree).select(["S2"]))
+    config = evaluate.Config(run=stage_1, data=tree, out=tmp_path, workers=0, device="cpu")
+    rounds = -(-1000 // clips)
+    for _ in range(8):
+        evaluate.main(config)
+    warm, files = resident_bytes(), open_files()
+    for _ in range(rounds):
+        evaluate.main(config)
+    growth = resident_bytes() / warm - 1
+    assert growth < GROWTH and open_files() == files
+    with capsys.disabled():
+        print(f"\n{rounds * clips} clips evaluated: memory {100 * growth:+.2f} %, {files} open files")
+
+
+def gone(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_training_leaves_no_loaders(tree, frame_run, tmp_path, number, capsys):
+    config = stage_1_config(tree, frame_run, tmp_path / "run", epochs=500, workers=2)
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    child = CONTEXT.Process(target=training_to, args=(theirs, open_files, train_rgb.main, config))
+    child.start()
+    ours.recv()
+    loaders = children(child.pid)
+    assert len(loaders) >= 2
+    start = time.monotonic()
+    for pid in [child.pid, *(loaders if number == signal.SIGINT else [])]:  # Ctrl-C is for all of a terminal
+        os.kill(pid, number)
+    child.join(20)
+    while not all(map(gone, loaders)):
+        assert time.monotonic() - start < 30, "loaders live on"
+        time.sleep(0.1)
+    with capsys.disabled():
+        print(f"\n{number.name}: all of {len(loaders)} loaders gone after {time.monotonic() - start:.1f} s")
