@@ -1,5 +1,6 @@
 import os
 import sys
+from collections import Counter
 
 # The suite runs a process a core; more threads would only wait for each other. Read when torch is loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -43,6 +44,31 @@ def pytest_addoption(parser):
 def stress(request) -> bool:
     """Whether the long versions are asked for: more kills, more broken trees, longer watching."""
     return bool(request.config.getoption("--stress"))
+
+
+class Figures(Counter[str]):
+    """What the long versions did, to stand at the end: counts by name, and lines."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines: list[str] = []
+
+
+_FIGURES = Figures()
+
+
+@pytest.fixture(scope="session")
+def figures() -> Figures:
+    """Where a test says how much it did; figures["kills"] += 1, figures.lines.append("...")."""
+    return _FIGURES
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the figures that docs/reliability.md gives, at the end of `make stress`."""
+    if config.getoption("--stress"):
+        terminalreporter.section("figures")
+        for line in [*(f"{count} {name}" for name, count in sorted(_FIGURES.items())), *_FIGURES.lines]:
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(tryfirst=True)

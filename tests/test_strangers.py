@@ -25,7 +25,6 @@ from engine.errors import UserError
 from engine.evaluation import Predictions
 from engine.files import read_json, write_text
 from engine.recipe import Recipe
-from engine.table import TableRun
 from models import build_model
 from models.build import build_trained
 from models.published import read_published
@@ -110,7 +109,7 @@ YAML = [
     "a: !!timestamp x",
     "a: !!int x",
     "? [a]\n: 1",
-    "[" * 1500,
+    "a: " + "[" * 400 + "]" * 400,
     "\0",
     "a: *b",
 ]
@@ -131,12 +130,6 @@ def test_deep_json_is_refused(tmp_path):
     write_text(tmp_path / "a.json", "[" * 100000)
     with pytest.raises(UserError, match="a.json"):
         read_json(tmp_path / "a.json")
-
-
-@pytest.mark.parametrize("folder", ["../elsewhere", "/etc", "runs/../../x"])
-def test_a_table_can_not_name_a_run_outside_of_its_grid(folder):
-    with pytest.raises(UserError, match="folder"):
-        TableRun(seed=0, folder=folder, command=())
 
 
 def same(one: object, other: object) -> bool:
@@ -165,7 +158,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def test_a_damaged_file_is_refused_or_read_rightly(tmp_path, stress, capsys):
+def test_a_damaged_file_is_refused_or_read_rightly(tmp_path, stress, figures):
     whole = {"model": {f"{n}.weight": torch.randn(9, 7) for n in range(4)}, "epoch": 3, "class_names": ["a"]}
     save_checkpoint(tmp_path / "a.pt", whole)
     labels = np.arange(20) % 4
@@ -187,9 +180,8 @@ def test_a_damaged_file_is_refused_or_read_rightly(tmp_path, stress, capsys):
             assert np.array_equal(found.logits, scores.logits) and found.keys == scores.keys
         except UserError:
             refused += 1
-    if stress:
-        with capsys.disabled():
-            print(f"\n{2 * tries} damaged checkpoints and predictions: {refused} refused, the others sound")
+    figures["damaged checkpoints and predictions"] += 2 * tries
+    figures["of them refused, the others sound"] += refused
 
 
 def test_packed_checkpoints_are_not_unpacked(tmp_path):

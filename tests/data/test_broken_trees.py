@@ -15,6 +15,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("block", blocks)
 
 
-def test_a_broken_tree_is_read_rightly_or_named(pristine, tmp_path, capsys, block, stress):
+def test_a_broken_tree_is_read_rightly_or_named(pristine, tmp_path, capsys, block, stress, figures):
     for seed in range(10 * block, 10 * block + 10):
         break_and_read(pristine, tmp_path / str(seed), seed, capsys)
+        figures["broken trees"] += 1

@@ -36,17 +36,20 @@ def test_fifty_epochs_do_not_grow(tmp_path, monkeypatch):
             seen.append((resident_bytes(), open_files()))
 
     run(tmp_path / "warm", epochs=1)
+    gc.collect()
     before = open_files()
     monkeypatch.setattr(engine.fit, "_record", watched)
     run(tmp_path / "run", epochs=50)
     (warm, files), (end, files_then) = seen
     assert end < warm * (1 + GROWTH), f"{warm} bytes after 10 epochs, {end} after 50"
+    gc.collect()
     assert files == files_then and open_files() == before
     assert multiprocessing.active_children() == []
 
 
 def test_a_thousand_evaluated_clips_do_not_grow():
     task, every = Classification(Toy(), ("x",)), batches(torch.arange(24).numpy())
+    gc.collect()
     for _ in range(5):
         predict(task, every, KEYS)
     warm, files = resident_bytes(), open_files()

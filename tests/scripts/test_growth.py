@@ -65,19 +65,18 @@ def watched(train, *arguments, end=open_files):
 
 @pytest.mark.stress
 @pytest.mark.parametrize("workers", [0, 2])
-def test_fifty_epochs_on_the_tiny_set(tree, frame_run, tmp_path, workers, capsys):
+def test_fifty_epochs_on_the_tiny_set(tree, frame_run, tmp_path, workers, figures):
     config = stage_1_config(tree, frame_run, tmp_path / "run", epochs=50, workers=workers, frames=2)
     seen = watched(train_rgb.main, config)
     assert len(seen) == 50
     growth = [seen[-1][part] / seen[9][part] - 1 for part in (0, 2) if seen[9][part]]
     assert max(growth) < GROWTH and seen[-1][1] == seen[9][1], seen
-    with capsys.disabled():
-        said = " and ".join(f"{100 * part:+.2f} %" for part in growth)
-        print(f"\n50 epochs with {workers} loaders: memory {said} after the 10th, {seen[-1][1]} open files")
+    said = " and ".join(f"{100 * part:+.2f} %" for part in growth)
+    figures.lines.append(f"50 epochs with {workers} loaders: memory {said} after the 10th")
 
 
 @pytest.mark.stress
-def test_a_thousand_evaluated_clips(tree, stage_1, tmp_path, capsys):
+def test_a_thousand_evaluated_clips(tree, stage_1, tmp_path, figures):
     clips = len(ClipIndex.from_tree(tree).select(["S2"]))
     config = evaluate.Config(run=stage_1, data=tree, out=tmp_path, workers=0, device="cpu")
     rounds = -(-1000 // clips)
@@ -88,8 +87,7 @@ def test_a_thousand_evaluated_clips(tree, stage_1, tmp_path, capsys):
         evaluate.main(config)
     growth = resident_bytes() / warm - 1
     assert growth < GROWTH and open_files() == files
-    with capsys.disabled():
-        print(f"\n{rounds * clips} clips evaluated: memory {100 * growth:+.2f} %, {files} open files")
+    figures.lines.append(f"{rounds * clips} clips evaluated: memory {100 * growth:+.2f} %")
 
 
 def gone(pid: int) -> bool:
@@ -102,7 +100,7 @@ def gone(pid: int) -> bool:
 
 @pytest.mark.stress
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_training_leaves_no_loaders(tree, frame_run, tmp_path, number, capsys):
+def test_a_stopped_training_leaves_no_loaders(tree, frame_run, tmp_path, number, figures):
     config = stage_1_config(tree, frame_run, tmp_path / "run", epochs=500, workers=2)
     ours, theirs = CONTEXT.Pipe(duplex=False)
     child = CONTEXT.Process(target=training_to, args=(theirs, open_files, train_rgb.main, config))
@@ -117,5 +115,5 @@ def test_a_stopped_training_leaves_no_loaders(tree, frame_run, tmp_path, number,
     while not all(map(gone, loaders)):
         assert time.monotonic() - start < 30, "loaders live on"
         time.sleep(0.1)
-    with capsys.disabled():
-        print(f"\n{number.name}: all of {len(loaders)} loaders gone after {time.monotonic() - start:.1f} s")
+    took = time.monotonic() - start
+    figures.lines.append(f"{number.name}: all {len(loaders)} loaders gone after {took:.1f} s")

@@ -110,7 +110,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("script", SCRIPTS if metafunc.config.getoption("--stress") else ["stage 2"])
 
 
-def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_path, stress, capsys):
+def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_path, stress, figures):
     train, whole = training(script), tmp_path / "whole"
     rng = np.random.default_rng(list(map(ord, script)))
     start = time.monotonic()
@@ -124,5 +124,5 @@ def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_p
         runs += 1
         assert results(out) == results(whole)
         assert all(same(states(out, name), states(whole, name)) for name in ("last.pt", "best.pt"))
-    with capsys.disabled():
-        print(f"\n{script}: {kills} kills in {runs} runs of {lasts_sec:.1f} s, all ended with the same bits")
+    figures["kills of train scripts at random moments"] += kills
+    figures.lines.append(f"{script}: {kills} kills in {runs} runs of {lasts_sec:.1f} s")
