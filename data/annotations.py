@@ -15,6 +15,7 @@ _NAMES = ("video", "user", "action")
 _RANGES = (("start_frame", "stop_frame"), ("start_sec", "stop_sec"))
 # What a folder may be called on every system; commas belong to action names, parentheses mark duplicates.
 _FOLDER_NAME = re.compile(r"[\w,+&'-][\w,+&' .-]*(?<![ .])")
+_LONGEST = 200  # bytes of it; file systems take 255, and names of temporary files are longer
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,11 @@ def _checked(row: Mapping[str | None, object], where: str) -> dict[str, str]:
 
 def _folder_name(row: Mapping[str, str], column: str, where: str) -> str:
     name = row[column]
-    if not _FOLDER_NAME.fullmatch(name) or reason_to_pass_over(name):
+    too_long = len(os.fsencode(name)) > _LONGEST
+    if too_long or not _FOLDER_NAME.fullmatch(name) or reason_to_pass_over(name):
         raise UserError(
-            f"{where}: {column} {name!r} can't be a folder's name; use letters, digits, _ - , + & ' ."
+            f"{where}: {column} {name!r} can't be a folder's name; use letters, digits, _ - , + & ' . and at "
+            f"most {_LONGEST} bytes"
         )
     return name
 

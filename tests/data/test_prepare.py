@@ -126,6 +126,7 @@ GOOD = "videos/one.avi,S1,stir,0,4"
         ("videos/one.avi,S1/x,stir,0,4", "line 3: user 'S1/x' can't be a folder's name"),
         ("videos/one.avi,S1,..,0,4", "line 3: action '..' can't be a folder's name"),
         ("videos/one.avi,S1,stir (1),0,4", "line 3: action .* can't be a folder's name"),
+        (f"videos/one.avi,S1,{'x' * 300},0,4", "line 3: action 'x+' can't be a folder's name"),
         ("videos/one.avi,S1,,0,4", "line 3: action is empty"),
         ("videos/one.avi,S1,pour_honey,bread,0,4", "line 3: more values than columns; put quotes"),
     ],
