@@ -35,7 +35,7 @@ SMALLER = {
     "cam_viz.py": "--device cpu",
     "report.py": "--device cpu",
     "grid.py": "--dry-run",
-    "-m data.motion": "--jobs 1 --flow farneback",
+    "-m data.motion": "--jobs 1 --flow dis",
     "-m data.synthetic --preset": "--jobs 1",
     "-m data.synthetic --catalogue": "--jobs 1 --size 32",
 }
@@ -110,7 +110,7 @@ def stand_in(kitchen: Path, tree: Path) -> None:
     """GTEA61 as the README takes it for granted, with flow and maps: a clip of every action and user."""
     for folder in kitchen.glob("processed_frames2/S*/*/1"):
         shutil.copytree(folder, tree / folder.relative_to(kitchen), copy_function=os.link)
-    motion.main(motion.MotionConfig(root=tree, flow="farneback", maps=True, jobs=1))
+    motion.main(motion.MotionConfig(root=tree, flow="dis", maps=True, jobs=1))
 
 
 def finished_demo(out: Path) -> None:
