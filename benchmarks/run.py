@@ -22,6 +22,7 @@ from benchmarks.alternate import alternate, speedup
 from benchmarks.epochs import decoding_ways, epoch_ways
 from benchmarks.pages import insert_tables, markdown, read_page
 from benchmarks.peak import peak_mib
+from benchmarks.recipes import measure_recipes, recipes_table
 from benchmarks.steps import (
     BF16,
     KEPT,
@@ -40,7 +41,7 @@ from engine.config import Config
 from engine.files import atomic_path, write_json, write_text
 from engine.seeding import set_up_numerics
 
-TABLES = ("machine", "steps", "evaluation", "exactness", "memory", "epochs", "decoding", "growth")
+TABLES = ("machine", "steps", "evaluation", "exactness", "memory", "epochs", "decoding", "growth", "recipes")
 _NO_TREE = "Not measured: no --tree was given."
 GROWTH: tuple[PartName, ...] = ("stage 1", "stage 2")
 
@@ -86,6 +87,7 @@ def main(config: BenchmarkConfig) -> None:
         "epochs": measure_epochs(config),
         "decoding": measure_decoding(config),
         "growth": measure_growth(config),
+        "recipes": measure_recipes(config.size, config.lengths, min(config.rounds, 3)),
     }
     tables = {name: write(found[name]) for name, write in WRITERS.items()}
     for name, table in tables.items():
@@ -254,6 +256,7 @@ WRITERS = {
     "epochs": epochs_table,
     "decoding": decoding_table,
     "growth": growth_table,
+    "recipes": recipes_table,
 }
 
 
