@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
-from torch.nn.grad import conv2d_weight
+
+from models.gate_convolution import gate_convolution, weight_gradient
 
 GATES = ("input", "forget", "candidate", "output")  # order of the stacked channels
 
@@ -50,7 +51,9 @@ class ConvLSTM(nn.Module):
             c_1 to c_T. Shapes: (B, D, h, w).
         """
         clips, frames = maps.shape[:2]
-        from_input = self.input_conv(maps.flatten(0, 1)).unflatten(0, (clips, frames))  # (B, T, 4D, h, w)
+        assert self.input_conv.bias is not None
+        from_input = gate_convolution(maps.flatten(0, 1), self.input_conv.weight, self.input_conv.bias)
+        from_input = from_input.view(clips, frames, *from_input.shape[1:])  # (B, T, 4D, h, w)
         weight, outputs = self.hidden_conv.weight.to(from_input.dtype), list[Tensor]()
         if weight.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             from_input = _WeightGradientOfAllSteps.apply(from_input, weight, outputs)
@@ -76,7 +79,7 @@ class _WeightGradientOfAllSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, from_input: Tensor, weight: Tensor, outputs: list[Tensor]) -> Tensor:
         """Pass `from_input` (B, T, 4D, h, w) on; `outputs` becomes h_1 to h_(T-1) while the clip is run."""
-        ctx.outputs, ctx.shape = outputs, weight.shape
+        ctx.outputs = outputs
         return from_input.view_as(from_input)
 
     @staticmethod
@@ -86,8 +89,7 @@ class _WeightGradientOfAllSteps(torch.autograd.Function):
         if not ctx.outputs:
             return gates, None, None
         outputs, of_steps = torch.stack(ctx.outputs, dim=1).flatten(0, 1), gates[:, 1:].flatten(0, 1)
-        of_weight = conv2d_weight(outputs, ctx.shape, of_steps, padding=1)  # type: ignore[no-untyped-call]
-        return gates, of_weight, None
+        return gates, weight_gradient(outputs, of_steps), None
 
 
 def _cell(gates: Tensor, before: Tensor | None = None) -> Tensor:
