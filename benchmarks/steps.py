@@ -7,7 +7,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.frame_by_frame import BothByFrame, FlowByStack, FrameByFrame
 from engine.cache_folder import CacheFolder, Precision
-from engine.stage import Stage
+from engine.stage import Group, Stage
 from engine.tensor_store import TensorStore
 from models.backbone import Backbone
 from models.egornn import EgoRNN
@@ -26,8 +26,8 @@ from models.outputs import by_clip
 from models.stages import FLOW, rgb_stage, two_stream_stage
 from models.two_stream import TwoStream
 
-PartName = Literal["stage 1", "stage 2", "joint", "flow"]
-PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")
+PartName = Literal["stage 1", "stage 2", "stage 2 and layer3", "joint", "flow"]
+PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")  # of the tables of steps
 PLAIN, EXACT, KEPT, BF16 = "frame by frame", "float32", "float32, kept", "bf16, kept"
 WAYS = (PLAIN, EXACT, KEPT, BF16)
 CLASSES = 61
@@ -91,7 +91,8 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
 
     Args:
         part: The stage.
-        way: One of `WAYS`; the flow stream keeps nothing, so there the last two are float32 and bf16.
+        way: One of `WAYS`; the flow stream keeps nothing, so there the last two are float32 and bf16, and so
+            they are where layer3 learns.
         size: Sizes.
         precision: What kept outputs are stored in.
     """
@@ -105,7 +106,7 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
         learned = [p for p in plain.parameters() if p.requires_grad]
         return Step(plain, lambda: batch, labels, _plain_optimizer(stage, learned), size=size)
     step = Step(model, lambda: batch, labels, stage.build_optimizer(model), way == BF16, size)
-    if way in (KEPT, BF16) and part != "flow":
+    if way in (KEPT, BF16) and part not in ("flow", "stage 2 and layer3"):
         _keep(step, part, model, batch, precision)
     return step
 
@@ -141,7 +142,11 @@ def _network(part: PartName, size: Size) -> tuple[nn.Module, Stage, dict[str, Te
     stream = EgoRNN(CLASSES, backbone=size.backbone, hidden=size.hidden, dropout=0.0)
     _settle(stream.backbone, frames.flatten(0, 1)[:8])
     if part != "joint":
-        return stream, rgb_stage(1 if part == "stage 1" else 2, "convlstm"), {"frames": frames}
+        stage = rgb_stage(1 if part == "stage 1" else 2, "convlstm")
+        if part == "stage 2 and layer3":
+            learns = Group(("backbone.resnet.layer3.*.conv*.weight",))
+            stage = replace(stage, groups=(*stage.groups, learns))
+        return stream, stage, {"frames": frames}
     _settle(flow.backbone, stack)
     both = TwoStream(stream, flow, CLASSES, dropout=0.0)
     return both, two_stream_stage("convlstm"), {"frames": frames, "flow": stack}

@@ -8,9 +8,11 @@ from typing import TypeVar
 
 import tyro
 
+from engine.config import Config
 from engine.errors import UserError
+from engine.memory import lacks_memory, what_to_lower
 
-C = TypeVar("C")
+C = TypeVar("C", bound=Config)
 
 # What disks and those who look after them do to a command, and no fault of its code.
 _DISK = {
@@ -54,6 +56,11 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        print(f"error: {what_to_lower(error, config_class.model_fields)}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(status or 0)
 
 

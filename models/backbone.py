@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.resnet: ResNet = _BUILDERS[name](weights=None, num_classes=num_classes)
         if in_channels != 3:
-            self.resnet.conv1 = _first_convolution(in_channels)
+            self.resnet.conv1 = _first_convolution(in_channels, self.resnet.conv1.out_channels)
         self.channels: int = self.resnet.fc.in_features
 
     def forward(self, frames: Tensor) -> BackboneMaps:
@@ -118,9 +118,9 @@ class Backbone(nn.Module):
         return max(1, self.CPU_CHUNK_PIXELS // pixels)
 
 
-def _first_convolution(in_channels: int) -> nn.Conv2d:
+def _first_convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
     """The first layer of torchvision's ResNet, with its first weights, for another number of channels."""
-    convolution = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
 

@@ -3,8 +3,14 @@
 Axes: B clips, T frames, C input channels, D hidden channels, h w cells.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d
+
+from models.gate_convolution import gate_convolution, weight_gradient
 
 GATES = ("input", "forget", "candidate", "output")  # order of the stacked channels
 
@@ -45,21 +51,50 @@ class ConvLSTM(nn.Module):
             c_1 to c_T. Shapes: (B, D, h, w).
         """
         clips, frames = maps.shape[:2]
-        from_input = self.input_conv(maps.flatten(0, 1)).unflatten(0, (clips, frames))  # (B, T, 4D, h, w)
-        gates = from_input[:, 0]
-        cells = [_first_cell(gates)]
+        assert self.input_conv.bias is not None
+        from_input = gate_convolution(maps.flatten(0, 1), self.input_conv.weight, self.input_conv.bias)
+        from_input = from_input.view(clips, frames, *from_input.shape[1:])  # (B, T, 4D, h, w)
+        weight, outputs = self.hidden_conv.weight.to(from_input.dtype), list[Tensor]()
+        if weight.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            from_input = _WeightGradientOfAllSteps.apply(from_input, weight, outputs)
+            weight = weight.detach()
+        cell_gates, output_gate = slice(3 * self.hidden), slice(3 * self.hidden, None)
+        gates, cells = from_input[:, 0], [_cell(from_input[:, 0, cell_gates])]
         for step in range(1, frames):
-            output = gates.chunk(len(GATES), dim=1)[3].sigmoid()
-            gates = from_input[:, step] + self.hidden_conv(output * cells[-1].tanh())
-            cells.append(_next_cell(gates, cells[-1]))
+            output = gates[:, output_gate].sigmoid() * cells[-1].tanh()
+            outputs.append(output.detach())
+            needed = cell_gates if step == frames - 1 else slice(None)
+            gates = from_input[:, step, needed] + conv2d(output, weight[needed], padding=1)
+            cells.append(_cell(gates[:, cell_gates], cells[-1]))
         return cells
 
 
-def _first_cell(gates: Tensor) -> Tensor:
-    take, _, candidate, _ = gates.chunk(len(GATES), dim=1)
-    return take.sigmoid() * candidate.tanh()
+class _WeightGradientOfAllSteps(torch.autograd.Function):
+    """Leaves the gates' inputs as they are; their gradient, once all steps gave theirs, is every gate's own.
+
+    So the recurrent weights' gradient is one convolution over all steps instead of one a step, which a CPU
+    does faster, and which rounds once in bfloat16.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, from_input: Tensor, weight: Tensor, outputs: list[Tensor]) -> Tensor:
+        """Pass `from_input` (B, T, 4D, h, w) on; `outputs` becomes h_1 to h_(T-1) while the clip is run."""
+        ctx.outputs = outputs
+        return from_input.view_as(from_input)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gates: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        """Give the gradients of `from_input` and of the recurrent weights."""
+        if not ctx.outputs:
+            return gates, None, None
+        outputs, of_steps = torch.stack(ctx.outputs, dim=1).flatten(0, 1), gates[:, 1:].flatten(0, 1)
+        return gates, weight_gradient(outputs, of_steps), None
 
 
-def _next_cell(gates: Tensor, cell: Tensor) -> Tensor:
-    take, keep, candidate, _ = gates.chunk(len(GATES), dim=1)
-    return torch.addcmul(keep.sigmoid() * cell, take.sigmoid(), candidate.tanh())
+def _cell(gates: Tensor, before: Tensor | None = None) -> Tensor:
+    """The cell state after the first three gates (B, 3D, h, w) and the state before, which begins at zero."""
+    take, keep, candidate = gates.chunk(3, dim=1)
+    if before is None:
+        return take.sigmoid() * candidate.tanh()
+    return torch.addcmul(keep.sigmoid() * before, take.sigmoid(), candidate.tanh())

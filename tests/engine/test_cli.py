@@ -4,7 +4,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+
+from engine.cli import run
+from engine.config import Config
 
 COMMAND = """
 import time
@@ -35,3 +40,33 @@ def test_a_stopped_command_closes_what_it_opened(number, status, word):
         process.send_signal(number)
         said, complaint = process.communicate(timeout=10)
     assert (process.returncode, said, complaint) == (status, "closed\n", f"{word}\n")
+
+
+class Sizes(Config):
+    batch_size: int = 8
+    image_size: int = 224
+    amp: str = "off"
+
+
+def cuda_runs_out():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 1 GiB free.")
+
+
+@pytest.mark.parametrize(
+    "asks, said",
+    [
+        (lambda: torch.empty(2**56), "too little memory; lower"),
+        (lambda: np.zeros(2**56), "too little memory; lower"),
+        (cuda_runs_out, "too little GPU memory; lower"),
+    ],
+)
+def test_want_of_memory_is_one_message_that_says_what_to_lower(command, asks, said):
+    status, _, error = command(lambda _: asks(), Sizes)
+    assert status == 2 and error.count("\n") == 1 and said in error
+    assert "--batch-size or --image-size, or compute in bfloat16 with --amp bf16" in error
+
+
+def test_other_errors_stay_errors(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(ZeroDivisionError):
+        run(lambda _: 1 // 0, Sizes)

@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
+from thin import thin_networks
 
 import train_flow
 import train_frame
 import train_rgb
 import train_twostream
 from data import ClipIndex, motion, synthetic
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thin():
+    """The scripts' tests are about what is around the network, and many train one."""
+    with thin_networks():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +37,8 @@ def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], None]],
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = base / f"{name}.done"
             if not done.exists():
-                build(base / name)
+                with thin_networks():
+                    build(base / name)
                 done.touch()
         return base / name
 

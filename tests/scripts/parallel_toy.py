@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from thin import thin_networks
 from torch import nn
 
 import train_rgb
@@ -87,7 +88,8 @@ def toy_config(out: Path, **changes) -> TrainConfig:
 if __name__ == "__main__":
     folder, rgb = Path(sys.argv[1]), json.loads(sys.argv[2])
     main(toy_config(folder / "toy"))
-    train_rgb.main(train_rgb.Config(**rgb))
+    with thin_networks():
+        train_rgb.main(train_rgb.Config(**rgb))
     Batches.broken_epoch = 2
     sys.argv = ["toy", "--out", str(folder / "stopped"), "--batch-size", "4", "--device", "cpu"]
     run(main, TrainConfig)

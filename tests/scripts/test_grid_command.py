@@ -22,6 +22,11 @@ STAGE_1 = {"stage": 1, "backbone": "resnet18", "weights": "none", "frames": 2, "
 SMALL = {"batch_size": 24, "epochs": 1}
 
 
+@pytest.fixture(scope="module")
+def thin():
+    """Networks as wide as they are: here grid.py starts scripts as a user would."""
+
+
 class InThisProcess:
     """Workers without processes of their own, each of which would take seconds to load torch."""
 

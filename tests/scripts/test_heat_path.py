@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.models import resnet18
+from thin import thin_resnet18
 
 import cam_viz
 from data import ClipIndex
@@ -38,7 +38,7 @@ def test_attention_is_what_the_equations_give(tree, stage_1):
     look = look_at_clip(clip, [viewer]).looks[0]
     prefix, weights = "backbone.resnet.", torch.load(stage_1 / "last.pt", weights_only=True)["model"]
     weights = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
-    net = resnet18(num_classes=len(weights["fc.weight"])).eval()
+    net = thin_resnet18(num_classes=len(weights["fc.weight"])).eval()
     net.load_state_dict(weights)
     body = torch.nn.Sequential(*list(net.children())[:-2])
     numbers = rgb_frame_numbers(clip.num_frames, 3).tolist()

@@ -57,7 +57,7 @@ def training(request) -> Callable[[str], Callable[[Path], None]]:
 
 
 def kill_once(train: Callable[[Path], None], out: Path, after_sec: float) -> bool:
-    """Train in a child that is killed after a while; whether it was still at work."""
+    """Train in a child that is killed after a while; whether its run is still to be ended."""
     child = CONTEXT.Process(target=_quietly, args=(train, out))
     child.start()
     child.join(after_sec)
@@ -66,7 +66,7 @@ def kill_once(train: Callable[[Path], None], out: Path, after_sec: float) -> boo
         os.kill(child.pid, signal.SIGKILL)
         child.join()
     assert killed or child.exitcode == 0
-    return killed
+    return killed and not (out / "eval.json").exists()  # the last of its files
 
 
 def _quietly(train: Callable[[Path], None], out: Path) -> None:

@@ -162,9 +162,9 @@ def server(stage_1, tree, tmp_path):
     (tmp_path / "kept").mkdir()
     words = f"--serve --runs {stage_1} --data {tree} --device cpu --port {port} --upload-mb 1".split()
     process = subprocess.Popen(
-        [sys.executable, "cam_viz.py", *words],
+        [sys.executable, "tests/thin.py", "cam_viz.py", *words],
         cwd=ROOT,
-        env={"TMPDIR": str(tmp_path / "kept"), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env={"TMPDIR": str(tmp_path / "kept"), "PATH": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
     )

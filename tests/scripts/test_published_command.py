@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import thin
 import torch
 from PIL import Image
 from small_runs import joint_config
@@ -67,7 +68,7 @@ def test_names_in_the_file_are_the_published_ones(round_trips, tmp_path, joint_r
     state = torch.load(exported(joint_run, tmp_path / "joint.pth"), weights_only=True)
     prefixes = {key.split(".")[0] for key in state}
     assert prefixes == {"flowModel", "frameModel", "fc2", "classifier"}
-    assert state["flowModel.fc_action.weight"].shape == (6, 512)
+    assert state["flowModel.fc_action.weight"].shape == (6, thin.FEATURES)
 
 
 class Trap:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import thin
 import torch
 from PIL import Image
 from small_runs import stage_1_config, stage_2_config
@@ -214,7 +215,7 @@ def test_classifier_of_pictures_and_its_use_as_weights(once, tmp_path):
     saved = json.loads((tmp_path / "run" / "eval.json").read_text())
     assert saved["n_clips"] == 32 and "verb" not in saved
     names = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["class_names"]
-    assert weights(tmp_path / "run")["backbone.resnet.fc.weight"].shape == (len(names), 512)
+    assert weights(tmp_path / "run")["backbone.resnet.fc.weight"].shape == (len(names), thin.FEATURES)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def in_two(tree, frame_run, tmp_path_factory):
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         + [str(ROOT / "tests/scripts/parallel_toy.py"), str(folder), rgb],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
     )
