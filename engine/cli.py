@@ -40,16 +40,6 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        print(f"error: {_disk_message(error)}", file=sys.stderr)
-        sys.exit(2)
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        print(f"error: {_LOST}", file=sys.stderr)
-        sys.exit(2)
     except Terminated:
         print("terminated", file=sys.stderr)
         sys.exit(143)
@@ -57,9 +47,9 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if not lacks_memory(error):
+        if (said := _fault_of_the_machine(error, config_class)) is None:
             raise
-        print(f"error: {what_to_lower(error, config_class.model_fields)}", file=sys.stderr)
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status or 0)
 
@@ -72,10 +62,22 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
-_LOST = (
+_LOST_LOADER = (
     "a process that loads data was killed, maybe for want of memory; try fewer --workers or a smaller "
     "--batch-size. A training goes on from its last epoch with --resume"
 )
+
+
+def _fault_of_the_machine(error: Exception, config_class: type[Config]) -> str | None:
+    """Say what a disk, a lost process or want of memory did; None: it is a fault of the code."""
+    if str(error).startswith("DataLoader worker (pid"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise it again, anywhere
+        return _LOST_LOADER
+    if lacks_memory(error):
+        return what_to_lower(error, config_class.model_fields)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return _disk_message(error)
+    return None
 
 
 def _disk_message(error: OSError) -> str:
