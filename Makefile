@@ -14,7 +14,7 @@ test: $(READY)
 # What takes minutes: trees broken, trainings, grids and clusters killed, again and again.
 stress: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
-	$(BIN)/python -m pytest --stress -m stress --durations=20
+	$(BIN)/python -m pytest --stress -m stress -n auto --dist worksteal --durations=20
 
 lint: $(READY)
 	$(BIN)/ruff check .

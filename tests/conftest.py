@@ -63,6 +63,20 @@ def figures() -> Figures:
     return _FIGURES
 
 
+def pytest_sessionfinish(session):
+    """In one of several test processes: hand its figures to the one that prints."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["figures"] = [dict(_FIGURES), _FIGURES.lines]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Add up what the test processes hand over."""
+    counts, lines = getattr(node, "workeroutput", {}).get("figures", ({}, []))
+    _FIGURES.update(counts)
+    _FIGURES.lines += lines
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """Print the figures that docs/reliability.md gives, at the end of `make stress`."""
     if config.getoption("--stress"):
