@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-_MAPS_AT_ONCE = 16  # bounds the room that the neighbourhoods take
+_MAPS_AT_ONCE = 64  # bounds the room that the neighbourhoods take
 
 
 def gate_convolution(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
