@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -204,9 +204,20 @@ def _row(
     return {"epoch": epoch, "split": split, **means, "accuracy": accuracy, "lr": lr, **speed}
 
 
-def _board(run: RunDirectory, state: TrainingState) -> AbstractContextManager[SummaryWriter | None]:
+@contextmanager
+def _board(run: RunDirectory, state: TrainingState) -> Iterator[SummaryWriter | None]:
     """Open TensorBoard's files, in the process that writes."""
-    return SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1) if world().first else nullcontext()
+    if not world().first:
+        yield None
+        return
+    board = SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1)
+    try:
+        yield board
+    except BaseException:
+        with suppress(OSError):  # of its own thread: not what stopped the training, but what followed
+            board.close()
+        raise
+    board.close()
 
 
 def _record(
