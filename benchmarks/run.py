@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.alternate import alternate, speedup
 from benchmarks.epochs import decoding_ways, epoch_ways
+from benchmarks.marks import marks_table
 from benchmarks.pages import insert_tables, markdown, read_page
 from benchmarks.peak import peak_mib
 from benchmarks.recipes import measure_recipes, recipes_table
@@ -46,6 +47,7 @@ TABLES = (
     "machine",
     "steps",
     "work",
+    "marks",
     "evaluation",
     "exactness",
     "memory",
@@ -108,7 +110,7 @@ def main(config: BenchmarkConfig) -> None:
         "growth": measure_growth(config),
         "recipes": measure_recipes(config.size, config.lengths, min(config.rounds, 3)),
     }
-    tables = {name: write(found[name]) for name, write in WRITERS.items()}
+    tables = write_tables(found)
     for name, table in tables.items():
         print(f"\n{name}\n{table}")
     if config.write:
@@ -295,6 +297,11 @@ WRITERS = {
     "growth": growth_table,
     "recipes": recipes_table,
 }
+
+
+def write_tables(found: Found) -> dict[str, str]:
+    """Write every table of the page from what was measured."""
+    return {name: write(found[name]) for name, write in WRITERS.items()} | {"marks": marks_table(found)}
 
 
 def draw_growth(found: Found, path: Path) -> None:

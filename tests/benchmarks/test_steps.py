@@ -1,5 +1,6 @@
 """What the benchmarks time are the same steps, whichever way they are taken."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -58,8 +59,24 @@ def test_every_table_has_its_place_on_the_page():
     page = Path(run.__file__).parents[1] / "docs" / "performance.md"
     text = insert_tables(run.read_page(page, run.TABLES), {name: f"new {name}" for name in run.TABLES})
     assert all(f"new {name}" in text for name in run.TABLES)
-    assert set(run.WRITERS) == set(run.TABLES)
+    assert {*run.WRITERS, "marks"} == set(run.TABLES)
     assert markdown(["a", "b"], [["x", "1"]]).splitlines() == ["| a | b |", "| --- | ---: |", "| x | 1 |"]
+
+
+def test_the_page_and_the_readme_say_what_was_measured():
+    """Nothing of the tables is typed in: they are written anew from the rounds beside the page."""
+    root = Path(run.__file__).parents[1]
+    page, found = root / "docs" / "performance.md", json.loads((root / "docs/performance.json").read_text())
+    tables = run.write_tables(found)
+    tables["growth"] = f"![Time of a step over frames and over clips](performance.png)\n\n{tables['growth']}"
+    assert insert_tables(page.read_text(), tables) == page.read_text()
+    readme = (root / "README.md").read_text()
+    for name, costs in found["recipes"].items():
+        hours = f"{costs['hours at the fastest']:.0f} h | {costs['hours in float32']:.0f} h |"
+        (line,) = (line for line in readme.splitlines() if line.startswith(f"| `{name}.yaml`"))
+        assert line.endswith(hours) and f"| {costs['trainings']} |" in line
+        at_20_tflops = costs["10^15 operations"] * 1e15 / 20e12 / 3600
+        assert f"| {at_20_tflops:.{0 if at_20_tflops > 10 else 1}f} h |" in line
 
 
 def test_quick_is_small():
