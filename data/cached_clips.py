@@ -6,7 +6,9 @@ share what layer4 and the attention make of it. Kept as float32, they give the s
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +25,7 @@ from data.sampling import rgb_frame_numbers
 from data.transforms import NUM_DRAWS
 from engine.cache_folder import CacheFolder
 from engine.fit import EvaluationSet, TrainingSet
+from engine.leaving import leave_with
 from engine.parallel import world
 from engine.task import Batch
 from engine.tensor_store import TensorStore
@@ -95,6 +98,7 @@ class DecodedClips:
             batch_size=None,
             sampler=list(keys),
             num_workers=self.workers if len(keys) > _CLIPS_AT_ONCE else 0,
+            worker_init_fn=partial(leave_with, os.getpid()),
             generator=torch.Generator(),
         )
         for item in loader:

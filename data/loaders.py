@@ -1,7 +1,9 @@
 """From a tree and a run's settings to the batches that the training and evaluation scripts need."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from data.transforms import Preprocessing
 from engine.cache_folder import CacheFlags
 from engine.evaluation import Relations
 from engine.fit import Batches, EvaluationSet, TrainingSet
+from engine.leaving import leave_with
 from engine.parallel import world
 from engine.train_config import TrainConfig
 from engine.training import Sets
@@ -185,6 +188,7 @@ def _loader(dataset: Dataset[Any], sampler: Any, batch_size: int, workers: int) 
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
+        worker_init_fn=partial(leave_with, os.getpid()),
         # A generator of its own: a loader would otherwise draw from the one that dropout draws from.
         generator=torch.Generator(),
     )

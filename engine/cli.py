@@ -10,6 +10,7 @@ import tyro
 
 from engine.config import Config
 from engine.errors import UserError
+from engine.leaving import Terminated, leaving_when_told
 from engine.memory import lacks_memory, what_to_lower
 
 C = TypeVar("C", bound=Config)
@@ -34,9 +35,9 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
             143 after SIGTERM.
     """
     config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = main(config)
+        with leaving_when_told():
+            status = main(config)
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
@@ -52,14 +53,6 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
         print(f"error: {said}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status or 0)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as schedulers send it before they kill; left like Ctrl-C, with everything closed."""
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 _LOST_LOADER = (

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from engine.config import Config
 from engine.errors import UserError
+from engine.leaving import leave_with
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -56,13 +57,19 @@ def spread(task: Callable[[W], R], work: Sequence[W], where: SpreadConfig) -> It
 
 
 def _in_processes(task: Callable[[W], R], work: Sequence[W], jobs: int) -> Iterator[tuple[W, R]]:
-    with ProcessPoolExecutor(min(jobs, len(work)), mp_context=get_context("spawn")) as pool:
+    processes = min(jobs, len(work))
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=leave_with, initargs=(os.getpid(),)) as pool:
         futures = {pool.submit(task, piece): piece for piece in work}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise UserError("a process was killed, maybe for want of memory; try fewer --jobs") from None
+        except (KeyboardInterrupt, GeneratorExit):
+            for process in active_children():  # a piece may take minutes, and nobody waits for it any more
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -70,3 +70,40 @@ def test_other_errors_stay_errors(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["command"])
     with pytest.raises(ZeroDivisionError):
         run(lambda _: 1 // 0, Sizes)
+
+
+DEAF = """
+import time
+import engine.leaving
+from engine.cli import run
+from engine.config import Config
+
+engine.leaving.GRACE_SEC = 0.5
+
+class Settings(Config):
+    pass
+
+class Deaf:
+    def __del__(self):  # Python drops what is raised here
+        print("working", flush=True)
+        time.sleep(60)
+
+def main(config):
+    Deaf()
+    time.sleep(60)
+
+run(main, Settings)
+"""
+
+
+@pytest.mark.parametrize(
+    "number,status,word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_command_leaves_though_its_interruption_was_lost(number, status, word):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", DEAF], **pipes) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=10)
+    assert process.returncode == status and complaint.splitlines()[-1] == word
+    assert "Exception ignored" in complaint

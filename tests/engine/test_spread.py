@@ -1,10 +1,14 @@
 """The same results wherever the pieces are worked on, and words for what can go wrong there."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import gone
 
 from engine.errors import UserError
 from engine.spread import SpreadConfig, spread
@@ -63,3 +67,43 @@ def test_a_cluster_draws_the_same_pictures(tmp_path, monkeypatch):
     assert here == there and len(here) == 96
     with pytest.raises(ValueError, match="invalid literal"):
         list(spread(int, ["1", "two"], SpreadConfig(engine="ray")))
+
+
+def dawdle(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from engine.cli import run
+from engine.spread import SpreadConfig, spread
+from test_spread import dawdle
+
+if __name__ == "__main__":
+    folder = Path(sys.argv.pop())
+    run(lambda config: list(spread(dawdle, [folder] * 4, config)) and None, SpreadConfig)
+"""
+
+
+@pytest.mark.parametrize("number,status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_who_works_for_a_command_leaves_with_it(tmp_path, number, status):
+    """Though a piece would take another minute; Ctrl-C reaches all of them, the others the command alone."""
+    script, folder = tmp_path / "command.py", tmp_path / "begun"
+    script.write_text(COMMAND)
+    folder.mkdir()
+    paths = os.pathsep.join(str(folder) for folder in Path(__file__).parents[:3])
+    command = [sys.executable, str(script), "--jobs", "2", str(folder)]
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": paths}, start_new_session=True
+    ) as process:
+        while len(begun := list(folder.iterdir())) < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        assert process.wait(10) == status
+    end = time.monotonic() + 5
+    while not all(gone(int(path.name)) for path in begun):
+        assert time.monotonic() < end
+        time.sleep(0.02)
