@@ -58,14 +58,20 @@ class ConvLSTM(nn.Module):
         if weight.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             from_input = _WeightGradientOfAllSteps.apply(from_input, weight, outputs)
             weight = weight.detach()
-        cell_gates, output_gate = slice(3 * self.hidden), slice(3 * self.hidden, None)
-        gates, cells = from_input[:, 0], [_cell(from_input[:, 0, cell_gates])]
-        for step in range(1, frames):
-            output = gates[:, output_gate].sigmoid() * cells[-1].tanh()
+        of_cell = 3 * self.hidden
+        # Taken apart at once: of a slice for each step, the gradient would be as large as that of all.
+        first, *later = from_input.unbind(dim=1)
+        gates, output_gate = torch.split(first, [of_cell, self.hidden], dim=1)
+        cells = [_cell(gates)]
+        for step, from_frame in enumerate(later, start=1):
+            output = output_gate.sigmoid() * cells[-1].tanh()
             outputs.append(output.detach())
-            needed = cell_gates if step == frames - 1 else slice(None)
-            gates = from_input[:, step, needed] + conv2d(output, weight[needed], padding=1)
-            cells.append(_cell(gates[:, cell_gates], cells[-1]))
+            if step < frames - 1:
+                all_gates = from_frame + conv2d(output, weight, padding=1)
+                gates, output_gate = torch.split(all_gates, [of_cell, self.hidden], dim=1)
+            else:
+                gates = from_frame[:, :of_cell] + conv2d(output, weight[:of_cell], padding=1)
+            cells.append(_cell(gates, cells[-1]))
         return cells
 
 

@@ -1,7 +1,7 @@
 """3x3 convolutions whose weight's gradient is a matrix product, which a CPU does faster for stacked gates.
 
 Of a ConvLSTM step's convolutions on a CPU the slowest is the one that gives the gradient of the weights:
-with 2048 output channels on 7x7 cells it reaches half the speed of the other two (docs/performance.md). As a
+with 2048 output channels on 7x7 cells it reaches half the speed of the other two (docs/experiments.md). As a
 product of all cells' gradients with all cells' neighbourhoods it loses a quarter to a third of its time.
 
 Axes: N maps, C input channels, D output channels, h w cells.
@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-_MAPS_AT_ONCE = 64  # bounds the room that the neighbourhoods take
+# Bounds the room that neighbourhoods take. In 16 bits products are not added in place, so few are better.
+_MAPS_AT_ONCE, _SHORT_MAPS_AT_ONCE = 8, 64
 
 
 def gate_convolution(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -42,14 +43,23 @@ def weight_gradient(maps: Tensor, gradient: Tensor) -> Tensor:
     if maps.is_cuda:
         found: Tensor = conv2d_weight(maps, shape, gradient, padding=1)  # type: ignore[no-untyped-call]
         return found
-    total = maps.new_zeros(shape[0], 9 * shape[1], dtype=torch.promote_types(maps.dtype, torch.float32))
-    for some, of_some in zip(
-        torch.split(maps, _MAPS_AT_ONCE), torch.split(gradient, _MAPS_AT_ONCE), strict=True
-    ):
-        around = pad(some.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)
+    at_once = _MAPS_AT_ONCE if maps.dtype.itemsize > 2 else _SHORT_MAPS_AT_ONCE
+    total: Tensor | None = None
+    for part, of_part in zip(torch.split(maps, at_once), torch.split(gradient, at_once), strict=True):
+        around = pad(part.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)
         neighbourhoods = around.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)  # (Nhw, 9C)
-        total += of_some.permute(1, 0, 2, 3).flatten(1) @ neighbourhoods
+        total = _add_product(total, of_part.permute(1, 0, 2, 3).flatten(1), neighbourhoods)
+    assert total is not None
     return total.view(shape[0], 3, 3, shape[1]).permute(0, 3, 1, 2).to(maps.dtype)
+
+
+def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """Add a product to what there is, in float32 where the product is in 16 bits."""
+    if total is None:
+        return left @ right
+    if left.dtype.itemsize > 2:
+        return total.addmm_(left, right)
+    return total.float().add_(left @ right)
 
 
 class _GateConvolution(torch.autograd.Function):

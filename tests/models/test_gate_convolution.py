@@ -19,6 +19,16 @@ def test_the_weight_gradient_is_autograds(maps_number):
     torch.testing.assert_close(weight_gradient(maps, gradient), weight.grad)
 
 
+def test_in_bfloat16_many_maps_are_summed_in_float32():
+    torch.manual_seed(0)
+    maps, gradient = torch.rand(200, 3, 4, 5).bfloat16(), torch.rand(200, 8, 4, 5).bfloat16()
+    found = weight_gradient(maps, gradient)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        found, weight_gradient(maps.double(), gradient.double()).bfloat16(), rtol=1e-2, atol=0
+    )
+
+
 def test_gradients_are_those_of_small_differences():
     torch.manual_seed(0)
     inputs = [torch.rand(size).double().requires_grad_() for size in ((2, 2, 3, 3), (4, 2, 3, 3), (4,))]
