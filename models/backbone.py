@@ -103,12 +103,10 @@ class Backbone(nn.Module):
         net = self.resnet
         with _full_precision_if_frozen(net.layer4):
             residual = net.layer4[:-1](layer3)
-            with _output_of(_last_convolution(net.layer4[-1])) as convolved:
-                layer4 = net.layer4[-1](residual)
             # g is "conv + residual": the reference code reads the sum before batch norm and ReLU.
-            pre_activation = convolved[0] + residual
+            convolved, layer4 = _run_block(net.layer4[-1], residual)
             logits = net.fc(net.avgpool(layer4).flatten(1))
-        return layer4, pre_activation, logits
+        return layer4, convolved + residual, logits
 
     def _chunk_size(self, tensor: Tensor, pixels: int, modules: Iterable[nn.Module]) -> int:
         # In joint training layer4 alone is in train mode: each part is asked, not the backbone.
@@ -125,20 +123,15 @@ def _first_convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
     return convolution
 
 
-def _last_convolution(block: nn.Module) -> nn.Module:
-    """The convolution before a residual block's sum: conv2 of a basic block, conv3 of a bottleneck."""
-    return block.get_submodule("conv3" if hasattr(block, "conv3") else "conv2")
-
-
-@contextmanager
-def _output_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what `module` returns inside the block; nothing stays attached to it afterwards."""
-    outputs: list[Tensor] = []
-    handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    try:
-        yield outputs
-    finally:
-        handle.remove()
+def _run_block(block: nn.Module, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the last residual block of a stage, written out; give its last convolution's output and its own."""
+    numbers = (1, 2, 3) if hasattr(block, "conv3") else (1, 2)
+    maps = residual
+    for number in numbers:
+        convolved = block.get_submodule(f"conv{number}")(maps)
+        maps = block.get_submodule(f"bn{number}")(convolved)
+        maps = (maps if number < numbers[-1] else maps + residual).relu_()
+    return convolved, maps
 
 
 @contextmanager
