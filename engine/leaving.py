@@ -22,9 +22,13 @@ def leaving_when_told() -> Iterator[None]:
 
     An exception can be lost: Python drops what is raised while it finalises an object, and closing what is
     open may wait for a process that does not answer. So the process ends `GRACE_SEC` after the first signal
-    in any case. Files get their names when they are whole, so nothing is lost by that.
+    in any case. Files get their names when they are whole, so nothing is lost by that. A signal that is
+    ignored stays so, as Ctrl-C is where a shell has put a command into the background.
     """
-    before = {number: signal.signal(number, _told) for number in _LAST_WORDS}
+    before = {number: signal.getsignal(number) for number in _LAST_WORDS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _told)
     try:
         yield
     finally:

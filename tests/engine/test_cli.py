@@ -72,6 +72,16 @@ def test_other_errors_stay_errors(monkeypatch):
         run(lambda _: 1 // 0, Sizes)
 
 
+def test_a_command_in_the_background_does_not_hear_ctrl_c():
+    """Where a shell without job control put it there: Ctrl-C is for what stands in front."""
+    script = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + COMMAND.replace("60", "0.5")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10)[0] == "closed\n"
+    assert process.returncode == 0
+
+
 DEAF = """
 import time
 import engine.leaving
