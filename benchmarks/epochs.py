@@ -1,12 +1,12 @@
 """Whole epochs over real files: decoding, training, and what is kept of either."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.alternate import Way
-from benchmarks.steps import BF16, EXACT, KEPT, PLAIN, PartName, Size, Step, build
+from benchmarks.steps import EXACT, PLAIN, WAYS, PartName, Size, Step, build
 from data.cached_clips import cached_rgb_sets
 from data.index import ClipIndex
 from data.inputs import RgbInput
@@ -20,7 +20,9 @@ from models.egornn import EgoRNN
 from models.frozen import layer4_and_attention, up_to_layer3
 
 
-def epoch_ways(part: PartName, tree: Path, clips: int, size: Size, folder: Path) -> dict[str, Way]:
+def epoch_ways(
+    part: PartName, tree: Path, clips: int, size: Size, folder: Path, names: Sequence[str] = WAYS
+) -> dict[str, Way]:
     """Give one epoch of a stage of the RGB stream over the first clips of a tree, in every way.
 
     Args:
@@ -29,31 +31,30 @@ def epoch_ways(part: PartName, tree: Path, clips: int, size: Size, folder: Path)
         clips: How many.
         size: Batch, frames and network.
         folder: Scratch folder for what is kept.
+        names: The ways.
     """
     whole = ClipIndex.from_tree(tree)
     index = whole.subset(range(min(clips, len(whole))))
     config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=1)
     ways: dict[str, Way] = {}
-    for way in (PLAIN, EXACT, KEPT, BF16):
+    for way in names:
         step = build(part, way, size)
-        sets, names = _sets(part, way, step, Split(index, None, index), config, folder / "cache")
-        ways[way] = _epoch(step, sets.train.batches, names)
+        sets, given = _sets(part, way, step, Split(index, None, index), config, folder / "cache")
+        ways[way] = _epoch(step, sets.train.batches, given)
     return ways
 
 
-def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: Iterable[int]) -> dict[str, Way]:
-    """Give a pass over the frames of clips without any training, decoded or kept, by number of workers."""
+def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> dict[str, Way]:
+    """Give a pass over the frames of clips without any training, decoded or kept."""
     whole = ClipIndex.from_tree(tree)
     index = whole.subset(range(min(clips, len(whole))))
     split = Split(index, None, index)
     readers = {"decoded": _inputs(size), "kept": _inputs(size, CacheFolder(folder / "frames"))}
-    ways: dict[str, Way] = {}
-    for number in workers:
-        config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=number)
-        for name, inputs in readers.items():
-            batches = clip_sets(split, config, inputs).train.batches
-            ways[f"{name}, {number} workers"] = partial(_pass, batches)
-    return ways
+    config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=workers)
+    return {
+        name: partial(_pass, clip_sets(split, config, inputs).train.batches)
+        for name, inputs in readers.items()
+    }
 
 
 def _pass(batches: Callable[[int], Iterable[Batch]]) -> None:

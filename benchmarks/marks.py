@@ -30,7 +30,7 @@ def marks_table(found: Mapping[str, Any]) -> str:
     """
     rows = []
     for name, (table, row, kept, fastest) in MARKS.items():
-        timed = found[table].get(row)
+        timed = found.get(table, {}).get(row)
         reached = [f"{speedup(timed[PLAIN], timed[way]):.2f}" if timed else "-" for way in (KEPT, BF16)]
         rows.append([name, f"{kept:g}", reached[0], f"{fastest:g}", reached[1]])
     return markdown(["times faster, 7 frames", "kept, mark", "kept, here", "bf16, mark", "bf16, here"], rows)

@@ -10,35 +10,32 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.alternate import alternate
 from benchmarks.pages import markdown
-from benchmarks.steps import BF16, PARTS, WAYS, Size, build
+from benchmarks.steps import BF16, PARTS, WAYS, PartName, Size, build
 
 _ROUNDS = 9
 
 
-def measure_work(
-    size: Size, peak: Mapping[str, float], milliseconds: Mapping[str, Mapping[str, float]]
-) -> dict[str, Any]:
-    """Count what a training step of each stage computes in every way, and how near the peak that is.
-
-    Args:
-        size: Size of the step.
-        peak: Of `measure_peak`.
-        milliseconds: What the step takes a clip, by stage and way.
+def measure_work(size: Size) -> dict[str, Any]:
+    """Count what a training step of each stage computes in every way.
 
     Returns:
-        By stage and way: 10^9 operations a clip, and their rate as a share of the peak of their precision.
+        By stage and way: 10^9 operations a step. Beside them the row of the steps' table with their time.
     """
     found: dict[str, Any] = {}
     for part in PARTS:
+        ways = {}
         for way in WAYS:
             step = build(part, way, size)
             with FlopCounterMode(display=False) as counter:
                 step.train()
-            operations = counter.get_total_flops() / 1e9 / size.batch
-            rate = operations / milliseconds[part][way] * 1000
-            share = rate / peak["bfloat16" if way == BF16 else "float32"]
-            found.setdefault(part, {})[way] = {"operations": operations, "share": share}
+            ways[way] = counter.get_total_flops() / 1e9
+        found[part] = {"row": row_of(part, size.frames), "clips": size.batch, "operations": ways}
     return found
+
+
+def row_of(part: PartName, frames: int) -> str:
+    """Name a training step as the table of steps does."""
+    return part if part == "flow" else f"{part}, {frames} frames"
 
 
 def measure_peak() -> dict[str, float]:
@@ -57,9 +54,13 @@ def measure_peak() -> dict[str, float]:
 
 
 def work_table(found: Mapping[str, Any]) -> str:
-    """Show the operations of each way's step, and what share of the peak they are done at."""
-    rows = [
-        [part, *(f"{work['operations']:.0f} ({100 * work['share']:.0f} %)" for work in ways.values())]
-        for part, ways in found.items()
-    ]
+    """Show the operations of each way's step, and what share of their precision's peak they are done at."""
+    peak, rows = found["machine"]["peak"], []
+    for part, work in found["work"].items():
+        row = [part]
+        for way, operations in work["operations"].items():
+            rate = operations / median(found["steps"][work["row"]][way])
+            share = rate / peak["bfloat16" if way == BF16 else "float32"]
+            row.append(f"{operations / work['clips']:.0f} ({100 * share:.0f} %)")
+        rows.append(row)
     return markdown(["10^9 operations a clip (share of the peak)", *WAYS], rows)

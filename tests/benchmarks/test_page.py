@@ -1,0 +1,81 @@
+"""The page on speed says what was measured, and nothing else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from benchmarks import run, tables
+from benchmarks.pages import insert_tables, markdown, read_page
+from benchmarks.steps import BF16, PLAIN, WAYS, Size
+from engine.errors import UserError
+
+
+def test_the_fit_of_growth_takes_the_points_of_one_line():
+    points = [
+        {"clips": clips, "frames": frames, PLAIN: 10 + 3 * frames + 2 * (clips - 8), BF16: 1.0}
+        for clips, frames in [(2, 7), (8, 7), (8, 16), (8, 25)]
+    ]
+    found = {"growth": {"stage 1": points}}
+    plain, fastest = tables.step_lines(found, "frames")
+    assert plain.at == [7, 16, 25] and plain.fit() == pytest.approx((10, 3)) and PLAIN in plain.name
+    assert fastest.milliseconds == [1, 1, 1] and BF16 in fastest.name
+    assert next(tables.step_lines(found, "clips of a batch")).at == [2, 8]
+    found = {"clips": {"64": {PLAIN: [0.5, 0.9, 0.7], BF16: [1.0]}, "16": {PLAIN: [0.3], BF16: [1.0]}}}
+    plain, _ = tables.epoch_lines(found)
+    assert plain.at == [16, 64] and plain.milliseconds == pytest.approx([300, 700])
+
+
+def test_every_table_has_its_place_on_the_page():
+    page = Path(run.__file__).parents[1] / "docs" / "performance.md"
+    text = insert_tables(read_page(page, tables.TABLES), {name: f"new {name}" for name in tables.TABLES})
+    assert all(f"new {name}" in text for name in tables.TABLES)
+    assert {*run.MEASURES, "marks"} == set(tables.TABLES) and tuple(run.MEASURES) == get_args(run.TableName)
+    assert markdown(["a", "b"], [["x", "1"]]).splitlines() == ["| a | b |", "| --- | ---: |", "| x | 1 |"]
+
+
+def test_what_was_not_measured_is_said():
+    assert set(tables.write_tables({}).values()) == {tables.NOT_MEASURED}
+
+
+def test_one_table_anew_leaves_the_others_and_never_mixes_machines(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in tables.TABLES))
+    monkeypatch.setattr(run, "measure_peak", lambda: {"float32": 2.0, "bfloat16": 4.0})
+    monkeypatch.setitem(
+        run.MEASURES, "memory", lambda _: {"stage 1": dict.fromkeys(WAYS, {"process": 7, "tensors": 3})}
+    )
+    monkeypatch.setattr(run, "draw_growth", lambda *_: None)
+    config = run.BenchmarkConfig(quick=True, write=page, tables=("memory",))
+    with pytest.raises(UserError, match="page.json"):
+        run.main(config)
+    here = run.measure_machine(config)
+    (tmp_path / "page.json").write_text(json.dumps({"machine": here, "clips": {}}))
+    run.main(config)
+    assert "| stage 1 | 7 (3) |" in page.read_text() and "runs at 2 GFLOP/s" in page.read_text()
+    assert json.loads((tmp_path / "page.json").read_text())["machine"] == here
+    (tmp_path / "page.json").write_text(json.dumps({"machine": here | {"cpu": "another"}}))
+    with pytest.raises(UserError, match="measured with cpu another"):
+        run.main(config)
+
+
+def test_the_page_and_the_readme_say_what_was_measured():
+    """Nothing of the tables is typed in: they are written anew from the rounds beside the page."""
+    root = Path(run.__file__).parents[1]
+    page, found = root / "docs" / "performance.md", json.loads((root / "docs/performance.json").read_text())
+    assert insert_tables(page.read_text(), tables.write_tables(found)) == page.read_text()
+    readme = (root / "README.md").read_text()
+    for name, costs in found["recipes"].items():
+        hours = f"{costs['hours at the fastest']:.0f} h | {costs['hours in float32']:.0f} h |"
+        (line,) = (line for line in readme.splitlines() if line.startswith(f"| `{name}.yaml`"))
+        assert line.endswith(hours) and f"| {costs['trainings']} |" in line
+        at_20_tflops = costs["10^15 operations"] * 1e15 / 20e12 / 3600
+        assert f"| {at_20_tflops:.{0 if at_20_tflops > 10 else 1}f} h |" in line
+
+
+def test_quick_is_small():
+    config = run.BenchmarkConfig(quick=True)
+    assert config.size.side == 64 and replace(config.size, frames=16).hidden == 16
+    assert run.BenchmarkConfig().size == Size()
