@@ -38,7 +38,8 @@ class TrainConfig(Config):
     amp: Literal["off", "bf16"] = "off"
     """bf16 computes what is trained in bfloat16; frozen layers stay in float32."""
     compile: bool = False
-    """Compile the model with torch.compile; falls back with a message where it can't."""
+    """Compile the model with torch.compile; falls back with a message where it can't. On the CPUs measured it
+    is slower (docs/performance.md)."""
     workers: int = Field(default_factory=spare_cores, ge=0)
     """Processes that load and augment; 0 loads in the main process. Left out: all cores but one, to 8."""
     resume: bool = False

@@ -58,7 +58,7 @@ def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     if total is None:
         return left @ right
     if left.dtype.itemsize > 2:
-        return total.addmm_(left, right)
+        return torch.addmm(total, left, right, out=total)  # addmm_, but counted by FlopCounterMode
     return total.float().add_(left @ right)
 
 
