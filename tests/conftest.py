@@ -1,9 +1,14 @@
 import os
+import signal
 import sys
 from collections import Counter
 
 # The suite runs a process a core; more threads would only wait for each other. Read when torch is loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that put the suite into the background has made it, and all that it starts, deaf to Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

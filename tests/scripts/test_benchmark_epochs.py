@@ -12,6 +12,6 @@ def test_epochs_and_decoding_run_on_a_tree(tree, tmp_path):
     for part in ("stage 1", "stage 2"):
         for way in epoch_ways(part, tree, 4, SMALL, tmp_path).values():
             way()
-    for way in decoding_ways(tree, 4, SMALL, tmp_path, (0,)).values():
+    for way in decoding_ways(tree, 4, SMALL, tmp_path, 0).values():
         way()
     assert len(os.listdir(tmp_path / "frames" / "frames")) == 4
