@@ -6,14 +6,18 @@ again.
 """
 
 import importlib
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
 
+from data.excerpt import make_excerpt
 from data.fingerprint import fingerprint
 from data.index import motion_command
 from engine.cli import run
@@ -25,10 +29,11 @@ from grids.asked import find_inputs, read_changes, read_recipes
 from grids.attend import attend
 from grids.folder import note_inputs, only_grid
 from grids.local import LocalWorkers
-from grids.outline import outline
-from grids.plan import Plan
+from grids.outline import estimate, outline
 from grids.planner import Terms, make_plan
 from grids.progress import Paces
+from grids.rehearsal import EPOCHS as REHEARSED_EPOCHS
+from grids.rehearsal import rehearse, unknown_runs
 from grids.runs import Run, Script
 from grids.schedule import Schedule, Workers, run_all
 
@@ -75,6 +80,9 @@ class Config(BaseConfig):
     """With --engine ray: GPUs that a training asks for, also parts of one (0)."""
     dry_run: bool = False
     """Show the plan and estimate its time; write nothing."""
+    rehearse: int | None = Field(None, ge=8)
+    """With --dry-run: measure the time first, by three epochs of each kind of training on about so many clips
+    where no finished run tells. Needs what the trainings need; the more clips, the closer."""
     search: Literal["optuna"] | None = None
     """Search the ranges of the recipe, in place of running its rows (needs requirements-extras.txt)."""
     trials: int = Field(30, ge=1)
@@ -92,6 +100,11 @@ class Config(BaseConfig):
                 raise ValueError(f"--{flag.replace('_', '-')} needs --engine ray")
         if self.storage is not None and self.search is None:
             raise ValueError("--storage needs --search optuna")
+        if self.rehearse is not None and (not self.dry_run or self.search or self.engine != "local"):
+            raise ValueError(
+                "--rehearse needs --dry-run, and measures this machine's trainings: without "
+                "--search and --engine ray"
+            )
         return self
 
 
@@ -156,6 +169,11 @@ def visible_gpus(device: DeviceName) -> list[str]:
     return names[: torch.cuda.device_count()]
 
 
+def jobs_of(config: Config) -> int:
+    """Say how many trainings run at a time on this machine."""
+    return config.jobs or max(len(visible_gpus(config.device)), 1)
+
+
 def make_workers(config: Config) -> Workers:
     """Choose what runs the trainings.
 
@@ -163,8 +181,7 @@ def make_workers(config: Config) -> Workers:
         UserError: The cluster can't be reached, or the extras are missing.
     """
     if config.engine == "local":
-        gpus = visible_gpus(config.device)
-        return LocalWorkers(CODE, config.jobs or max(len(gpus), 1), gpus)
+        return LocalWorkers(CODE, jobs_of(config), visible_gpus(config.device))
     try:
         from grids.cluster import RayWorkers
     except ImportError as missing:
@@ -173,10 +190,43 @@ def make_workers(config: Config) -> Workers:
     return RayWorkers(CODE, config.address, asks, config.jobs)
 
 
-def run_grid(runs: list[Run], everything: Plan, workers: Workers) -> int:
+def rehearse_grid(recipes: Mapping[Path, Recipe], config: Config, runs: list[Run], paces: Paces) -> bool:
+    """Learn how long the runs take whose like has not finished; gives whether all could be rehearsed.
+
+    Raises:
+        UserError: A training refuses its settings; the message names it.
+    """
+    assert config.rehearse is not None
+    with TemporaryDirectory(prefix="egornn-rehearsal-") as folder:
+        here = Path(folder)
+        terms = make_terms(config, recipes)
+        excerpts = {
+            name: make_excerpt(path, config.rehearse, here / "inputs" / name)
+            for name, path in terms.inputs.items()
+        }
+        terms = replace(
+            terms,
+            out=here,
+            inputs={name: excerpt.path for name, excerpt in excerpts.items()},
+            fingerprints={name: fingerprint(excerpt.path) for name, excerpt in excerpts.items()},
+            places={name: value for name, value in terms.places.items() if name != "cache"},
+            epochs=REHEARSED_EPOCHS,
+        )
+        first = {file: recipe.replace(seeds=recipe.seeds[:1]) for file, recipe in recipes.items()}
+        short = unknown_runs(runs, paces, make_plan(first, terms).chosen(config.only))
+        if short and config.cache:
+            print("note: rehearsals do without --cache, which saves time once it is filled")
+
+        def times(run: Run, side: str) -> float:
+            users = getattr(run.config, f"{side}_users", ())
+            return math.prod(excerpts[name].times(users) for name in run.training.inputs.values())
+
+        return rehearse(short, paces, make_workers(config), times)
+
+
+def run_grid(runs: list[Run], paces: Paces, workers: Workers) -> int:
     """Run what has not finished; gives the exit status."""
     schedule = Schedule(runs)
-    paces = Paces(everything.runs.values())
     return attend(schedule, paces, lambda board, stopping: run_all(schedule, workers, board, stopping))
 
 
@@ -219,15 +269,18 @@ def main(config: Config) -> int:
     plan = make_plan(recipes, terms)
     runs = plan.chosen(config.only)
     refuse_missing_images(runs, terms)
-    print(outline(plan, runs, config.jobs or max(len(visible_gpus(config.device)), 1)))
+    paces = Paces(plan.runs.values())
+    print(outline(plan, runs))
+    whole = config.rehearse is None or rehearse_grid(recipes, config, runs, paces)
+    print(estimate(runs, paces, jobs_of(config)))
     if config.dry_run:
-        return 0
+        return 0 if whole else 1
     with only_grid(config.out):
         note_inputs(config.out, terms.fingerprints)
         workers = make_workers(config)
         for table in plan.tables:
             table.write(terms.out, terms.inputs)
-        return run_grid(runs, plan, workers)
+        return run_grid(runs, paces, workers)
 
 
 def main_search(recipes: Mapping[Path, Recipe], config: Config, terms: Terms) -> int:

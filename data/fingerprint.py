@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from data.any_input import open_input
 from data.clips import KINDS, Kind
 from data.image_folder import PictureIndex
 from data.index import ClipIndex
-from data.tree_kinds import tree_kinds
 from engine.errors import UserError
 
 
@@ -27,24 +27,14 @@ def fingerprint(path: Path) -> dict[str, str]:
     Raises:
         UserError: Nothing is there, or the folder is neither of both.
     """
+    index = open_input(path)
     try:
-        if path.is_file():
+        if index is None:
             with path.open("rb") as file:
                 return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
-        if not path.exists():
-            raise UserError(f"no such folder or file: {path}")
-        return _folder(path)
+        return _pictures(index) if isinstance(index, PictureIndex) else _clips(index)
     except OSError as error:
         raise UserError(f"can't read {error.filename}: {error.strerror}; mend that first") from None
-
-
-def _folder(path: Path) -> dict[str, str]:
-    if not any((path / tree.top).is_dir() for tree in tree_kinds()):
-        try:
-            return _pictures(PictureIndex.from_folder(path))
-        except UserError:
-            pass  # what is said of a tree helps more: it may be the folder above or below
-    return _clips(ClipIndex.from_tree(path))
 
 
 def _clips(index: ClipIndex) -> dict[str, str]:

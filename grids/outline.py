@@ -8,17 +8,37 @@ from grids.progress import Paces, duration
 from grids.runs import Run
 
 
-def outline(plan: Plan, chosen: Sequence[Run], jobs: int) -> str:
+def outline(plan: Plan, chosen: Sequence[Run]) -> str:
     """Describe a plan.
 
     Args:
         plan: The plan.
         chosen: The runs of it that were asked for.
-        jobs: How many run at a time, for the estimate.
     """
     keys = {run.key for run in chosen}
     lines = [line for table in plan.tables for line in _table(table, keys)]
-    return "\n".join([*lines, *_summary(plan, chosen, jobs)])
+    left = sum(not run.done for run in chosen)
+    shared = _shared(plan, chosen)
+    counts = f"{len(chosen)} runs: {left} to do, {len(chosen) - left} done, {shared} shared"
+    return "\n".join([*lines, counts])
+
+
+def estimate(chosen: Sequence[Run], paces: Paces, jobs: int) -> str:
+    """Say how long runs will take.
+
+    Args:
+        chosen: The runs.
+        paces: How long others like them took.
+        jobs: How many run at a time.
+    """
+    left = [run for run in chosen if not run.done]
+    seconds, unknown = paces.total(left)
+    if not left:
+        return "time: none"
+    if unknown == len(left):
+        return "time: unknown, no run like these has finished here; --dry-run --rehearse 16 measures it"
+    rest = f" and that of {unknown} runs which nothing here tells" if unknown else ""
+    return f"time: about {duration(seconds / jobs)} with {jobs} at a time{rest}"
 
 
 def _table(table: Table, chosen: set[str]) -> Iterator[str]:
@@ -53,20 +73,6 @@ def _counts(runs: Sequence[Run]) -> str:
     done = sum(run.done for run in runs)
     parts = [f"{len(runs) - done} to do"] * (done < len(runs)) + [f"{done} done"] * (done > 0)
     return ", ".join(parts)
-
-
-def _summary(plan: Plan, chosen: Sequence[Run], jobs: int) -> Iterator[str]:
-    left = [run for run in chosen if not run.done]
-    shared = _shared(plan, chosen)
-    yield f"{len(chosen)} runs: {len(left)} to do, {len(chosen) - len(left)} done, {shared} shared"
-    seconds, unknown = Paces(plan.runs.values()).total(left)
-    if not left:
-        yield "time: none"
-    elif unknown == len(left):
-        yield "time: unknown, no run like these has finished here"
-    else:
-        rest = f" and that of {unknown} runs which nothing here tells" if unknown else ""
-        yield f"time: about {duration(seconds / jobs)} with {jobs} at a time{rest}"
 
 
 def _shared(plan: Plan, chosen: Iterable[Run]) -> int:

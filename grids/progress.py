@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from engine.run_dir import RunDirectory
 from grids.runs import Run
 
-_ALIKE = ("stage", "frames", "image_size", "backbone", "ms")
+_ALIKE = (
+    "stage", "frames", "image_size", "backbone", "temporal", "hidden", "amp", "ms", "ms_layer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,7 @@ class Progress:
     def of(cls, run: Run, splits: Collection[str] = ("val", "test")) -> "Progress":
         """Read a run's metrics, the accuracy on some splits; a run that has none yet is at epoch 0."""
         try:
-            with RunDirectory(run.folder).metrics.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
+            rows = read_rows(run)
             measured = {int(row["epoch"]): float(row["accuracy"]) for row in rows if row["split"] in splits}
             seconds = sum(float(row["seconds"]) for row in rows)
             return cls(int(rows[-1]["epoch"]) if rows else 0, seconds, measured)
@@ -55,12 +56,20 @@ class Paces:
     def learn(self, run: Run) -> None:
         """Count a run that has finished."""
         made = Progress.of(run)
-        seconds, epochs = self._sums.get(_kind(run), (0.0, 0))
-        self._sums[_kind(run)] = seconds + made.seconds, epochs + made.epoch
+        self.note(run, made.seconds, made.epoch)
+
+    def note(self, run: Run, seconds: float, epochs: int) -> None:
+        """Count epochs of a run's kind, and what they took."""
+        before, counted = self._sums.get(kind_of(run), (0.0, 0))
+        self._sums[kind_of(run)] = before + seconds, counted + epochs
+
+    def knows(self, run: Run) -> bool:
+        """Whether epochs of such a run were counted."""
+        return self._sums.get(kind_of(run), (0.0, 0))[1] > 0
 
     def seconds_left(self, run: Run, progress: Progress) -> float | None:
         """Estimate from the run's own pace, before its first epoch from that of others; None: unknown."""
-        seconds, epochs = self._sums.get(_kind(run), (0.0, 0))
+        seconds, epochs = self._sums.get(kind_of(run), (0.0, 0))
         if progress.epoch:
             seconds, epochs = progress.seconds, progress.epoch
         return (run.epochs - progress.epoch) * seconds / epochs if epochs else None
@@ -86,5 +95,24 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
-def _kind(run: Run) -> tuple[object, ...]:
-    return (run.training.script, *(run.decided.get(name) for name in _ALIKE))
+def read_rows(run: Run) -> list[dict[str, str]]:
+    """Read a run's metrics.csv: a row an epoch and split.
+
+    Raises:
+        OSError: It is not there yet.
+    """
+    with RunDirectory(run.folder).metrics.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def kind_of(run: Run) -> tuple[object, ...]:
+    """Tell what decides how long an epoch of a run takes, on the same data."""
+    return (run.training.script, *(_setting(run, name) for name in _ALIKE))
+
+
+def _setting(run: Run, name: str) -> object:
+    """Give a setting of a run, or of the parent that decides it: two streams see as many frames as RGB."""
+    if name in run.decided:
+        return run.decided[name]
+    found = (_setting(parent, name) for parent in run.parents)
+    return next((value for value in found if value is not None), None)

@@ -12,6 +12,7 @@ import grid
 from engine.errors import UserError
 from grids.folder import only_grid
 from grids.local import LocalWorkers
+from grids.progress import Paces
 from grids.schedule import Workers
 
 ray = pytest.importorskip("ray")
@@ -24,7 +25,7 @@ WANTED = recipe(*SLOW, seeds=(0, 1))
 def start(out: Path, workers: Workers) -> int:
     made = plan(out, WANTED)
     with only_grid(out):
-        return grid.run_grid(list(made.runs.values()), made, workers)
+        return grid.run_grid(list(made.runs.values()), Paces(made.runs.values()), workers)
 
 
 @pytest.mark.stress

@@ -18,6 +18,7 @@ from engine.recipe import Recipe
 from grids.folder import only_grid
 from grids.local import LocalWorkers
 from grids.process import start_process
+from grids.progress import Paces
 from grids.runs import Run
 
 
@@ -26,7 +27,7 @@ def start(out: Path, wanted: Recipe, jobs: int = 2, gpus: tuple[str, ...] = ()) 
     made = plan(out, wanted)
     with only_grid(out):
         workers = LocalWorkers(code(out.parent / "code"), jobs, gpus)
-        return grid.run_grid(list(made.runs.values()), made, workers)
+        return grid.run_grid(list(made.runs.values()), Paces(made.runs.values()), workers)
 
 
 def runs(out: Path, wanted: Recipe) -> dict[str, Run]:

@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,22 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
     assert status == 2 and f"{edited} of training second-lr-0.0001" in said and "frames: 3" in said
 
 
+def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypatch, command):
+    """Stage 2 is rehearsed upon a rehearsed stage 1; two rates are one kind."""
+    monkeypatch.setattr(grid, "LocalWorkers", InThisProcess)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    words = ("--recipe", write_recipe(tmp_path, [1e-4, 2e-3]), "--data", tree, "--out", tmp_path / "out")
+    words = (*words, "--workers", "0", "--device", "cpu", "--epochs", "40", "--dry-run", "--rehearse", "8")
+    status, said, _ = command(grid.main, grid.Config, *words)
+    assert status == 0 and not (tmp_path / "out").exists()
+    assert not list((tmp_path / "temporary").glob("egornn-rehearsal-*"))
+    rehearsed = [line.split()[1] for line in said.splitlines() if line.startswith("rehearsed")]
+    assert rehearsed == ["first:", "second-lr-0.002:"]
+    assert "2 classes, 6 training, 2 test clips" in said
+    assert said.splitlines()[-1].startswith("time: about ")
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
@@ -124,6 +141,7 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
         ("--recipe {recipe} {recipe} --data {tree}", "two recipes have one name"),
         ("--recipe {recipe} --data {tree} --search optuna", "has ranges under `search:`"),
         ("--recipe {recipe} --data {tree} --address here:1", "--address needs --engine ray"),
+        ("--recipe {recipe} --data {tree} --rehearse 8", "--rehearse needs --dry-run"),
         ("--recipe {recipe} --data {tree} --only all", "no such row; there are: rate 0.1"),
         ("--recipe {recipe} --data {tree} --settings second*.frames=3", "--frames 3: "),
         (
