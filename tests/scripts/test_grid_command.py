@@ -11,6 +11,7 @@ import pytest
 import torch
 import tyro
 import yaml
+from thin import thin_networks
 
 import grid
 from data.index import ClipIndex
@@ -119,7 +120,8 @@ def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypat
     (tmp_path / "temporary").mkdir()
     words = ("--recipe", write_recipe(tmp_path, [1e-4, 2e-3]), "--data", tree, "--out", tmp_path / "out")
     words = (*words, "--workers", "0", "--device", "cpu", "--epochs", "40", "--dry-run", "--rehearse", "8")
-    status, said, _ = command(grid.main, grid.Config, *words)
+    with thin_networks():
+        status, said, _ = command(grid.main, grid.Config, *words)
     assert status == 0 and not (tmp_path / "out").exists()
     assert not list((tmp_path / "temporary").glob("egornn-rehearsal-*"))
     rehearsed = [line.split()[1] for line in said.splitlines() if line.startswith("rehearsed")]
