@@ -190,7 +190,9 @@ def make_workers(config: Config) -> Workers:
     return RayWorkers(CODE, config.address, asks, config.jobs)
 
 
-def rehearse_grid(recipes: Mapping[Path, Recipe], config: Config, runs: list[Run], paces: Paces) -> bool:
+def rehearse_grid(
+    recipes: Mapping[Path, Recipe], config: Config, terms: Terms, runs: list[Run], paces: Paces
+) -> bool:
     """Learn how long the runs take whose like has not finished; gives whether all could be rehearsed.
 
     Raises:
@@ -199,7 +201,6 @@ def rehearse_grid(recipes: Mapping[Path, Recipe], config: Config, runs: list[Run
     assert config.rehearse is not None
     with TemporaryDirectory(prefix="egornn-rehearsal-") as folder:
         here = Path(folder)
-        terms = make_terms(config, recipes)
         excerpts = {
             name: make_excerpt(path, config.rehearse, here / "inputs" / name)
             for name, path in terms.inputs.items()
@@ -271,7 +272,7 @@ def main(config: Config) -> int:
     refuse_missing_images(runs, terms)
     paces = Paces(plan.runs.values())
     print(outline(plan, runs))
-    whole = config.rehearse is None or rehearse_grid(recipes, config, runs, paces)
+    whole = config.rehearse is None or rehearse_grid(recipes, config, terms, runs, paces)
     print(estimate(runs, paces, jobs_of(config)))
     if config.dry_run:
         return 0 if whole else 1

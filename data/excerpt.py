@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 
 from data.any_input import open_input
@@ -49,22 +48,20 @@ def make_excerpt(path: Path, items: int, folder: Path) -> Excerpt:
         case None:
             return Excerpt(path)
         case PictureIndex():
-            whole = [("", picture) for picture in index.paths]
-            part = [("", picture) for picture in _some_pictures(index, items)]
-            files = [picture for _, picture in part]
+            files = _some_pictures(index, items)
+            counts = Counter({"": len(index)}), Counter({"": len(files)})
         case ClipIndex():
             clips = _some_clips(index, items)
-            whole = [(clip.user, clip.frames.folder) for clip in index.clips]
-            part = [(clip.user, clip.frames.folder) for clip in clips]
             files = [file for clip in clips for file in _images(clip)]
-    counts = Counter(user for user, _ in whole), Counter(user for user, _ in part)
-    if len(part) == len(whole):
-        return Excerpt(path, *counts)
+            counts = Counter(clip.user for clip in index.clips), Counter(clip.user for clip in clips)
+    whole, part = counts
+    if whole == part:
+        return Excerpt(path, whole, part)
     for file in files:
         link = folder / file.relative_to(path)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file.absolute())
-    return Excerpt(folder, *counts)
+    return Excerpt(folder, whole, part)
 
 
 def _some_pictures(index: PictureIndex, items: int) -> list[Path]:
@@ -87,15 +84,12 @@ def _some_clips(index: ClipIndex, items: int) -> list[Clip]:
     if len(common) < 2:  # too few to divide by user
         return list(index.clips)
     chosen: list[Clip] = []
-    for rank in count():
-        before = len(chosen)
+    for rank in range(max(len(clips) for users in common.values() for clips in users.values())):
         for number, users in enumerate(common.values()):
             if len(chosen) >= items and (rank or number >= 2):
                 return chosen
             chosen += [clips[rank] for clips in users.values() if rank < len(clips)]
-        if len(chosen) == before:
-            return chosen
-    raise AssertionError("counting never ends")
+    return chosen
 
 
 def _images(clip: Clip) -> Iterable[Path]:

@@ -67,8 +67,7 @@ def make_plan(recipes: Mapping[Path, Recipe], terms: Terms) -> Plan:
     for file, recipe in recipes.items():
         try:
             steps = _Planner(recipe, terms, runs).steps()
-            if terms.epochs is None:  # else rows that differ in length alone are one, and mean nothing
-                _refuse_collisions(steps)
+            _refuse_collisions(steps)
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
         tables.append(Table(file, recipe, steps))
@@ -185,10 +184,9 @@ def _refuse_idle_changes(recipes: Sequence[Recipe], terms: Terms) -> None:
 
 
 def _refuse_collisions(steps: Sequence[tuple[Step, Run]]) -> None:
-    rows: dict[str, str] = {}
+    """Refuse rows that are one run; those that differ in length alone are one where all are cut short."""
+    rows: dict[tuple[str, Any], str] = {}
     for step, run in steps:
-        row = step.training.row
-        if row is not None and rows.setdefault(run.key, row) != row:
-            raise UserError(
-                f"the rows {rows[run.key]!r} and {row!r} are one run: no setting tells them apart"
-            )
+        row, length = step.training.row, step.training.settings.get("epochs")
+        if row is not None and (before := rows.setdefault((run.key, length), row)) != row:
+            raise UserError(f"the rows {before!r} and {row!r} are one run: no setting tells them apart")

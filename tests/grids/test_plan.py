@@ -140,6 +140,15 @@ def test_mistakes_in_a_recipe_name_file_row_and_key(tmp_path, trainings, message
         plan(tmp_path, recipe(*trainings))
 
 
+def test_rows_that_differ_in_length_alone_are_one_run_when_both_are_cut_short(tmp_path):
+    longer = SETTINGS | {"epochs": 9}
+    wanted = recipe({"name": "a", "row": "A"}, {"name": "b", "row": "B", "settings": longer})
+    assert len(plan(tmp_path, wanted).runs) == 2 and len(plan(tmp_path, wanted, epochs=2).runs) == 1
+    same = recipe({"name": "a", "row": "A"}, {"name": "b", "row": "B"})
+    with pytest.raises(UserError, match="the rows 'A' and 'B' are one run"):
+        plan(tmp_path, same, epochs=2)
+
+
 def test_mistakes_in_what_is_asked_for(tmp_path):
     with pytest.raises(UserError, match="--settings lrr: no training"):
         plan(tmp_path, recipe(*CHAIN), changes=(Change("*", "lrr", 1),))
