@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, model_validator
 
+from core.cli import run
+from core.config import Config as BaseConfig
+from core.errors import UserError
+from core.files import atomic_path
+from core.seeding import DeviceName, set_up_numerics
 from data.clips import Clip, Kind
 from data.datasets import require_images
 from data.index import ClipIndex
-from data.untrusted_video import Limits
-from data.windows import Part, read_windows
-from engine.cli import run
-from engine.config import Config as BaseConfig
-from engine.errors import UserError
-from engine.files import atomic_path
-from engine.seeding import DeviceName, set_up_numerics
+from data.video.untrusted import Limits
+from data.video.windows import Part, read_windows
 from viz.film import best_codec, save_mp4
 from viz.heat_sources import HeatName
-from viz.live import Live
+from viz.live.page import Live
+from viz.live.server import serve
 from viz.overlay import ColourMap, normalise
 from viz.player import write_player
 from viz.scene import Scene
-from viz.serve import serve
 from viz.sheet import save_gif, save_png
 from viz.storyboard import Style, scene_film, scene_sheet
 from viz.viewer import (

@@ -15,23 +15,24 @@ from pydantic import Field
 
 import evaluate
 import grid
-from data import motion, synthetic
+from core.cli import run
+from core.config import Config as BaseConfig
+from core.errors import UserError
+from core.files import write_text
 from data.actions import reversed_actions
 from data.index import ClipIndex
-from engine.cli import run
-from engine.collect import Row, read_tables
-from engine.config import Config as BaseConfig
-from engine.errors import UserError
-from engine.files import write_text
-from engine.recipe import Recipe, Training
+from data.motion import command as motion
+from data.synthetic import command as synthetic
+from grids.recipe import Recipe, Training
 from report import has_heat, heat_section
-from viz.page import Section
-from viz.report.attention import lacks_attention
-from viz.report.comparisons import HOW_TO_COMPARE, comparison_table
-from viz.report.files import write_report
-from viz.report.results import HOW_TO_READ, ORDER, results_table
-from viz.report.sections import chapter
-from viz.table_formats import as_markdown
+from reporting.attention import lacks_attention
+from reporting.collect import Row, read_tables
+from reporting.comparisons import HOW_TO_COMPARE, comparison_table
+from reporting.files import write_report
+from reporting.page import Section
+from reporting.results import HOW_TO_READ, ORDER, results_table
+from reporting.sections import chapter
+from reporting.table_formats import as_markdown
 
 RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")

@@ -13,22 +13,22 @@ import numpy as np
 from pydantic import Field, model_validator
 from torch import nn
 
+from core.cli import run
+from core.config import Config as BaseConfig
+from core.errors import UserError
+from core.files import write_text
+from core.run_dir import RunDirectory
+from core.seeding import DeviceName, choose_device, set_up_numerics
+from core.task import Classification, Task
 from data.frames import read_frames
 from data.index import ClipIndex
 from data.inputs import ClipInput, RgbInput, RgbMapsInput, TwoStreamInput, read_input
-from data.loaders import action_relations, evaluation_set
-from data.masks import clip_masks
-from data.parents import untrained_note
 from data.provenance import refuse_other_motion
 from data.sampling import rgb_frame_numbers
 from data.split import hold_out
-from engine.cli import run
-from engine.config import Config as BaseConfig
-from engine.errors import UserError
-from engine.evaluation import Predictions, predict, summarise, write_evaluation
-from engine.figures import save_changes
-from engine.files import write_text
-from engine.fusion import (
+from metrics.attention import Seen, attention_quality, quality_lines
+from metrics.figures import save_changes
+from metrics.fusion import (
     Member,
     Scores,
     align,
@@ -38,14 +38,15 @@ from engine.fusion import (
     fuse,
     restrict,
 )
-from engine.run_dir import RunDirectory
-from engine.seeding import DeviceName, choose_device, set_up_numerics
-from engine.task import Classification, Task
-from engine.training import result_line
+from metrics.masks import clip_masks
+from metrics.predictions import Predictions, summarise, write_evaluation
 from models.build import build_trained
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, reduce_maps
-from viz.attention import Seen, attention_quality, quality_lines
+from training.batches import action_relations, evaluation_set
+from training.evaluate import predict
+from training.parents import untrained_note
+from training.run import result_line
 from viz.motion import MotionSample, motion_sheet
 from viz.overlay import centre_box
 from viz.sheet import save_png
@@ -184,7 +185,7 @@ def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipIn
     """Measure how well attention falls on each mask that is known; nothing without attention or masks.
 
     Returns:
-        What `viz.attention.attention_quality` found, by the masks' names as of `data.masks.clip_masks`.
+        What `attention_quality` found, by the masks' names as of `metrics.masks.clip_masks`.
     """
     rgb = inputs.rgb if isinstance(inputs, TwoStreamInput) else inputs
     if "heat" not in predictions.details or not isinstance(rgb, RgbInput):

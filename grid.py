@@ -17,21 +17,21 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field, model_validator
 
-from data.excerpt import make_excerpt
-from data.fingerprint import fingerprint
+from core.cli import run
+from core.config import Config as BaseConfig
+from core.errors import UserError
+from core.seeding import DeviceName
 from data.index import motion_command
-from engine.cli import run
-from engine.config import Config as BaseConfig
-from engine.errors import UserError
-from engine.recipe import Recipe
-from engine.seeding import DeviceName
 from grids.asked import find_inputs, read_changes, read_recipes
 from grids.attend import attend
+from grids.excerpt import make_excerpt
+from grids.fingerprint import fingerprint
 from grids.folder import note_inputs, only_grid
 from grids.local import LocalWorkers
 from grids.outline import estimate, outline
 from grids.planner import Terms, make_plan
 from grids.progress import Paces
+from grids.recipe import Recipe
 from grids.rehearsal import EPOCHS as REHEARSED_EPOCHS
 from grids.rehearsal import rehearse, unknown_runs
 from grids.runs import Run, Script

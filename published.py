@@ -14,15 +14,15 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from core.checkpoint import load_checkpoint, save_checkpoint
+from core.cli import run
+from core.config import Config as BaseConfig
+from core.errors import UserError
+from core.files import atomic_folder
+from core.run_dir import RunDirectory
 from data.index import ClipIndex
 from data.inputs import ClipInput, FlowInput, RgbInput, TwoStreamInput
 from data.transforms import Preprocessing
-from engine.checkpoint import load_checkpoint, save_checkpoint
-from engine.cli import run
-from engine.config import Config as BaseConfig
-from engine.errors import UserError
-from engine.files import atomic_folder
-from engine.run_dir import RunDirectory
 from models import reference_state
 from models.build import build_trained
 from models.published import read_published

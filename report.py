@@ -7,16 +7,16 @@ from pydantic import Field
 
 import cam_viz
 import evaluate
-from engine.cli import run
-from engine.collect import Finished, FoundTable, read_tables
-from engine.config import Config as BaseConfig
-from engine.errors import UserError
-from engine.run_dir import RunDirectory
-from engine.seeding import DeviceName
-from viz.page import Picture, Section
-from viz.report.attention import lacks_attention
-from viz.report.files import write_report
-from viz.report.sections import chapter
+from core.cli import run
+from core.config import Config as BaseConfig
+from core.errors import UserError
+from core.run_dir import RunDirectory
+from core.seeding import DeviceName
+from reporting.attention import lacks_attention
+from reporting.collect import Finished, FoundTable, read_tables
+from reporting.files import write_report
+from reporting.page import Picture, Section
+from reporting.sections import chapter
 
 _MOST_DRAWN = 6
 HEAT_TITLE = "Where the networks look"

@@ -9,23 +9,23 @@ from typing import Any
 
 from pydantic import Field
 
+from core.cli import run
+from core.ranks import data_parallel
+from core.run_dir import RunDirectory
+from core.seeding import seed_everything, set_up_numerics
+from core.stage import Stage
+from core.task import Classification
 from data.clips import Kind
 from data.inputs import FlowInput
-from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
-from data.parents import refuse_seen_users
 from data.provenance import motion_made
 from data.transforms import Preprocessing
-from engine.cli import run
-from engine.parallel import data_parallel
-from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything, set_up_numerics
-from engine.stage import Stage
-from engine.task import Classification
-from engine.training import Description, prepare_model, result_line, train_and_evaluate
 from models import FlowStream
 from models.backbone import BackboneName
 from models.stages import FLOW
 from models.weights import load_backbone_body, read_backbone_weights
+from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
+from training.parents import refuse_seen_users
+from training.run import Description, prepare_model, result_line, train_and_evaluate
 
 
 class Config(ClipTrainConfig):

@@ -11,8 +11,20 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from core.cli import run
+from core.ranks import data_parallel
+from core.run_dir import RunDirectory
+from core.seeding import seed_everything, set_up_numerics
+from core.stage import Stage
+from core.task import Classification
 from data.inputs import RgbInput
-from data.loaders import (
+from data.transforms import Preprocessing
+from metrics.predictions import Relations
+from models import FrameClassifier
+from models.backbone import BackboneName
+from models.stages import FRAME
+from models.weights import load_backbone_body, read_backbone_weights
+from training.batches import (
     ClipTrainConfig,
     Split,
     action_relations,
@@ -21,20 +33,8 @@ from data.loaders import (
     open_split,
     picture_sets,
 )
-from data.parents import refuse_seen_users
-from data.transforms import Preprocessing
-from engine.cli import run
-from engine.evaluation import Relations
-from engine.parallel import data_parallel
-from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything, set_up_numerics
-from engine.stage import Stage
-from engine.task import Classification
-from engine.training import Description, Sets, prepare_model, result_line, train_and_evaluate
-from models import FrameClassifier
-from models.backbone import BackboneName
-from models.stages import FRAME
-from models.weights import load_backbone_body, read_backbone_weights
+from training.parents import refuse_seen_users
+from training.run import Description, Sets, prepare_model, result_line, train_and_evaluate
 
 
 class Config(ClipTrainConfig):

@@ -13,32 +13,20 @@ from typing import Any
 from pydantic import Field, model_validator
 from torch import nn
 
-from data.cached_clips import cached_rgb_sets
-from data.cached_joint import cached_joint_sets
+from core.cache_folder import CacheFlags
+from core.cli import run
+from core.errors import UserError
+from core.ranks import data_parallel
+from core.run_dir import RunDirectory
+from core.seeding import seed_everything, set_up_numerics
+from core.stage import Stage
+from core.task import Classification, Task
 from data.clips import Kind
 from data.epochs import evaluation_keys
 from data.inputs import RgbInput, RgbMapsInput
 from data.kept_frames import KeptFrames
-from data.loaders import (
-    ClipTrainConfig,
-    Split,
-    action_relations,
-    clip_sets,
-    evaluation_loader,
-    open_split,
-)
-from data.parents import Parent, refuse_seen_users, untrained_note
 from data.provenance import motion_made
 from data.transforms import Preprocessing
-from engine.cache_folder import CacheFlags
-from engine.cli import run
-from engine.errors import UserError
-from engine.parallel import data_parallel
-from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything, set_up_numerics
-from engine.stage import Stage
-from engine.task import Classification, Task
-from engine.training import Description, Sets, prepare_model, result_line, train_and_evaluate
 from evaluate import draw_motion
 from models import EgoRNN, build_model
 from models.backbone import BackboneName
@@ -50,6 +38,18 @@ from models.weights import count_classes, load_backbone_weights, read_backbone_w
 from selfsup import MotionHeads, MotionSegmentation, MotionSettings
 from selfsup.head import describe_heads
 from selfsup.prior import learn_prior
+from training.batches import (
+    ClipTrainConfig,
+    Split,
+    action_relations,
+    clip_sets,
+    evaluation_loader,
+    open_split,
+)
+from training.cache.features import cached_rgb_sets
+from training.cache.joint import cached_joint_sets
+from training.parents import Parent, refuse_seen_users, untrained_note
+from training.run import Description, Sets, prepare_model, result_line, train_and_evaluate
 
 # What stage 1 uses where a flag is left out; stage 2 takes over what its stage 1 was trained with.
 STAGE_1_DEFAULTS = {

@@ -10,25 +10,25 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from data.cached_joint import cached_joint_sets
+from core.cache_folder import CacheFlags
+from core.cli import run
+from core.ranks import data_parallel
+from core.run_dir import RunDirectory
+from core.seeding import seed_everything, set_up_numerics
+from core.stage import Stage
+from core.task import Classification
 from data.clips import Kind
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
 from data.kept_frames import KeptFrames
-from data.loaders import ClipTrainConfig, action_relations, clip_sets, open_split
-from data.parents import Parent
 from data.provenance import motion_made
-from engine.cache_folder import CacheFlags
-from engine.cli import run
-from engine.parallel import data_parallel
-from engine.run_dir import RunDirectory
-from engine.seeding import seed_everything, set_up_numerics
-from engine.stage import Stage
-from engine.task import Classification
-from engine.training import Description, prepare_model, result_line, train_and_evaluate
 from models import TwoStream, build_model
 from models.frozen import up_to_layer3
 from models.stages import FLOW_LAYER4_LR, two_stream_stage
 from selfsup.head import without_heads
+from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
+from training.cache.joint import cached_joint_sets
+from training.parents import Parent
+from training.run import Description, prepare_model, result_line, train_and_evaluate
 
 
 class Config(ClipTrainConfig, CacheFlags):

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from benchmarks.alternate import Way
 from benchmarks.steps import EXACT, PLAIN, WAYS, PartName, Size, Step, build
-from data.cached_clips import cached_rgb_sets
+from core.cache_folder import CacheFolder
+from core.task import Batch
 from data.index import ClipIndex
 from data.inputs import RgbInput
 from data.kept_frames import KeptFrames
-from data.loaders import ClipTrainConfig, Split, clip_sets
 from data.transforms import Preprocessing
-from engine.cache_folder import CacheFolder
-from engine.task import Batch
-from engine.training import Sets
 from models.egornn import EgoRNN
 from models.frozen import layer4_and_attention, up_to_layer3
+from training.batches import ClipTrainConfig, Split, clip_sets
+from training.cache.features import cached_rgb_sets
+from training.run import Sets
 
 
 def epoch_ways(

@@ -19,16 +19,16 @@ from tqdm import tqdm
 from benchmarks import motion_matches as ways
 from benchmarks.motion_truth import TrueClip, TruePair, draw_clips, draw_pairs
 from benchmarks.pages import insert_tables, read_page
-from data import motion
-from data.camera_motion import camera_homography, tracked_corners, warp_back, warp_flow
+from core.cli import run
+from core.config import Config
+from core.files import write_text
 from data.clips import Clip
 from data.flow import METHODS, Flow, Grey, Method, compute_flow
-from data.homography import Points
 from data.layout import rgb_folder
-from data.trajectories import DISC_RADIUS_PX, Mask, motion_maps
-from engine.cli import run
-from engine.config import Config
-from engine.files import write_text
+from data.motion import command as motion
+from data.motion.camera import camera_homography, tracked_corners, warp_back, warp_flow
+from data.motion.homography import Points
+from data.motion.trajectories import DISC_RADIUS_PX, Mask, motion_maps
 
 PAIRS_OF_GTEA61 = 22_708 - 457
 TABLES = ("flow", "homography", "users", "speed")

@@ -1,13 +1,13 @@
-"""Ways to match two frames and to fit a homography, measured against the one of data.camera_motion."""
+"""Ways to match two frames and to fit a homography, measured against the one of data.motion.camera."""
 
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from data.camera_motion import STILL, Camera, even_corners
 from data.flow import Flow, Grey, compute_flow
-from data.homography import INLIER_PX, Points, fit_homography
+from data.motion.camera import STILL, Camera, even_corners
+from data.motion.homography import INLIER_PX, Points, fit_homography
 
 Matcher = Callable[[Grey, Grey], tuple[Points, Points]]
 Fitter = Callable[[Points, Points], Camera]
@@ -58,7 +58,7 @@ def ransac(source: Points, target: Points) -> Camera:
 
 
 def refined(source: Points, target: Points) -> Camera:
-    """Fit as data.homography does: RANSAC, then Tukey's weights with a scale that follows the residuals."""
+    """Fit as `data.motion.homography`: RANSAC, then Tukey's weights with a scale from the residuals."""
     fit = fit_homography(source, target)
     return STILL if fit is None else Camera(fit.homography, len(source), fit.inliers, True)
 

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveInt
 
-from data.camera_motion import warp_flow
+from core.cli import run
+from core.config import Config
+from core.errors import UserError
+from core.files import atomic_path
 from data.clips import Clip
 from data.flow import Grey, compute_flow, flow_colours
 from data.index import ClipIndex
-from data.trajectories import DenseTracks, Mask
-from engine.cli import run
-from engine.config import Config
-from engine.errors import UserError
-from engine.files import atomic_path
+from data.motion.camera import warp_flow
+from data.motion.trajectories import DenseTracks, Mask
 
 Picture = npt.NDArray[np.uint8]
 

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import UserError
 from data import layout
-from data.camera_motion import Camera
 from data.clips import Clip
 from data.flow import Flow, Grey
-from data.homography import transform
 from data.index import ClipIndex
-from data.rest import pixel_grid
-from data.synthetic import true_flow
-from engine.errors import UserError
+from data.motion.camera import Camera
+from data.motion.homography import transform
+from data.motion.rest import pixel_grid
+from data.synthetic.command import true_flow
 
 
 @dataclass(frozen=True)

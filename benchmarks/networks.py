@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pages import markdown
-from engine.cli import run
-from engine.config import Config
-from engine.stage import Stage
+from core.cli import run
+from core.config import Config
+from core.stage import Stage
 from models.backbone import BackboneName
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.errors import UserError
+from core.errors import UserError
 
 
 def read_page(path: Path, names: Iterable[str]) -> str:

@@ -16,9 +16,9 @@ from statistics import median
 from torch.profiler import profile
 
 from benchmarks.steps import PartName, Size, Step, build
-from engine.cli import run
-from engine.config import Config
-from engine.seeding import set_up_numerics
+from core.cli import run
+from core.config import Config
+from core.seeding import set_up_numerics
 
 
 class PeakConfig(Config):

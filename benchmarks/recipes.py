@@ -19,8 +19,8 @@ from tqdm import tqdm
 from benchmarks.alternate import alternate
 from benchmarks.pages import markdown
 from benchmarks.steps import BF16, EXACT, PartName, Size, build
-from engine.recipe import Recipe
-from engine.recipe import Step as RecipeStep
+from grids.recipe import Recipe
+from grids.recipe import Step as RecipeStep
 
 RECIPES = ("step1", "step2_classification", "step2_regression")
 TRAIN_CLIPS, TEST_CLIPS = 341, 116  # of GTEA61 with S2 as test user, by its manifest

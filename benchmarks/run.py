@@ -37,11 +37,11 @@ from benchmarks.steps import (
 )
 from benchmarks.tables import TABLES, draw_growth, write_tables
 from benchmarks.work import measure_peak, measure_work, row_of
-from engine.cli import run
-from engine.config import Config
-from engine.errors import UserError
-from engine.files import read_json, write_json, write_text
-from engine.seeding import set_up_numerics
+from core.cli import run
+from core.config import Config
+from core.errors import UserError
+from core.files import read_json, write_json, write_text
+from core.seeding import set_up_numerics
 
 GROWTH: tuple[PartName, ...] = ("stage 1", "stage 2")
 TableName = Literal[

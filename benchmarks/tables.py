@@ -15,7 +15,7 @@ from benchmarks.pages import markdown
 from benchmarks.recipes import recipes_table
 from benchmarks.steps import BF16, PLAIN, WAYS
 from benchmarks.work import work_table
-from engine.files import atomic_path
+from core.files import atomic_path
 
 Found = Mapping[str, Any]
 NOT_MEASURED = "Not measured."

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from core.errors import UserError
 from data.clips import Clip, Kind
 from data.epochs import ClipKey, FlowKey, FrameKey
 from data.frames import read_frames, read_maps
@@ -15,7 +16,6 @@ from data.index import ClipIndex, motion_command
 from data.kept_frames import FrameReader
 from data.sampling import flow_stack_numbers, rgb_frame_numbers
 from data.transforms import Draw, Preprocessing, transform_flow, transform_frames, transform_maps
-from engine.errors import UserError
 
 Item = dict[str, Tensor | int]
 

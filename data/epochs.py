@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from torch.utils.data import Sampler
 
+from core.ranks import world
 from data.index import ClipIndex
 from data.sampling import flow_centre_start, flow_random_start, flow_stack_starts
 from data.transforms import Draw
-from engine.parallel import world
 
 Key = TypeVar("Key")
 ClipKey = tuple[int, Draw | None]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from data.clips import Series
-from engine.errors import UserError
 
 # Camera orientation tags are not obeyed: the header's size is then the decoded size, as the checks assume.
 _RGB = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
+from core.errors import UserError
 from data.clips import natural_key
 from data.datasets import Item
 from data.frames import read_rgb
 from data.headers import BadImage, read_size
 from data.transforms import Preprocessing, normalise, transform_frames
-from engine.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 

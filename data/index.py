@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.errors import UserError
 from data.clips import Clip, Fault, Kind, natural_key
 from data.image_faults import header_faults
 from data.scan import scan_tree
 from data.verified import Verified
-from engine.errors import UserError
 
 
 @dataclass(frozen=True)

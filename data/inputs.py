@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from core.errors import UserError
 from data.clips import Clip, Kind
 from data.datasets import FlowStacks, MotionMaps, RgbClips, TwoStreamClips, read_stacks
 from data.epochs import clip_key, evaluation_keys, flow_evaluation_keys, flow_keys
@@ -19,7 +20,6 @@ from data.index import ClipIndex
 from data.kept_frames import FrameReader
 from data.sampling import Numbers, flow_centre_start, flow_stack_starts, rgb_frame_numbers
 from data.transforms import Preprocessing, transform_frames
-from engine.errors import UserError
 
 MakeKey = Callable[[int, np.random.Generator], Any]
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.cache_folder import CacheFolder
+from core.files import atomic_path
 from data.clips import Series
 from data.frames import read_frames
 from data.transforms import scale_frames
-from engine.cache_folder import CacheFolder
-from engine.files import atomic_path
 
 _FORMAT = 1
 _CHECKSUM_BYTES = 4

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.config import read_yaml
+from core.errors import UserError
 from data.clips import Kind
-from engine.config import read_yaml
-from engine.errors import UserError
 
 RECORD = "motion.yaml"
 """Where `python -m data.motion` writes it down, under the root of a tree."""

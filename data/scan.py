@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from core.errors import UserError
 from data.clips import Clip, Fault, Kind, Series, natural_key
 from data.consistency import name_faults, name_notes
 from data.tree_kinds import TreeKind, tree_kinds
-from engine.errors import UserError
 
 # "flow_x_00007(1).png", "open_jam (1)", "1 - Copy": second uploads, as cloud drives and desktops name them.
 _DUPLICATE = re.compile(r"(.*?)(?: ?\(\d+\)| - copy| copy(?: \d+)?)(\.\w+)?", re.IGNORECASE)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.errors import UserError
 from data.index import ClipIndex
-from engine.errors import UserError
 
 
 def check_split(index: ClipIndex, train_users: Sequence[str], test_users: Sequence[str]) -> None:

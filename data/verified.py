@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.files import write_text
+from core.files import write_text
 
 
 class Verified:

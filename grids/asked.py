@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from engine.errors import UserError
-from engine.recipe import Recipe
+from core.errors import UserError
 from grids.planner import Change
+from grids.recipe import Recipe
 
 
 def read_recipes(files: Sequence[Path], seeds: tuple[int, ...] | None) -> dict[Path, Recipe]:
@@ -63,7 +63,7 @@ def _change(text: str) -> Change:
     trainings, _, setting = name.rpartition(".")
     try:
         return Change(trainings or "*", setting.replace("-", "_"), yaml.safe_load(value))
-    except Exception:  # as in engine.config
+    except Exception:  # as in core.config
         raise UserError(f"--settings {text}: {value} is no value; write it as in a recipe") from None
 
 

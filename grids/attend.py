@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from engine.run_dir import RunDirectory
+from core.run_dir import RunDirectory
 from grids.board import Board
 from grids.process import last_line
 from grids.progress import Paces

@@ -10,8 +10,8 @@ from typing import Any
 
 import ray
 
-from engine.ray_cluster import AS_OFTEN_AS_IT_TAKES, connect
-from engine.run_dir import RunDirectory
+from core.ray_cluster import AS_OFTEN_AS_IT_TAKES, connect
+from core.run_dir import RunDirectory
 from grids.process import GRACE_SEC, start_process, stop_processes
 from grids.runs import Run
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
-from engine.files import write_json
-from engine.lock import let_go, take_lock
+from core.errors import UserError
+from core.files import write_json
+from core.lock import let_go, take_lock
 from grids.runs import Fingerprint
 
 

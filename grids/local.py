@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.errors import UserError
+from core.errors import UserError
 from grids.process import start_process, stop_processes
 from grids.runs import Run
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from engine.recipe import Training
 from grids.plan import Plan, Table
 from grids.progress import Paces, duration
+from grids.recipe import Training
 from grids.runs import Run
 
 

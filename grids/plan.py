@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import UserError
-from engine.recipe import Recipe, Step, Training
-from engine.table import TABLES, TablePlan, TableRow, TableRun
+from core.errors import UserError
+from grids.recipe import Recipe, Step, Training
 from grids.runs import Run
+from grids.table import TABLES, TablePlan, TableRow, TableRun
 
 
 @dataclass(frozen=True)

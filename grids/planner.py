@@ -6,12 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from engine.config import read_yaml
-from engine.errors import UserError
-from engine.recipe import Recipe, Step, Training
-from engine.run_dir import RunDirectory
-from engine.train_config import TrainConfig
+from core.config import read_yaml
+from core.errors import UserError
+from core.run_dir import RunDirectory
+from core.train_config import TrainConfig
 from grids.plan import Plan, Table
+from grids.recipe import Recipe, Step, Training
 from grids.runs import Fingerprint, Run, Script, command_words, decided_settings, run_key
 
 RUNS = "runs"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.run_dir import RunDirectory
+from core.run_dir import RunDirectory
 
 _START = Path(__file__).with_name("start.py")
 GRACE_SEC = 10.0

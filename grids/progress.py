@@ -4,7 +4,7 @@ import csv
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from engine.run_dir import RunDirectory
+from core.run_dir import RunDirectory
 from grids.runs import Run
 
 _ALIKE = (

@@ -7,7 +7,7 @@ three epochs the last one is timed: in the first two, loaders start and the proc
 
 from collections.abc import Callable, Iterable, Sequence
 
-from engine.run_dir import RunDirectory
+from core.run_dir import RunDirectory
 from grids.plan import with_parents
 from grids.process import last_line
 from grids.progress import Paces, kind_of, read_rows

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.recipe import Training
-from engine.stage import Stage
-from engine.train_config import FREE_ON_RESUME, TrainConfig
+from core.stage import Stage
+from core.train_config import FREE_ON_RESUME, TrainConfig
+from grids.recipe import Training
 
 _SCHEDULE = ("optimizer", "lr", "weight_decay", "milestones", "gamma", "epochs", "eps", "momentum")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from optuna.trial import Trial, TrialState
 
-from engine.recipe import Recipe
 from grids.planner import Change, Terms, make_plan
 from grids.progress import Progress
+from grids.recipe import Recipe
 from grids.runs import Run
 from grids.schedule import POLL_SEC, Schedule, Watcher, Workers, advance
 from grids.trials import Trials, study_name

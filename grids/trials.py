@@ -24,10 +24,10 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from engine.errors import UserError
-from engine.files import write_text
-from engine.reach import refuse_unreachable
-from engine.search_space import Range
+from core.errors import UserError
+from core.files import write_text
+from core.reach import refuse_unreachable
+from grids.search_space import Range
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 

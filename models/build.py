@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import UserError
+from core.errors import UserError
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
 from models.frame_classifier import FrameClassifier

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from engine.errors import UserError
+from core.errors import UserError
 from models.build import build_model
 from models.reference_weights import State, load_reference_state, without_parallel_prefix
 

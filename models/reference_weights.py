@@ -6,7 +6,7 @@ An alias is a second name under which the published networks save the same tenso
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
+from core.errors import UserError
 from models.convlstm import ConvLSTM
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from engine.stage import Group, Stage
+from core.stage import Group, Stage
 from models.temporal import TemporalName
 
 _RECURRENCE = ("temporal.*",)

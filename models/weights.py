@@ -7,8 +7,8 @@ from urllib.error import URLError
 from torch import Tensor
 from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
 
-from engine.checkpoint import load_checkpoint
-from engine.errors import UserError
+from core.checkpoint import load_checkpoint
+from core.errors import UserError
 from models.backbone import Backbone, BackboneName
 
 _IMAGENET = {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
+from core.errors import UserError
 
 VariantName = Literal["classification", "regression"]
 LayerName = Literal["layer3", "layer4"]

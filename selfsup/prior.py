@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from engine.errors import UserError
-from engine.task import Batch
+from core.errors import UserError
+from core.task import Batch
 from selfsup.head import MotionHead, MotionHeads
 from selfsup.targets import MotionTarget, binary, truth
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.config import Config
+from core.config import Config
 from selfsup.head import LayerName, VariantName
 from selfsup.losses import ActivationName, JoinName, LossName, MotionLoss
 from selfsup.targets import MOVING_SHARE, MotionTarget, ReductionName

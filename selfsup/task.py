@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.task import Batch, Details, StepOutput
+from core.task import Batch, Details, StepOutput
 from selfsup.head import MotionHeads
 from selfsup.measures import place_measures
 from selfsup.settings import MotionSettings

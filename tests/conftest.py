@@ -29,7 +29,7 @@ def numerics_as_they_were():
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Run a command as from the shell: command(main, Config, *arguments) -> status, stdout, stderr."""
-    from engine.cli import run
+    from core.cli import run
 
     def start(main, config_class, *arguments):
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])

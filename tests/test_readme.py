@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_grid import make_plan
-from thin import thin_networks
 
-from data import motion
+from data.motion import command as motion
+from tests.support.fake_grid import make_plan
+from tests.support.thin import thin_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKE_TARGETS = {"demo", "test"}  # .ci/run calls both

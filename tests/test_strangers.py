@@ -17,14 +17,14 @@ import evaluate
 import grid
 import published
 import train_rgb
+from core.cache_folder import CacheFolder
+from core.checkpoint import load_checkpoint, save_checkpoint
+from core.config import read_yaml
+from core.errors import UserError
+from core.files import read_json, write_text
 from data.kept_frames import FrameReader, KeptFrames
-from engine.cache_folder import CacheFolder
-from engine.checkpoint import load_checkpoint, save_checkpoint
-from engine.config import read_yaml
-from engine.errors import UserError
-from engine.evaluation import Predictions
-from engine.files import read_json, write_text
-from engine.recipe import Recipe
+from grids.recipe import Recipe
+from metrics.predictions import Predictions
 from models import build_model
 from models.build import build_trained
 from models.published import read_published

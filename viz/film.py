@@ -15,8 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from engine.errors import UserError
-from engine.files import atomic_path
+from core.errors import UserError
+from core.files import atomic_path
 from viz.overlay import Picture
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
+from core.errors import UserError
 from models import EgoRNN, TwoStream
 from models.evidence import action_map, has_action_map, last_maps
 from viz.overlay import Heat

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.files import write_text
+from core.files import write_text
 from viz.motion import motion_layer
 from viz.overlay import Box, Heat, Picture, colour, heat_layer
 from viz.scene import Look, Motion, Scene, title

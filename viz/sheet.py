@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.files import atomic_path
+from core.files import atomic_path
 from viz.overlay import Picture
 
 _GAP = 4

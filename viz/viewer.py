@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
+from core.run_dir import RunDirectory
+from core.seeding import DeviceName, choose_device
 from data.clips import Clip
 from data.frames import read_frames, read_maps
 from data.inputs import ClipInput, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
-from data.windows import Window
-from engine.errors import UserError
-from engine.run_dir import RunDirectory
-from engine.seeding import DeviceName, choose_device
+from data.video.windows import Window
 from models.build import build_trained
 from selfsup import MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, reduce_maps

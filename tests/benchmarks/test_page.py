@@ -10,7 +10,7 @@ import pytest
 from benchmarks import run, tables
 from benchmarks.pages import insert_tables, markdown, read_page
 from benchmarks.steps import BF16, PLAIN, WAYS, Size
-from engine.errors import UserError
+from core.errors import UserError
 
 
 def test_the_fit_of_growth_takes_the_points_of_one_line():

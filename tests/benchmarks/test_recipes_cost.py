@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.recipes import _FOLDER, Kind, at_length, epochs_of, measured_kinds
-from engine.recipe import Recipe
+from grids.recipe import Recipe
 
 
 def test_epochs_of_the_first_table_by_hand():

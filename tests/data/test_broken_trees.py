@@ -1,8 +1,9 @@
 """Trees broken at random, thirty here and a thousand with `make stress`."""
 
 import pytest
-from broken_trees import Pristine, break_and_read
-from trees import png_tree
+
+from tests.support.broken_trees import Pristine, break_and_read
+from tests.support.trees import png_tree
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 import pytest
-from motion_scene import Patch, apply, make_scene
 
-from data.camera_motion import STILL, Camera, camera_homography, even_corners, is_cut, warp_back, warp_flow
-from data.homography import fit_homography, refine, transform
-from data.rest import pixel_grid, rest_where_still
+from data.motion.camera import STILL, Camera, camera_homography, even_corners, is_cut, warp_back, warp_flow
+from data.motion.homography import fit_homography, refine, transform
+from data.motion.rest import pixel_grid, rest_where_still
+from tests.support.motion_scene import Patch, apply, make_scene
 
 TRUE = np.array([[1.01, 0.02, -3.0], [-0.015, 0.99, 2.0], [2e-5, -1e-5, 1.0]])
 HANDS = (Patch((40, 90), (4, -2), (26, 22)), Patch((125, 60), (-3, 2), (18, 24)))

@@ -3,9 +3,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from trees import HEIGHT, WIDTH, jpg_tree, png_tree, save, texture
 
-from data.check import CheckConfig, main
+from data.check.command import CheckConfig, main
+from tests.support.trees import HEIGHT, WIDTH, jpg_tree, png_tree, save, texture
 
 RGB = "processed_frames2/S1/open_jam/1/rgb/rgb0003.png"
 MAP = "processed_frames2/S1/open_jam/1/mmaps/map0003.png"

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
-from trees import LENGTHS, flow_value, jpg_tree, png_tree, save
 
+from core.errors import UserError
 from data.datasets import FlowStacks, RgbClips, SingleFrames, TwoStreamClips
 from data.epochs import EpochSampler, evaluation_keys, flow_evaluation_keys, flow_keys, frame_keys
 from data.index import ClipIndex
 from data.transforms import FLOW_MEAN, FLOW_STD, Draw, Preprocessing
-from engine.errors import UserError
+from tests.support.trees import LENGTHS, flow_value, jpg_tree, png_tree, save
 
 # The trees' frames are 48x32: nothing is scaled, crops of scale 1 are 32x32 pixels of the files.
 PLAIN = Preprocessing(32, 32, (0.0,), (1.0,))

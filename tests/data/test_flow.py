@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from motion_scene import make_scene
 
 from data import flow
 from data.flow import METHODS, compute_flow, decode, encode, flow_colours
+from tests.support.motion_scene import make_scene
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "gtea61_samples"
 

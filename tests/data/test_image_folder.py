@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
-from trees import save, texture
 
+from core.errors import UserError
 from data.epochs import EpochSampler, evaluation_keys
 from data.image_folder import PictureDraw, PictureIndex, Pictures, picture_key
 from data.split import stratified_split
 from data.transforms import Preprocessing
-from engine.errors import UserError
+from tests.support.trees import save, texture
 
 PLAIN = Preprocessing(32, 37, (0.0,), (1.0,))
 picture_draws = st.integers(0, 2**31).map(lambda seed: PictureDraw.random(np.random.default_rng(seed)))

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from trees import HEIGHT, LENGTHS, WIDTH, jpg_tree, png_tree, save, texture
 
+from core.errors import UserError
 from data.index import ClipIndex
-from engine.errors import UserError
+from tests.support.trees import HEIGHT, LENGTHS, WIDTH, jpg_tree, png_tree, save, texture
 
 MANIFEST = Path(__file__).parents[3] / "shared" / "gtea61_manifest.csv"
 ALL_KINDS = ("frames", "maps", "flow_x", "flow_y")

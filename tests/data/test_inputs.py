@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from trees import png_tree
 
+from core.errors import UserError
 from data.index import ClipIndex
 from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
 from data.transforms import Preprocessing
-from engine.errors import UserError
+from tests.support.trees import png_tree
 
 RGB = RgbInput(3, Preprocessing.rgb(32))
 FLOW = FlowInput(2, 4, Preprocessing.flow(32))

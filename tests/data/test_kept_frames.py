@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trees import png_tree
 
+from core.cache_folder import CacheFolder
+from core.errors import UserError
 from data.datasets import RgbClips
 from data.index import ClipIndex
 from data.kept_frames import FrameReader, KeptFrames
 from data.transforms import RGB_MEAN, RGB_STD, Draw, Preprocessing
-from engine.cache_folder import CacheFolder
-from engine.errors import UserError
+from tests.support.trees import png_tree
 
 SCALED = Preprocessing(32, 36, RGB_MEAN, RGB_STD)
 NUMBERS = [1, 2, 2, 5]

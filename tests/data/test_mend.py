@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
-from trees import png_tree
 
-from data.check import CheckConfig, main
+from data.check.command import CheckConfig, main
 from data.scan import original_name
+from tests.support.trees import png_tree
 
 CLIP = "processed_frames2/S1/open_jam/1"
 

@@ -8,17 +8,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from motion_scene import Patch, make_scene
 
-from data import check, layout, motion
-from data.camera_motion import warp_flow
+from core.errors import UserError
+from data import layout
+from data.check import command as check
 from data.flow import compute_flow, decode
-from data.motion import MotionConfig, main
-from data.motion_clip import MotionSettings, pair_motion
-from data.motion_notes import LOG, MotionLog, summary
+from data.motion import command as motion
+from data.motion.camera import warp_flow
+from data.motion.clip import MotionSettings, pair_motion
+from data.motion.command import MotionConfig, main
+from data.motion.notes import LOG, MotionLog, summary
+from data.motion.trajectories import motion_maps
 from data.repeatable import denormals_are_flushed, repeatable_opencv
-from data.trajectories import motion_maps
-from engine.errors import UserError
+from tests.support.motion_scene import Patch, make_scene
 
 CLIPS = {("S1", "open_jam", "1"): 5, ("S1", "pour_honey,cup", "2"): 7, ("S2", "open_jam", "1"): 1}
 REPOSITORY = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import cutting
 from data.index import ClipIndex
-from data.prepare import PrepareConfig, main
+from data.prepare import cutting
+from data.prepare.command import PrepareConfig, main
 
 REAL = Path(__file__).parents[3] / "shared" / "real_clips" / "annotations.csv"
 WIDTH, HEIGHT, LEVEL_STEP = 96, 64, 8

@@ -3,11 +3,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import png_tree
 
+from core.errors import UserError
 from data.index import ClipIndex
 from data.split import check_split, hold_out, stratified_split
-from engine.errors import UserError
+from tests.support.trees import png_tree
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from data import layout, synthetic
-from data.kitchen.catalogue import CLASSES, Picture, draw_picture
-from data.kitchen.clip import ClipSpec
-from data.synthetic import Settings, main
-from engine import cli
-from engine.errors import UserError
+from core import cli
+from core.errors import UserError
+from data import layout
+from data.synthetic import command as synthetic
+from data.synthetic.catalogue import CLASSES, Picture, draw_picture
+from data.synthetic.clip import ClipSpec
+from data.synthetic.command import Settings, main
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def test_catalogue_fills_class_folders(tmp_path: Path) -> None:
 
 
 def test_catalogue_has_the_kitchen_s_nouns_and_as_many_others() -> None:
-    from data.kitchen.plan import plan
+    from data.synthetic.plan import plan
 
     nouns = {noun for spec in plan("gtea61", 0) for noun in spec.nouns}
     assert len(nouns) == 16 and nouns <= set(CLASSES) and len(CLASSES) == 32

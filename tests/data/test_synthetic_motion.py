@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.kitchen import clip as clip_module
-from data.kitchen.camera import camera_path, steps_back
-from data.kitchen.clip import ClipSpec, phases, stage
-from data.kitchen.layers import Role
-from data.kitchen.plan import GTEA61_COUNTS, plan
+from data.synthetic import clip as clip_module
+from data.synthetic.camera import camera_path, steps_back
+from data.synthetic.clip import ClipSpec, phases, stage
+from data.synthetic.layers import Role
+from data.synthetic.plan import GTEA61_COUNTS, plan
 
 ACTIONS = sorted({spec.action for spec in plan("gtea61", 0)})
 

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from data import layout
-from data.kitchen.clip import ClipSpec
-from data.kitchen.truth import MOVES_PX
-from data.synthetic import render_clip, true_flow
+from data.synthetic.clip import ClipSpec
+from data.synthetic.command import render_clip, true_flow
+from data.synthetic.truth import MOVES_PX
 
 SIZE = (228, 128)
 ACTIONS = ("open_jam", "put_cheese,bread", "pour_water,cup", "fold_bread", "stir_spoon,cup")

@@ -3,10 +3,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from motion_scene import Patch, make_scene
 
-from data.camera_motion import STILL, Camera, warp_flow
-from data.trajectories import DenseTracks, motion_maps, moves_by_itself
+from data.motion.camera import STILL, Camera, warp_flow
+from data.motion.trajectories import DenseTracks, motion_maps, moves_by_itself
+from tests.support.motion_scene import Patch, make_scene
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "gtea61_samples"
 WALKER = Patch((40, 60), (4, 1), (28, 24))
@@ -22,7 +22,7 @@ def dilated(masks, radius):
 
 
 def slow_tracks(frames, flows, cameras):
-    """Trajectories and map points one by one, as the text of data.trajectories says. Short side 256."""
+    """Trajectories and map points one by one, as `data.motion.trajectories` says. Short side 256."""
     height, width = frames[0].shape
     alive, points = [], [set() for _ in frames]
 

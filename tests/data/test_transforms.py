@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
-from trees import texture
 
+from core.errors import UserError
 from data.transforms import (
     FLOW_MEAN,
     FLOW_STD,
@@ -25,7 +25,7 @@ from data.transforms import (
     transform_frames,
     transform_maps,
 )
-from engine.errors import UserError
+from tests.support.trees import texture
 
 SMALL = Preprocessing(56, 64, (0.0,), (1.0,))
 draws = st.builds(Draw, st.integers(0, 3), st.integers(0, 4), st.booleans())

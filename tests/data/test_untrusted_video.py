@@ -8,12 +8,12 @@ import time
 import cv2
 import numpy as np
 import pytest
-from test_windows import film
 
-from data.untrusted_video import Limits, read_untrusted
-from data.windows import Part, read_windows
-from engine.contained import Bounds, OutOfBoundsError, run_contained
-from engine.errors import UserError
+from core.errors import UserError
+from data.video.contained import Bounds, OutOfBoundsError, run_contained
+from data.video.untrusted import Limits, read_untrusted
+from data.video.windows import Part, read_windows
+from tests.support.films import film
 
 PART = Part(0.0, 3.0, 1.0)
 BOUNDS = Bounds(seconds=20, memory=1 << 26, answers=1 << 20)

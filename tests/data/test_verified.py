@@ -1,11 +1,11 @@
 """What was found sound is not looked at again, unless it changes."""
 
 import pytest
-from trees import png_tree
 
+from core.errors import UserError
 from data import index as module
 from data.index import ClipIndex
-from engine.errors import UserError
+from tests.support.trees import png_tree
 
 FRAME = "processed_frames2/S1/open_jam/1/rgb/rgb0003.png"
 

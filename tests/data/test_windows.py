@@ -1,22 +1,12 @@
 """Windows over videos whose frames tell their own number by their brightness."""
 
-import cv2
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.sampling import rgb_frame_numbers
-from data.windows import Part, frame_times, read_windows, window_numbers
-from engine.errors import UserError
-
-
-def film(path, frames=40, fps=10.0, size=(96, 64), form=None):
-    """Write a film; form is the container of a file whose name doesn't end in it."""
-    written = path if form is None else path.with_suffix(f".{form}")
-    writer = cv2.VideoWriter(str(written), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
-    for number in range(frames):
-        writer.write(np.full((size[1], size[0], 3), 5 * number + 10, np.uint8))
-    writer.release()
-    return written.rename(path)
+from data.video.windows import Part, frame_times, read_windows, window_numbers
+from tests.support.films import film
 
 
 def numbers_of(window):

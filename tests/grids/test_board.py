@@ -3,11 +3,10 @@
 import io
 from pathlib import Path
 
-from fakes import CHAIN, plan, recipe
-
 from grids.board import Board
 from grids.progress import Paces
 from grids.schedule import Schedule
+from tests.support.fakes import CHAIN, plan, recipe
 
 
 class Terminal(io.StringIO):

@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import CHAIN, SETTINGS, code, plan, recipe, results
 
 import grid
-from engine.errors import UserError
+from core.errors import UserError
 from grids.folder import only_grid
 from grids.local import LocalWorkers
 from grids.progress import Paces
 from grids.schedule import Workers
+from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe, results
 
 ray = pytest.importorskip("ray")
 ROOT = Path(grid.__file__).resolve().parent

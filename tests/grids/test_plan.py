@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-import fakes
 import pytest
-from fakes import CHAIN, SETTINGS, plan, recipe
 
-from engine.errors import UserError
-from engine.recipe import Recipe
-from engine.table import TablePlan
+from core.errors import UserError
 from grids.outline import estimate, outline
 from grids.planner import Change
 from grids.process import last_line
 from grids.progress import Paces, Progress, duration
+from grids.recipe import Recipe
+from grids.table import TablePlan
+from tests.support import fakes
+from tests.support.fakes import CHAIN, SETTINGS, plan, recipe
 
 FRAMES = {"frames": "f1", "maps": "m1"}
 WITH_DATA = {"name": "one", "row": "one", "inputs": {"data": "clips"}}

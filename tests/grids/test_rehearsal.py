@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import CHAIN, SETTINGS, code, plan, recipe
 
 from grids.local import LocalWorkers
 from grids.outline import estimate
 from grids.progress import Paces, kind_of
 from grids.rehearsal import EPOCHS, rehearse, seconds_of_epoch, unknown_runs
 from grids.runs import Run
+from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe
 
 # Kinds are told apart by their network among others; fakes have no other setting of these than amp.
 OTHER = CHAIN[3] | {"settings": SETTINGS | {"lr": 0.3, "amp": "bf16"}}

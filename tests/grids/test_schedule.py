@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import CHAIN, SETTINGS, code, plan, recipe, results
 
 import grid
-from engine.errors import UserError
-from engine.lock import let_go, take_lock
-from engine.recipe import Recipe
+from core.errors import UserError
+from core.lock import let_go, take_lock
 from grids.folder import only_grid
 from grids.local import LocalWorkers
 from grids.process import start_process
 from grids.progress import Paces
+from grids.recipe import Recipe
 from grids.runs import Run
+from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe, results
 
 
 def start(out: Path, wanted: Recipe, jobs: int = 2, gpus: tuple[str, ...] = ()) -> int:

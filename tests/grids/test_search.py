@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_training import held_out
-from fakes import SETTINGS, code, recipe, script
 
 import grid
-from engine.errors import UserError
-from engine.recipe import Recipe
+from core.errors import UserError
 from grids.folder import only_grid
 from grids.local import LocalWorkers
 from grids.planner import Terms
+from grids.recipe import Recipe
+from tests.support.fake_training import held_out
+from tests.support.fakes import SETTINGS, code, recipe, script
 
 RANGES = {"lr": {"low": 1e-5, "high": 10.0, "log": True}}
 

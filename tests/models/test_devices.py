@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from engine.task import Classification, Task
+from core.task import Classification, Task
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, build_model
 from models.stages import FLOW, FRAME, rgb_stage, two_stream_stage
 from selfsup import MotionSegmentation, MotionSettings

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.errors import UserError
+from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, build_model
 from models.stages import FLOW
 from models.weights import cross_modality, load_backbone_body, read_backbone_weights

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from engine.errors import UserError
+from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, reference_state
 from models.published import published_architecture, read_published
 

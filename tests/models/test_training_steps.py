@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import plain
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from models import EgoRNN, FlowStream, TwoStream
 from models.stages import FLOW, rgb_stage, two_stream_stage
+from tests.support import plain
 
 STACK, K = 2, 3
 LAYER4 = [f"layer4.{block}.conv{conv}.weight" for block in (0, 1) for conv in (1, 2)]

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
-from thin import thin_networks
 
 import train_flow
 import train_frame
 import train_rgb
 import train_twostream
-from data import ClipIndex, motion, synthetic
+from data import ClipIndex
+from data.motion import command as motion
+from data.synthetic import command as synthetic
+from tests.support.small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
+from tests.support.thin import thin_networks
 
 
 @pytest.fixture(scope="module", autouse=True)

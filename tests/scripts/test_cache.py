@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import joint_config, stage_1_config, stage_2_config
 
 import train_rgb
 import train_twostream
+from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
 
 
 def run(config: train_rgb.Config) -> tuple[list[tuple[str, ...]], dict[str, torch.Tensor]]:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from small_runs import flow_config, joint_config
 
-import engine.fit
 import evaluate
 import train_flow
 import train_twostream
+import training.fit
+from core.errors import UserError
 from data import ClipIndex, FlowStacks, Preprocessing
-from engine.errors import UserError
 from models import build_model
+from tests.support.small_runs import flow_config, joint_config
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
@@ -118,13 +118,13 @@ def test_a_joint_run_says_which_runs_it_came_from(stage_2, flow_run, joint_run):
 def test_a_stopped_joint_training_goes_on_to_the_same_bits(
     moving_tree, stage_2, flow_run, joint_run, tmp_path, monkeypatch
 ):
-    record = engine.fit._record
+    record = training.fit._record
 
     def stop(*arguments):
         record(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.fit, "_record", stop)
+    monkeypatch.setattr(training.fit, "_record", stop)
     with pytest.raises(KeyboardInterrupt):
         train_twostream.main(joint_config(moving_tree, stage_2, flow_run, tmp_path / "run"))
     monkeypatch.undo()

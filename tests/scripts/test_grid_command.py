@@ -11,13 +11,13 @@ import pytest
 import torch
 import tyro
 import yaml
-from thin import thin_networks
 
 import grid
 from data.index import ClipIndex
-from engine.table import TablePlan
 from grids.local import LocalWorkers
 from grids.runs import Run
+from grids.table import TablePlan
+from tests.support.thin import thin_networks
 
 ROOT = Path(grid.__file__).resolve().parent
 STAGE_1 = {"stage": 1, "backbone": "resnet18", "weights": "none", "frames": 2, "hidden": 4}

@@ -9,14 +9,14 @@ import signal
 import time
 
 import pytest
-from processes import children, gone
-from small_runs import stage_1_config
 
-import engine.fit
 import evaluate
 import train_rgb
+import training.fit
+from core.leaving import GRACE_SEC, leaving_when_told
 from data.index import ClipIndex
-from engine.leaving import GRACE_SEC, leaving_when_told
+from tests.support.processes import children, gone
+from tests.support.small_runs import stage_1_config
 
 CONTEXT = multiprocessing.get_context("fork")
 GROWTH = 0.02
@@ -35,13 +35,13 @@ def training_to(pipe, watch, train, *arguments):
     """Train in a process of its own, which tells its memory and its open files after every epoch."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
-    record = engine.fit._record
+    record = training.fit._record
 
     def told(*given):
         record(*given)
         pipe.send((resident_bytes(), open_files(), sum(map(resident_bytes, children(os.getpid())))))
 
-    engine.fit._record = told
+    training.fit._record = told
     train(*arguments)
     pipe.send(watch())
 

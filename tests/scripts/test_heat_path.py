@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from thin import thin_resnet18
 
 import cam_viz
 from data import ClipIndex
 from data.frames import read_frames
 from data.sampling import rgb_frame_numbers
 from data.transforms import Preprocessing, transform_frames
+from tests.support.thin import thin_resnet18
 from viz.viewer import look_at_clip, open_viewers
 
 KEY = "S2/open_jam/1"

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
 import train_flow
 import train_frame
 import train_rgb
 import train_twostream
+from tests.support.small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
 TIMES = ("seconds", "clips_per_sec")
 CONTEXT = multiprocessing.get_context("fork")  # a child that need not import torch again

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import evaluate
-from engine.errors import UserError
-from engine.evaluation import Predictions
+from core.errors import UserError
+from metrics.predictions import Predictions
 
 NAMES = ("close_jam", "open_jam")
 KEYS = ("S2/close_jam/1", "S2/close_jam/2", "S2/open_jam/1", "S2/open_jam/2")

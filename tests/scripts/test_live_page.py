@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 import cam_viz
+from core.errors import UserError
 from data import ClipIndex
-from data.untrusted_video import Limits
-from engine.errors import UserError
-from viz import serve
-from viz.live import Live
+from data.video.untrusted import Limits
+from viz.live import server as serve
+from viz.live.page import Live
 from viz.player import player_page
 from viz.storyboard import Style
 from viz.viewer import look_at_clip, open_viewers
@@ -108,7 +108,7 @@ def test_a_failure_of_ours_leaves_no_video_either(live, upload, monkeypatch):
     def fail(*args):
         raise RuntimeError
 
-    monkeypatch.setattr("viz.live.read_untrusted", fail)
+    monkeypatch.setattr("viz.live.page.read_untrusted", fail)
     with pytest.raises(RuntimeError):
         live.show_video(upload, 0, 1)
     assert list(upload.parent.iterdir()) == []
@@ -162,7 +162,7 @@ def server(stage_1, tree, tmp_path):
     (tmp_path / "kept").mkdir()
     words = f"--serve --runs {stage_1} --data {tree} --device cpu --port {port} --upload-mb 1".split()
     process = subprocess.Popen(
-        [sys.executable, "tests/thin.py", "cam_viz.py", *words],
+        [sys.executable, "tests/support/thin.py", "cam_viz.py", *words],
         cwd=ROOT,
         env={"TMPDIR": str(tmp_path / "kept"), "PATH": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

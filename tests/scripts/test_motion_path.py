@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_runs import joint_config, stage_1_config, stage_2_config
 
 import cam_viz
 import evaluate
 import published
 import train_rgb
 import train_twostream
+from core.errors import UserError
 from data import ClipIndex, Preprocessing
 from data.inputs import RgbMapsInput
-from data.loaders import open_split
 from data.sampling import rgb_frame_numbers
-from engine.errors import UserError
 from models import reference_state
 from selfsup import MotionSegmentation
+from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
+from training.batches import open_split
 from viz.viewer import look_at_clip, open_viewers
 
 SHARED = ("epoch", "split", "accuracy")

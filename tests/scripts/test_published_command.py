@@ -5,16 +5,16 @@ import os
 
 import numpy as np
 import pytest
-import thin
 import torch
 from PIL import Image
-from small_runs import joint_config
 
 import cam_viz
 import evaluate
 import published
 import train_twostream
-from engine.errors import UserError
+from core.errors import UserError
+from tests.support import thin
+from tests.support.small_runs import joint_config
 
 SIZES = {"image_size": 64, "frames": 3, "test_stacks": 2}
 

@@ -6,10 +6,10 @@ import re
 import shutil
 
 import pytest
-from fake_grid import make_plan, make_run, right_but
 
 import report
-from engine.table import TABLES
+from grids.table import TABLES
+from tests.support.fake_grid import make_plan, make_run, right_but
 
 
 def start(command, grid, out, *more):

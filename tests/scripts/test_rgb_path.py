@@ -9,20 +9,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import thin
 import torch
 from PIL import Image
-from small_runs import stage_1_config, stage_2_config
 
 import cam_viz
 import evaluate
 import train_frame
 import train_rgb
+from core.errors import UserError
 from data import ClipIndex, Preprocessing, rgb_frame_numbers
 from data.frames import read_rgb
 from data.inputs import RgbInput
-from engine.errors import UserError
-from engine.evaluation import Predictions
+from metrics.predictions import Predictions
+from tests.support import thin
+from tests.support.small_runs import stage_1_config, stage_2_config
 from viz.viewer import open_viewers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,7 +200,7 @@ def test_mistakes_about_what_is_drawn(tree, stage_1, tmp_path, command, argument
 
 
 def test_classifier_of_pictures_and_its_use_as_weights(once, tmp_path):
-    from data import synthetic
+    from data.synthetic import command as synthetic
 
     pictures = once(
         "pictures",

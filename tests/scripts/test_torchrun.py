@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import parallel_toy
 import pytest
 import torch
-from small_runs import stage_1_config
 
 import train_rgb
-from engine.errors import UserError
-from engine.parallel import World
-from engine.run_dir import read_eval
+from core.errors import UserError
+from core.ranks import World
+from core.run_dir import read_eval
+from tests.support import parallel_toy
+from tests.support.small_runs import stage_1_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def in_two(tree, frame_run, tmp_path_factory):
     rgb = json.dumps(config.model_dump(mode="json"))
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(ROOT / "tests/scripts/parallel_toy.py"), str(folder), rgb],
+        + [str(ROOT / "tests/support/parallel_toy.py"), str(folder), rgb],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,

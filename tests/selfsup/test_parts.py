@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, jaccard_score
 
-from engine.errors import UserError
+from core.errors import UserError
 from selfsup import MotionHead, MotionHeads, MotionLoss, MotionSettings, MotionTarget
 from selfsup.measures import place_measures
 from selfsup.prior import learn_prior

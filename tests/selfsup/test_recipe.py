@@ -1,11 +1,11 @@
 """Targets, scores, loss and gradient against the task written out; known mistakes give other numbers."""
 
 import pytest
-import recipe
 import torch
 from torch import Tensor
 
 from selfsup import MotionHead, MotionLoss, MotionTarget
+from tests.support import recipe
 
 CLIPS, FRAMES, CHANNELS, CELLS, SIDE = 2, 3, 5, 4, 32
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import UserError
+from core.errors import UserError
 from models import EgoRNN, FrameClassifier, TwoStream
 from models.flow_stream import FlowStream
 from viz.heat_sources import find_heat, heats_of, require_heat

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from reporting.page import Picture, Section, write_page
+from reporting.table import Table, words
 from viz.overlay import Box, centre_box, colour, normalise, overlay
-from viz.page import Picture, Section, write_page
 from viz.sheet import caption, contact_sheet, save_gif, save_png
-from viz.table import Table, words
 
 
 def red(height=60, width=90):

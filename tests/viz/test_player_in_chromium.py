@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-import chromium
 import numpy as np
 import pytest
 
+from tests.support import chromium
 from viz.overlay import centre_box, colour
 from viz.player import write_player
 from viz.scene import Look, Motion, Scene

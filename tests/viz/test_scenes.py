@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from engine.errors import UserError
+from core.errors import UserError
 from viz.film import Codec, best_codec, save_mp4
 from viz.overlay import centre_box, colour
 from viz.player import write_player

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
+from core.errors import UserError
 from viz.viewer import run_names
 
 

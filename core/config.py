@@ -1,0 +1,88 @@
+"""Typed, frozen settings: the same object is filled by flags, by a recipe and by a test."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from core.errors import UserError
+from core.files import write_text
+
+
+class Config(BaseModel):
+    """Base of every config: frozen, unknown keys are errors, the docstring under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Fill and check the config.
+
+        Raises:
+            UserError: A value is missing, unknown, of the wrong type or contradicts another one.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UserError(_readable(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some values changed, checked again as a whole."""
+        return type(self)(**(self.model_dump() | changes))
+
+    def to_yaml(self, path: Path) -> None:
+        """Write every setting to `path`, so that the run can be repeated from it."""
+        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read a config from a YAML mapping.
+
+        Raises:
+            UserError: No such file, no mapping in it, unknown keys or bad values; the message names the file.
+        """
+        return cls.from_mapping(read_yaml(path), where=str(path))
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any], *, where: str) -> Self:
+        """Fill the config from plain values; `where` is named when they are wrong."""
+        try:
+            return cls(**values)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping, with the safe loader.
+
+    Raises:
+        UserError: The file can't be read, is no YAML, or holds something other than a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"can't read {path}: {error}") from None
+    except Exception as error:  # tags and dates of no sense fail in any way, and so does endless nesting
+        raise UserError(f"{path} is no valid YAML: {error or type(error).__name__}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} should hold `key: value` lines, found {type(values).__name__}")
+    return {str(key): value for key, value in values.items()}
+
+
+def _readable(error: ValidationError) -> str:
+    return "; ".join(map(_one_line, error.errors()))
+
+
+def _one_line(error: ErrorDetails) -> str:
+    location, kind, message, value = error["loc"], error["type"], error["msg"], error["input"]
+    flag = "--" + ".".join(str(part) for part in location).replace("_", "-")
+    if kind == "extra_forbidden":
+        return f"unknown key {'.'.join(map(str, location))!r}; check its spelling"
+    if kind == "missing":
+        return f"{flag} is missing"
+    if not location:
+        return message.removeprefix("Value error, ")
+    if isinstance(error.get("ctx", {}).get("error"), UserError):  # of a config inside this one
+        return f"{flag}: {message.removeprefix('Value error, ')}"
+    return f"{flag}: {message.removeprefix('Value error, ')}, got {value!r}"

@@ -1,0 +1,232 @@
+"""The folder of one training run: who may write to it, and what stands in it."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from core.checkpoint import load_checkpoint
+from core.config import read_yaml
+from core.errors import UserError
+from core.files import leftovers, read_json, write_json
+from core.lock import let_go, take_lock
+from core.ranks import world
+from core.train_config import FREE_ON_RESUME, TrainConfig
+
+_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
+_FILES = (
+    "config.yaml", "env.json", "metrics.csv", "last.pt", "best.pt", "eval.json", "cost.json",
+    "predictions.npz", "per_class.csv", "confusion.png", "motion.png",
+)  # fmt: skip
+_CONTENT = {"model": dict, "architecture": dict, "class_names": list, "preprocessing": dict, "config": dict}
+
+
+class RunDirectory:
+    """Names of a run's files. Make one with `begin` to train, with `finished` to read.
+
+    A run that was begun is a context manager: leaving it lets another process go on with the folder, and so
+    does the end of this process, however it ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Point at a folder; nothing is read or written."""
+        self.path = path
+        self.config = path / "config.yaml"
+        self.env = path / "env.json"
+        self.metrics = path / "metrics.csv"
+        self.last = path / "last.pt"
+        self.best = path / "best.pt"
+        self.eval = path / "eval.json"
+        self.cost = path / "cost.json"
+        self.tensorboard = path / "tensorboard"
+        self.log = path / "log.txt"  # of a grid, which keeps what the run says
+        self._lock: int | None = None
+
+    @classmethod
+    def begin(cls, config: TrainConfig) -> Self:
+        """Claim `config.out` for a training, new or resumed, and record how it was started.
+
+        Of a training's processes the first one holds and writes the folder.
+
+        Raises:
+            UserError: The folder holds a finished run, an unfinished one and --resume was not given, one with
+                other settings, other files, or another process is writing to it.
+        """
+        run = cls(config.out)
+        run.refuse_if_taken(config)
+        if world().first:
+            run._begin(config)
+        world().wait()
+        return run
+
+    def _begin(self, config: TrainConfig) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            self._refuse_if_taken(config)  # once more: whoever held it may have finished meanwhile
+            self._remove_leftovers()
+            config.to_yaml(self.config)
+            write_json(self.env, _environment())
+        except OSError as error:
+            self.__exit__()
+            raise UserError(f"--out {self.path} can't be written: {error.strerror or error}") from None
+        except BaseException:
+            self.__exit__()
+            raise
+
+    @classmethod
+    def finished(cls, path: Path) -> Self:
+        """Open a run to read from it.
+
+        Raises:
+            UserError: There is no run in the folder, or it has not saved anything yet.
+        """
+        run = cls(path)
+        if not path.is_dir():
+            raise UserError(f"no run at {path}: no such folder")
+        if not run.last.is_file():
+            raise UserError(f"{path} is no run, or one that has not finished an epoch: no last.pt in it")
+        return run
+
+    def __enter__(self) -> Self:
+        """Hold the folder."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            let_go(self._lock)
+            self._lock = None
+
+    def refuse_if_gone(self) -> None:
+        """Refuse to write where the folder that was begun is no more, rather than make another of its name.
+
+        Raises:
+            UserError: It was removed, or the disk it lies on is no longer there.
+        """
+        if self._lock is None:
+            return
+        try:
+            there = os.path.samestat(os.stat(self.path / ".lock"), os.fstat(self._lock))
+        except OSError:
+            there = False
+        if not there:
+            raise UserError(
+                f"--out {self.path} is gone: it was removed, or its disk is no longer there. What was saved "
+                "before is where it went; bring it back and go on with --resume"
+            )
+
+    def checkpoint(self, which: str = "last") -> dict[str, Any]:
+        """Load last.pt or best.pt.
+
+        Raises:
+            UserError: It is missing, damaged or not ours.
+        """
+        content = load_checkpoint(self.path / f"{which}.pt")
+        absent = sorted(key for key, kind in _CONTENT.items() if not isinstance(content.get(key), kind))
+        if absent:
+            raise UserError(f"{self.path / which}.pt is no checkpoint of this project: no {absent} in it")
+        return content
+
+    def refuse_if_taken(self, config: TrainConfig) -> None:
+        """Refuse a folder that training with `config` must not write to; nothing is changed.
+
+        Raises:
+            UserError: It holds a finished run, an unfinished one and --resume was not given, one with other
+                settings, or other files.
+        """
+        if world().first:
+            self._refuse_if_taken(config)
+        world().wait()
+
+    def _refuse_if_taken(self, config: TrainConfig) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file; name a folder")
+        if self.eval.exists():
+            raise UserError(f"--out {self.path} holds a finished run; choose another --out or remove it")
+        if not self.config.exists():
+            ours = {self.path / ".lock", self.log, *leftovers(self.config)}
+            if any(entry not in ours for entry in self.path.iterdir()):
+                raise UserError(
+                    f"--out {self.path} holds files that are no run; choose a new or empty folder"
+                )
+            return
+        if not config.resume:
+            raise UserError(
+                f"--out {self.path} holds an unfinished run; go on with --resume or choose another"
+            )
+        self._refuse_other_settings(config)
+
+    def _refuse_other_settings(self, config: TrainConfig) -> None:
+        saved, asked = read_yaml(self.config), config.model_dump(mode="json")
+        for key in [key for key in asked if key not in FREE_ON_RESUME]:
+            if saved.get(key) != asked[key]:
+                flag = key.replace("_", "-")
+                raise UserError(
+                    f"--out {self.path} was begun with --{flag} {saved.get(key)}, now it is {asked[key]}; "
+                    "resume with the same settings or choose another --out"
+                )
+
+    def _remove_leftovers(self) -> None:
+        for file in _FILES:
+            for half in leftovers(self.path / file):
+                half.unlink()
+
+    def _claim(self) -> None:
+        self._lock = take_lock(self.path / ".lock")
+        if self._lock is None:
+            raise UserError(
+                f"another process is training in {self.path}; wait for it or choose another --out"
+            )
+
+
+def _environment() -> dict[str, Any]:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "command": [sys.executable, *sys.argv],
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpus": os.cpu_count(),
+        "processes": world().size,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def read_eval(path: Path) -> dict[str, Any]:
+    """Read a finished run's eval.json.
+
+    Raises:
+        UserError: The run has none, so it is not finished, or it is damaged.
+    """
+    file = path / "eval.json"
+    if not file.is_file():
+        raise UserError(f"{path} has not finished: no eval.json in it")
+    return read_json(file)

@@ -1,0 +1,42 @@
+"""Random numbers and devices: the same seed gives the same run."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from core.errors import UserError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed torch from any number of integers, for example (seed, epoch).
+
+    Seeding anew at every epoch means that a resumed run draws what the undisturbed one would have drawn,
+    whatever was evaluated in between.
+    """
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) % 2**63)
+
+
+def set_up_numerics() -> None:
+    """Ask torch for deterministic kernels, and the CPU to round numbers below 1e-38 to zero.
+
+    Saturated gates make such numbers by the thousand in the ConvLSTM's backward pass, and a CPU takes over a
+    hundred times longer for each: measured, 0.13 s instead of 1.9 s for the backward pass of 16 clips.
+    Threads inherit the setting from the one that starts them, so it comes before anything is computed.
+    """
+    torch.set_flush_denormal(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def choose_device(name: DeviceName) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device.
+
+    Raises:
+        UserError: "cuda" was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA GPU here; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

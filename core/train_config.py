@@ -1,0 +1,63 @@
+"""The flags every training script has."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from core.config import Config
+from core.seeding import DeviceName
+
+# A resumed run may differ in these: they say where and how fast it runs, not what it computes.
+FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib")
+
+
+def spare_cores() -> int:
+    """Count the cores that this process may use beside the one that it trains on: 1 to 8."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+
+
+class TrainConfig(Config):
+    """Flags that say how long, how fast and where to train, whatever is trained."""
+
+    out: Path
+    """Run directory to make; one that holds a finished run is refused."""
+    epochs: int | None = Field(None, ge=1)
+    """Epochs; the published length of the stage when left out."""
+    batch_size: int = Field(32, ge=1)
+    """Clips (or pictures) a step."""
+    lr: float | None = Field(None, gt=0)
+    """Learning rate; the published one of the stage when left out."""
+    milestones: tuple[int, ...] | None = None
+    """Epochs after which the learning rate falls; the published ones of the stage when left out."""
+    seed: int = Field(0, ge=0)
+    """Seed of weights, order, augmentation and dropout."""
+    device: DeviceName = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    amp: Literal["off", "bf16"] = "off"
+    """bf16 computes what is trained in bfloat16; frozen layers stay in float32."""
+    compile: bool = False
+    """Compile the model with torch.compile; falls back with a message where it can't. On the CPUs measured it
+    is slower (docs/performance.md)."""
+    workers: int = Field(default_factory=spare_cores, ge=0)
+    """Processes that load and augment; 0 loads in the main process. Left out: all cores but one, to 8."""
+    resume: bool = False
+    """Go on with the unfinished run in --out; without one, begin."""
+    eval_every: int = Field(1, ge=1)
+    """Measure after every so many epochs, and always after the last."""
+    val_fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
+    clips, labelled best_on_test since it is optimistic."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the parts of its data that the training reads, where data has parts."""
+        return ()
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, milestones: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if milestones and (milestones[0] < 1 or list(milestones) != sorted(set(milestones))):
+            raise ValueError("should be rising epoch numbers from 1")
+        return milestones

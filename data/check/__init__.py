@@ -1,0 +1,1 @@
+"""Looks at a tree of clips before anything is trained on it: counts, faults, and a mended copy."""

@@ -1,0 +1,1 @@
+"""Cuts videos into a tree of clips by a table of annotations."""

@@ -1,0 +1,141 @@
+"""The catalogue: pictures of one thing each, on any background, to teach a backbone what things look like."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data.synthetic import hands, shelf
+from data.synthetic.clip import generator
+from data.synthetic.geometry import pose
+from data.synthetic.hands import HandMotion, HandStyle
+from data.synthetic.layers import Stack
+from data.synthetic.painter import Array
+from data.synthetic.people import PEOPLE
+from data.synthetic.scene import HEIGHT, blend, paint_backdrop, shadow_pose, shadow_sprite
+from data.synthetic.things import LookRange, Thing
+
+CLASSES = tuple(sorted((*shelf.NOUNS, *shelf.OTHERS)))
+"""The sixteen nouns of the kitchen and sixteen others."""
+
+_LOOKS = LookRange(stretch=0.14, value=0.12, hue=0.06)
+_HAND_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Which picture, and how large."""
+
+    number: int
+    """From 0; classes take turns."""
+    size: int
+    """Width and height, pixels."""
+    seed: int
+
+    @property
+    def class_name(self) -> str:
+        """What it shows."""
+        return CLASSES[self.number % len(CLASSES)]
+
+    @property
+    def file_name(self) -> str:
+        """Its name in its class folder."""
+        return f"{self.number // len(CLASSES) + 1:05d}.png"
+
+
+def draw_picture(picture: Picture) -> NDArray[np.uint8]:
+    """Draw a picture. Returns RGB, shape (size, size, 3)."""
+    rng = generator(picture.seed, "catalogue", picture.number)
+    image = _background(picture.size, rng)
+    share = rng.uniform(0.38, 0.9)
+    thing = shelf.NOUNS | shelf.OTHERS
+    drawn = thing[picture.class_name](share * picture.size / 64, _LOOKS.draw(rng))
+    _show(image, drawn, share, rng)
+    return _light(image, rng)
+
+
+def _show(image: NDArray[np.uint8], thing: Thing, share: float, rng: np.random.Generator) -> None:
+    """Draw a thing, maybe held by a hand, somewhere in the picture."""
+    side = len(image)
+    unit = share * side / max(64.0, thing.height + 12, thing.width)
+    reach = (0.5 - min(0.42, share / 2)) * side
+    middle = side / 2 + rng.uniform(-1, 1, 2) * reach
+    foot = middle + (0.0, 0.0 if thing.flat else 0.5 * thing.height * unit)
+    turn = rng.uniform(-70, 70) if thing.flat else rng.normal(0, 12)
+    at = pose(foot, turn, unit)[0]
+    if thing.name in ("spoon", "fork"):
+        at = at @ pose((0, 34))[0]
+    shadow = shadow_sprite(1.0)
+    blend(image, shadow.rgba, shadow_pose(foot, thing.width * unit)[0] @ shadow.to_local)
+    stack = Stack(1)
+    holding = _holding(side, at, thing, unit, rng) if rng.random() < _HAND_SHARE else None
+    if holding is not None:
+        hands.add_fingers(stack, holding[0], holding[1])
+        _stamp(image, stack)
+    lids = rng.random() < 0.75
+    for part in ("body", "lid"):
+        if part in thing.parts and (part == "body" or (lids and not thing.flat)):
+            blend(image, thing.parts[part].rgba, at @ thing.parts[part].to_local)
+    if holding is not None:
+        stack = Stack(1)
+        hands.add_palm(stack, holding[0], holding[1])
+        _stamp(image, stack)
+
+
+def _stamp(image: NDArray[np.uint8], stack: Stack) -> None:
+    for layer in stack.layers:
+        blend(image, layer.sprite.rgba, layer.poses[0] @ layer.sprite.to_local)
+
+
+def _holding(
+    side: int, at: Array, thing: Thing, unit: float, rng: np.random.Generator
+) -> tuple[hands.HandSprites, HandMotion]:
+    """A hand at the thing's right or left side."""
+    left = bool(rng.random() < 0.5)
+    skins = [person.hand.skin for person in PEOPLE.values()]
+    style = HandStyle(skins[rng.integers(len(skins))], None, 0)
+    way = -1 if left else 1
+    grip = at @ (way * 0.34 * thing.width, 0.0 if thing.flat else -0.45 * thing.height, 1)
+    elbow = np.array([[side * (0.5 + way * 0.4), side * 1.7]])
+    size = unit * float(rng.uniform(0.7, 0.95))
+    angle = np.array([-way * rng.uniform(20, 50)])
+    motion = HandMotion(grip[None, :2], angle, np.ones(1), elbow, left, size)
+    return hands.draw_hand(style, side / 128), motion
+
+
+def _background(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    kind = rng.integers(5)
+    if kind <= 1:
+        return _table(side, rng)
+    first, second = rng.uniform(40, 235, (2, 3))
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    if kind == 2:
+        mix = x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)
+        mix = (mix - mix.min()) / (np.ptp(mix) + 1e-6)
+    elif kind == 3:
+        across = x * np.cos(angle := rng.uniform(0, np.pi)) + y * np.sin(angle)
+        mix = 0.5 + 0.5 * np.sin(2 * np.pi * across * rng.uniform(1, 12))
+    else:
+        cells = rng.uniform(0, 1, (int(rng.integers(3, 30)),) * 2).astype(np.float32)
+        mix = cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC)
+    image = first + np.clip(mix, 0, 1)[..., None] * (second - first)
+    return np.asarray(image, np.uint8)
+
+
+def _table(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A cut from somebody's table, at any size."""
+    people = list(PEOPLE.values())
+    scale = side / HEIGHT
+    table = paint_backdrop(people[rng.integers(len(people))], rng, HEIGHT * 1.4, scale).image
+    cut = int(rng.uniform(0.5, 1.0) * min(table.shape[:2]))
+    top, left = (int(rng.integers(0, table.shape[i] - cut + 1)) for i in (0, 1))
+    return np.asarray(cv2.resize(table[top : top + cut, left : left + cut], (side, side)), np.uint8)
+
+
+def _light(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blur, light and noise of a careless photographer."""
+    soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.0)) * len(image) / 128)
+    gain = (rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 5))
+    return np.asarray(cv2.add(soft * gain, noise, dtype=cv2.CV_8U), np.uint8)

@@ -1,0 +1,136 @@
+"""What a motion program works with: the clip's things, its clock, and a stack of layers to fill.
+
+Programs are written for a right-handed person. For a left-handed clip everything is placed mirrored, the
+things themselves unmirrored, so that labels stay as they are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from data.synthetic import hands, shelf
+from data.synthetic.geometry import apply, keyed, pose
+from data.synthetic.hands import HandMotion, HandSprites
+from data.synthetic.layers import Role, Stack
+from data.synthetic.painter import Array, Sprite
+from data.synthetic.scene import HEIGHT, Backdrop, shadow_pose, shadow_sprite
+from data.synthetic.things import Look, Thing
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One clip in the making. N: its frames."""
+
+    phase: Array
+    """How far the action has gone in each frame, 0 to 1. Shape: (N,)."""
+    rng: Generator
+    backdrop: Backdrop
+    stack: Stack
+    hand: HandSprites
+    looks: dict[str, Look]
+    """How this person's things look."""
+    scale: float
+    """Sprite pixels a local unit."""
+    size: float
+    """Size of things in use, table units a local unit."""
+    mirrored: bool
+
+    @property
+    def width(self) -> float:
+        """Width of the rest view, table units."""
+        return self.backdrop.width
+
+    def thing(self, name: str) -> Thing:
+        """The named thing, as it looks at this person's table."""
+        return shelf.thing(name, self.looks.get(name, Look()), self.scale)
+
+    def spot(self, x: tuple[float, float], y: tuple[float, float]) -> Array:
+        """A random place; bounds are shares of the view's width and height. Shape: (2,)."""
+        return np.array([self.rng.uniform(*x) * self.width, self.rng.uniform(*y) * HEIGHT])
+
+    def pose(
+        self,
+        xy: ArrayLike,
+        angle: ArrayLike = 0.0,
+        *,
+        pivot: tuple[float, float] = (0.0, 0.0),
+        sx: ArrayLike = 1.0,
+        sy: ArrayLike | None = None,
+    ) -> Array:
+        """Poses of a thing in use, mirrored where the clip is.
+
+        Args:
+            xy: Where the pivot goes, unmirrored table coordinates. Shape: (N, 2) or (2,).
+            angle: Degrees clockwise. Shape: (N,) or a number.
+            pivot: Point of the thing that it turns about, local units.
+            sx: Stretch along the thing's x. Shape: (N,) or a number.
+            sy: Stretch along its y; as `sx` where None.
+        """
+        turn = np.negative(angle) if self.mirrored else angle
+        wide, high = np.multiply(sx, self.size), np.multiply(sx if sy is None else sy, self.size)
+        return np.asarray(pose(self.flip(xy), turn, wide, high) @ pose(np.negative(pivot)))
+
+    def point(
+        self, xy: ArrayLike, local: tuple[float, float], angle: ArrayLike, size: ArrayLike = 1.0
+    ) -> Array:
+        """Where a thing's local point is while its origin is at `xy`, both unmirrored. Shape: (N, 2)."""
+        return apply(pose(xy, angle, np.multiply(size, self.size)), local)
+
+    def flip(self, xy: ArrayLike) -> Array:
+        """Points, mirrored where the clip is. Shape: (..., 2)."""
+        points = np.array(xy, np.float64)
+        if self.mirrored:
+            points[..., 0] = self.width - points[..., 0]
+        return points
+
+    def add(self, sprite: Sprite, poses: Array, role: Role, visible: NDArray[np.bool_] | bool = True) -> None:
+        """Put a layer in front of what is there."""
+        self.stack.add(sprite, poses, role, visible)
+
+    def shadow(self, xy: Array, width: float, lift: Array | float = 0.0) -> None:
+        """Put the soft shadow of something of a width (local units) under it. `xy`: its foot on the table."""
+        poses = shadow_pose(self.flip(xy), width * self.size, lift)
+        self.stack.add(shadow_sprite(self.scale), poses, Role.SHADOW)
+
+    def reach(
+        self, grip: Array, angle: ArrayLike, *, arrive: float, leave: float | None = None, left: bool = False
+    ) -> HandMotion:
+        """A hand that comes from the lower edge, grips and maybe goes again.
+
+        Args:
+            grip: Where the thing it grips is, unmirrored table coordinates. Shape: (N, 2).
+            angle: Degrees the hand is turned, clockwise. Shape: (N,) or a number.
+            arrive: Phase at which it has gripped; 0 or less: it holds from the start.
+            leave: Phase at which it lets go; None: never.
+            left: Is it the left hand (of a right-handed clip)?
+        """
+        home = np.array([self.width * (0.16 if left else 0.84), HEIGHT + 70.0])
+        stay = np.ones(len(self.phase))
+        if arrive > 0:
+            stay = keyed(self.phase, (0.0, arrive), (0.0, 1.0))
+        if leave is not None:
+            stay = stay * keyed(self.phase, (leave, min(1.0, leave + 0.16)), (1.0, 0.0))
+        at = home + stay[:, None] * (grip - home) + hands.tremor(self.phase, self.rng)
+        close = np.clip((stay - 0.8) / 0.2, 0, 1)
+        return self._motion(at, np.broadcast_to(np.asarray(angle, np.float64), len(at)), close, left)
+
+    def _motion(self, at: Array, angle: Array, close: Array, left: bool) -> HandMotion:
+        root = np.array([self.width * (0.22 if left else 0.78), HEIGHT + 150.0])
+        elbow = root + (at - (self.width / 2, HEIGHT * 0.7)) * (0.35, 0.1)
+        turn = -angle if self.mirrored else angle
+        size = 1.05 + 0.06 * self.size
+        return HandMotion(self.flip(at), turn, close, self.flip(elbow), left != self.mirrored, size)
+
+    def hand_shadow(self, motion: HandMotion) -> None:
+        """Lay a hand's shadow on what is there."""
+        hands.add_shadow(self.stack, self.hand, motion)
+
+    def fingers(self, motion: HandMotion) -> None:
+        """Put the fingers in front of what is there."""
+        hands.add_fingers(self.stack, self.hand, motion)
+
+    def palm(self, motion: HandMotion) -> None:
+        """Put arm, palm and thumb in front of what is there."""
+        hands.add_palm(self.stack, self.hand, motion)

@@ -1,0 +1,1 @@
+"""Reads videos frame by frame, in windows, and from strangers."""

@@ -1,0 +1,165 @@
+"""Any video as windows of evenly spread frames that slide over it, as clips are shown to a network.
+
+Frames are told apart by their own times, so that a changing or absurd frame rate does no harm.
+Axes: T frames, N frames of the video, H W pixels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.errors import UserError
+from data.sampling import Numbers, rgb_frame_numbers
+from data.video.reader import Image, open_video, scale_to_short_side
+
+Times = NDArray[np.float64]
+_ROUNDING_SEC = 1e-6
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a video is looked at.
+
+    Attributes:
+        start_sec: Where it begins, seconds from the first frame.
+        stop_sec: Where it ends; None is the end of the video.
+        window_sec: Length of a window; the next one begins half a window later.
+    """
+
+    start_sec: float = 0.0
+    stop_sec: float | None = None
+    window_sec: float = 2.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """The frames of one window.
+
+    Attributes:
+        frames: RGB, uint8. Shape: (T, 3, H, W).
+        times_sec: When each is shown, seconds from the video's first frame. Length: T.
+        times: The same as places in the part that is looked at, in [0, 1]. Length: T.
+    """
+
+    frames: Tensor
+    times_sec: tuple[float, ...]
+    times: tuple[float, ...]
+
+
+def read_windows(path: Path, T: int, part: Part, short_side: int) -> Iterator[Window]:
+    """Slide a window over a part of a video.
+
+    Args:
+        path: The video.
+        T: Frames a window.
+        part: Which part, and how long a window is; it is longer where the video has fewer than T frames in
+            it, and the last one ends where the part does.
+        short_side: Pixels that the short side of larger frames is scaled to.
+
+    Yields:
+        The windows in order; only the frames of those that overlap are kept.
+
+    Raises:
+        UserError: The video can't be decoded, or the part has fewer than T frames.
+    """
+    times = frame_times(path, part.stop_sec)
+    inside = np.flatnonzero(times >= part.start_sec)
+    if len(inside) < T:
+        raise UserError(_too_short(path, times, len(inside), T, part))
+    chosen = [inside[0] + window for window in window_numbers(times[inside], T, part.window_sec)]
+    first, last = times[inside[0]], times[inside[-1]]
+    for numbers, frames in _read(path, chosen, short_side):
+        at = times[numbers]
+        places = (at - first) / max(last - first, 1e-9)
+        yield Window(frames, tuple(at.tolist()), tuple(places.tolist()))
+
+
+def frame_times(path: Path, stop_sec: float | None) -> Times:
+    """Decode a video once to learn when its frames are shown.
+
+    Args:
+        path: The video.
+        stop_sec: Frames from here on are left out; None keeps all.
+
+    Returns:
+        Rising seconds from the first frame. Shape: (N,).
+
+    Raises:
+        UserError: It is missing, can't be decoded or doesn't say how fast it is.
+    """
+    if not path.is_file():
+        raise UserError(f"--video {path}: no such file")
+    stamps: list[float] = []
+    with open_video(path) as video:
+        while video.skip():
+            stamps.append(video.time_sec)
+            if stop_sec is not None and stamps[-1] - stamps[0] >= stop_sec:
+                stamps.pop()
+                break
+        fps = video.fps
+    if not stamps and stop_sec is None:
+        raise UserError(f"{path} has no frame that can be decoded; convert it, for example to H.264 in mp4")
+    times = np.array(stamps) - (stamps[0] if stamps else 0.0)
+    if all(before < after for before, after in pairwise(stamps)):
+        return times
+    if not np.isfinite(fps):
+        raise UserError(f"{path} says neither when its frames are shown nor how many there are a second")
+    counted: Times = np.arange(len(times)) / fps
+    return counted if stop_sec is None else counted[counted < stop_sec]
+
+
+def window_numbers(times: Times, T: int, window_sec: float) -> list[Numbers]:
+    """Choose the frames of each window, spread over it as over a clip.
+
+    Args:
+        times: Rising seconds, at least T of them. Shape: (N,).
+        T: Frames a window.
+        window_sec: Its length.
+
+    Returns:
+        Frame numbers, from 0, a row a window. Shapes: (T,).
+    """
+    final = max(times[-1] - window_sec, times[0])
+    starts = [*np.arange(times[0], final, window_sec / 2), final]
+    spans: dict[int, int] = {}
+    for start in starts:
+        # A frame that lies on an edge is in the window, whatever rounding makes of the edge.
+        begin = min(int(np.searchsorted(times, start - _ROUNDING_SEC)), len(times) - T)
+        end = int(np.searchsorted(times, start + window_sec + _ROUNDING_SEC))
+        spans[begin] = max(end, begin + T)
+    return [begin + rgb_frame_numbers(end - begin, T) - 1 for begin, end in spans.items()]
+
+
+def _read(path: Path, chosen: list[Numbers], short_side: int) -> Iterator[tuple[Numbers, Tensor]]:
+    wanted = {int(number) for numbers in chosen for number in numbers}
+    kept: dict[int, Image] = {}
+    reached = 0
+    with open_video(path) as video:
+        for numbers in chosen:
+            kept = {number: image for number, image in kept.items() if number >= numbers[0]}
+            while reached <= numbers[-1]:
+                if reached not in wanted:
+                    video.skip()
+                elif (image := video.read()) is not None:
+                    small = min(image.shape[:2]) <= short_side
+                    kept[reached] = image if small else scale_to_short_side(image, short_side)
+                else:
+                    raise UserError(f"{path} breaks off at frame {reached} when it is read again")
+                reached += 1
+            images = np.stack([kept[int(number)] for number in numbers])
+            yield numbers, torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _too_short(path: Path, times: Times, found: int, T: int, part: Part) -> str:
+    length = f"{times[-1]:.2f} s" if len(times) else "nothing"
+    where = f"from {part.start_sec:g} s" + (f" to {part.stop_sec:g} s" if part.stop_sec is not None else "")
+    return (
+        f"{path} has {found} frames {where} ({length} of it can be decoded), and the runs look at {T}; "
+        "choose a longer part of it, or a longer video"
+    )

@@ -1,0 +1,1 @@
+"""How good predictions are: accuracy, statistics, fusion, attention against masks."""

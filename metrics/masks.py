@@ -1,0 +1,59 @@
+"""What is known of where things are in a clip's frames: true masks of the synthetic kitchen, motion maps.
+
+Axes: T frames, N frames of the whole clip, H W pixels, S pixels a side of what the network sees.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import UserError
+from data.clips import Clip
+from data.frames import read_maps
+from data.layout import truth_file
+from data.sampling import Numbers
+from data.transforms import Preprocessing, transform_maps
+
+TRUE_MASKS = ("hand", "object", "moving")
+
+
+def clip_masks(root: Path, clip: Clip, numbers: Numbers, pixels: Preprocessing) -> dict[str, Tensor]:
+    """Read whatever masks a clip has, seen through the centre crop of the test.
+
+    Args:
+        root: The tree.
+        clip: One of its clips.
+        numbers: Frame numbers, from 1. Shape: (T,).
+        pixels: How the frames are scaled and cropped.
+
+    Returns:
+        "hand", "object" (the one acted on) and "moving" where the tree has truth, "motion_map" where the clip
+        has motion maps. uint8, 0 or 255 (maps: their grey levels). Shapes: (T, 1, S, S).
+
+    Raises:
+        UserError: The truth or a map can't be read, or is not of these frames.
+    """
+    masks = _true_masks(truth_file(root, clip.user, clip.action, clip.instance), clip.num_frames, numbers)
+    if clip.maps is not None:
+        masks["motion_map"] = read_maps(clip.maps, numbers.tolist())
+    return {name: transform_maps(mask, pixels, None) for name, mask in masks.items()}
+
+
+def _true_masks(path: Path, num_frames: int, numbers: Numbers) -> dict[str, Tensor]:
+    if not path.is_file():
+        return {}
+    remedy = "render the kitchen again, or remove the file to do without"
+    try:
+        with np.load(path) as truth:
+            masks = {name: truth[name] for name in TRUE_MASKS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds no truth of the synthetic kitchen ({error}); {remedy}") from None
+    if any(len(mask) != num_frames for mask in masks.values()):
+        raise UserError(f"{path} is not of its clip, which has {num_frames} frames; {remedy}")
+    return {
+        name: torch.from_numpy(mask[numbers - 1].astype(np.uint8) * 255)[:, None]
+        for name, mask in masks.items()
+    }

@@ -1,0 +1,178 @@
+"""Scores of a set of clips: saved, read back, checked, and described in numbers."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import UserError
+from core.files import atomic_path, write_json, write_text
+from core.task import Details
+from metrics.accuracy import (
+    Floats,
+    Ints,
+    confusion_matrix,
+    cross_entropy,
+    group_accuracy,
+    mean_class_accuracy,
+    rival_wins,
+    top_k,
+    wilson_interval,
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of N items over K classes.
+
+    Attributes:
+        keys: Name of each item, such as "S2/open_jam/1".
+        labels: True classes. Shape: (N,).
+        logits: Scores. Shape: (N, K).
+        loss: Mean loss over the items.
+        parts: Mean of each named part of the loss.
+        measures: What the task itself measures, by name.
+        details: What else the task kept of every item, by name; not saved. Shapes: (N, ...).
+    """
+
+    keys: tuple[str, ...]
+    labels: Ints
+    logits: Floats
+    loss: float
+    parts: dict[str, float]
+    measures: dict[str, float] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write `clip`, `label` and `logits` to an npz file."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, clip=np.array(self.keys), label=self.labels, logits=self.logits)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote; the loss is computed anew, as plain cross entropy.
+
+        Raises:
+            UserError: The file can't be read or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
+            _check_predictions(keys, labels, logits)
+        except Exception as error:  # a damaged or made-up file meets numpy's reader in any way
+            raise UserError(f"{path} holds no predictions of this project: {error}") from None
+        return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
+
+
+def _check_predictions(keys: npt.NDArray[Any], labels: npt.NDArray[Any], logits: npt.NDArray[Any]) -> None:
+    """Refuse what can't be scores of N items over K classes, or can't be logits."""
+    sizes = keys.shape, labels.shape, logits.shape[:1]
+    if len(set(sizes)) > 1 or logits.ndim != 2 or not logits.size or labels.dtype.kind != "i":
+        raise ValueError(f"clip, label and logits don't fit together (shapes {sizes})")
+    if labels.min() < 0 or labels.max() >= logits.shape[1] or len(set(keys.tolist())) < len(keys):
+        raise ValueError("a label is no class of the logits, or a clip stands there twice")
+    check_logits(logits, keys.tolist())
+
+
+def check_logits(logits: Floats, keys: Sequence[str]) -> None:
+    """Refuse scores that no accuracy should be computed from.
+
+    Args:
+        logits: Scores. Shape: (N, K).
+        keys: Names of the items. Length: N.
+
+    Raises:
+        UserError: Some are not finite, or all are probabilities, whose softmax would be a second one.
+    """
+    sound = np.isfinite(logits).all(axis=1)
+    if not sound.all():
+        names = ", ".join(str(keys[item]) for item in np.flatnonzero(~sound)[:5])
+        raise UserError(
+            f"the network's scores of {int((~sound).sum())} of {len(keys)} clips are not finite ({names}); "
+            "look at these clips, or train with a lower --lr"
+        )
+    sums_to_one = np.abs(logits.sum(axis=1, dtype=np.float64) - 1) < 1e-5
+    if logits.shape[1] > 1 and sums_to_one.all() and logits.min() >= 0:
+        raise UserError("the scores are probabilities, where logits belong; a softmax would be taken twice")
+
+
+@dataclass(frozen=True)
+class Relations:
+    """What K classes are to each other.
+
+    Attributes:
+        groups: Coarser classes by name (such as "verb"), each the group of every class. Shape: (K,).
+        rivals: The class each is hardest told from (such as its reverse in time), -1 for none. Shape: (K,).
+    """
+
+    groups: Mapping[str, Ints] = field(default_factory=dict)
+    rivals: Ints | None = None
+
+
+def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
+    """Describe predictions in numbers.
+
+    Args:
+        predictions: What to describe.
+        relations: What else than equal or not classes can be to each other.
+
+    Returns:
+        top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1;
+        where classes have rivals also `order`, the share of their items that score above the rival, in per
+        cent, and n_order, their number; and what the task itself measured.
+    """
+    logits, labels = predictions.logits, predictions.labels
+    right = int((logits.argmax(axis=1) == labels).sum())
+    low, high = wilson_interval(right, len(labels))
+    return {
+        "top1": 100.0 * right / len(labels),
+        "top5": top_k(logits, labels, 5),
+        "mean_class": mean_class_accuracy(logits, labels),
+        **{name: group_accuracy(logits, labels, ids) for name, ids in relations.groups.items()},
+        "n_clips": len(labels),
+        "ci95_low": low,
+        "ci95_high": high,
+        **_order(predictions, relations.rivals),
+        **predictions.measures,
+    }
+
+
+def write_evaluation(
+    folder: Path,
+    predictions: Predictions,
+    class_names: tuple[str, ...],
+    summary: Mapping[str, Any],
+) -> None:
+    """Write predictions.npz, per_class.csv, confusion.png and, last, eval.json into `folder`."""
+    from metrics.figures import save_confusion  # matplotlib takes its time, and only this needs it
+
+    counts = confusion_matrix(predictions.logits, predictions.labels)
+    predictions.save(folder / "predictions.npz")
+    write_text(folder / "per_class.csv", _per_class_table(counts, class_names))
+    save_confusion(folder / "confusion.png", counts, class_names)
+    write_json(folder / "eval.json", dict(summary))
+
+
+def _order(predictions: Predictions, rivals: Ints | None) -> dict[str, Any]:
+    if rivals is None:
+        return {}
+    wins, items = rival_wins(predictions.logits, predictions.labels, rivals)
+    return {"order": 100.0 * wins / items, "n_order": items} if items else {}
+
+
+def _per_class_table(counts: Ints, class_names: tuple[str, ...]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["class", "clips", "right", "accuracy", "most_often_taken_for"])
+    for label, name in enumerate(class_names):
+        clips, right = int(counts[label].sum()), int(counts[label, label])
+        wrong = counts[label].copy()
+        wrong[label] = 0
+        rival = class_names[int(wrong.argmax())] if wrong.any() else ""
+        table.writerow([name, clips, right, f"{100 * right / clips:.2f}" if clips else "", rival])
+    return text.getvalue()

@@ -1,0 +1,246 @@
+"""What a grid has brought forth so far: the runs of each row, finished or not, read once.
+
+Axes: K classes.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.config import read_yaml
+from core.errors import UserError
+from core.files import read_json
+from core.run_dir import RunDirectory, read_eval
+from grids.table import TABLES, TablePlan, TableRow, TableRun
+from metrics.predictions import Predictions
+
+Epoch = dict[str, Any]
+State = Literal["not started", "not finished", "damaged"]
+_NEEDED = ("top1", "mean_class", "n_clips")
+_NUMBERS = (*_NEEDED, "top5", "verb", "noun", "order", "n_order")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has all its files.
+
+    Attributes:
+        plan: Which seed, and the command that makes it.
+        folder: Its run directory.
+        evaluation: Content of eval.json.
+        predictions: Content of predictions.npz.
+        class_names: The K classes in the order of the logits.
+        epochs: Rows of metrics.csv, numbers as numbers; what is empty is left out.
+        settings: Content of config.yaml.
+        environment: Content of env.json.
+        cost: Content of cost.json, empty for a run that recorded none.
+    """
+
+    plan: TableRun
+    folder: Path
+    evaluation: dict[str, Any]
+    predictions: Predictions
+    class_names: tuple[str, ...]
+    epochs: tuple[Epoch, ...]
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    cost: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run that can't be reported.
+
+    Attributes:
+        plan: Which seed, and the command that makes it.
+        folder: Its run directory.
+        state: How far it got.
+        reason: What is wrong, with the file that says more.
+    """
+
+    plan: TableRun
+    folder: Path
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        plan: What it is.
+        finished: Its finished runs, in the order of the seeds.
+        missing: The others.
+    """
+
+    plan: TableRow
+    finished: tuple[Finished, ...]
+    missing: tuple[Missing, ...]
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return self.plan.row
+
+    def values(self, key: str) -> list[float]:
+        """Give what eval.json has under a key, a value for each finished run that has it."""
+        return [float(run.evaluation[key]) for run in self.finished if key in run.evaluation]
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """A table with what there is of it.
+
+    Attributes:
+        name: Name of its plan's file, without the ending.
+        plan: What it should hold.
+        rows: Its rows.
+    """
+
+    name: str
+    plan: TablePlan
+    rows: tuple[Row, ...]
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """Rows with at least one finished run."""
+        return tuple(row for row in self.rows if row.finished)
+
+    @property
+    def missing(self) -> tuple[tuple[Row, Missing], ...]:
+        """All runs that can't be reported, with their rows."""
+        return tuple((row, run) for row in self.rows for run in row.missing)
+
+
+def read_tables(grid: Path) -> list[FoundTable]:
+    """Read the tables of a grid, in the order of their names, and every run they name.
+
+    Raises:
+        UserError: There is no table in the folder, or one that can't be read.
+    """
+    files = sorted((grid / TABLES).glob("*.yaml"))
+    if not files:
+        raise UserError(f"no table in {grid / TABLES}; name the --out of a grid.py that was started before")
+    return [read_table(file, grid) for file in files]
+
+
+def read_table(file: Path, grid: Path) -> FoundTable:
+    """Read one table's plan and every run that it names.
+
+    Raises:
+        UserError: The plan can't be read.
+    """
+    plan = TablePlan.from_yaml(file)
+    return FoundTable(file.stem, plan, tuple(_row(row, grid) for row in plan.rows))
+
+
+def _row(plan: TableRow, grid: Path) -> Row:
+    found = [_find(run, grid / run.folder) for run in plan.runs]
+    first = next((run for run in found if isinstance(run, Finished)), None)
+    found = [_of_other_clips(run) if first and _differs(run, first) else run for run in found]
+    return Row(
+        plan,
+        tuple(run for run in found if isinstance(run, Finished)),
+        tuple(run for run in found if isinstance(run, Missing)),
+    )
+
+
+def _differs(run: Finished | Missing, first: Finished) -> bool:
+    if isinstance(run, Missing):
+        return False
+    labels = [dict(zip(r.predictions.keys, r.predictions.labels.tolist(), strict=True)) for r in (run, first)]
+    return run.class_names != first.class_names or labels[0] != labels[1]
+
+
+def _find(plan: TableRun, folder: Path) -> Finished | Missing:
+    if not (folder / "config.yaml").exists():
+        return Missing(plan, folder, "not started", _failure(folder, f"{folder} holds no run"))
+    if not (folder / "eval.json").exists():
+        return Missing(plan, folder, "not finished", _failure(folder, _progress(folder)))
+    try:
+        return read_run(plan, folder)
+    except UserError as error:
+        return Missing(plan, folder, "damaged", str(error))
+
+
+def read_run(plan: TableRun, folder: Path) -> Finished:
+    """Read the files of a finished run.
+
+    Raises:
+        UserError: A file is missing or damaged, or they don't fit together; the message names it.
+    """
+    evaluation, predictions = _evaluation(folder), Predictions.load(folder / "predictions.npz")
+    names = tuple(line["class"] for line in _read_csv(folder / "per_class.csv", "class"))
+    right = 100 * float((predictions.logits.argmax(axis=1) == predictions.labels).mean())
+    if abs(right - float(evaluation["top1"])) > 1e-6 or predictions.logits.shape[1] != len(names):
+        raise UserError(f"{folder}: eval.json, predictions.npz and per_class.csv are not of one evaluation")
+    cost = folder / "cost.json"
+    return Finished(
+        plan,
+        folder,
+        evaluation,
+        predictions,
+        names,
+        read_epochs(folder / "metrics.csv"),
+        read_yaml(folder / "config.yaml"),
+        read_json(folder / "env.json"),
+        read_json(cost) if cost.exists() else {},
+    )
+
+
+def _evaluation(folder: Path) -> dict[str, Any]:
+    content = read_eval(folder)
+    numbers = {key: content.get(key) for key in _NUMBERS if key in content or key in _NEEDED}
+    if odd := [key for key, value in numbers.items() if not isinstance(value, int | float)]:
+        raise UserError(f"{folder / 'eval.json'} is damaged: no number under {', '.join(odd)}")
+    selected = content.get("selected", {"top1": 0})
+    if not isinstance(selected, dict) or not isinstance(selected.get("top1"), int | float):
+        raise UserError(f"{folder / 'eval.json'} is damaged: no number under selected.top1")
+    return content
+
+
+def read_epochs(file: Path) -> tuple[Epoch, ...]:
+    """Read metrics.csv.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    lines = _read_csv(file, "epoch", "split", "loss", "accuracy", "seconds", "clips_per_sec")
+    try:
+        return tuple(
+            {key: text if key == "split" else float(text) for key, text in line.items() if text}
+            for line in lines
+        )
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {error}") from None
+
+
+def _read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            table = list(csv.DictReader(lines))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{file} is missing or damaged: {error}") from None
+    if not table or set(columns) - table[0].keys() or any(None in row.values() for row in table):
+        raise UserError(f"{file} is damaged: it should hold the columns {', '.join(columns)}, and lines")
+    return table
+
+
+def _of_other_clips(run: Finished | Missing) -> Missing:
+    reason = f"{run.folder} was tested on other clips, or other classes, than the row's first seed"
+    return Missing(run.plan, run.folder, "damaged", reason)
+
+
+def _progress(folder: Path) -> str:
+    try:
+        epochs = read_epochs(folder / "metrics.csv")
+    except UserError:
+        return f"{folder} has not finished an epoch"
+    return f"{folder} stopped after epoch {int(epochs[-1]['epoch'])}, or is still running"
+
+
+def _failure(folder: Path, reason: str) -> str:
+    log = RunDirectory(folder).log
+    return f"{reason}; its log is {log}" if log.exists() else reason

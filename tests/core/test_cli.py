@@ -1,0 +1,119 @@
+"""How a command ends when it is told to."""
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from core.cli import run
+from core.config import Config
+
+COMMAND = """
+import time
+from core.cli import run
+from core.config import Config
+
+class Settings(Config):
+    pass
+
+def main(config):
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+
+run(main, Settings)
+"""
+
+
+@pytest.mark.parametrize(
+    "number,status,word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_stopped_command_closes_what_it_opened(number, status, word):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", COMMAND], **pipes) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        said, complaint = process.communicate(timeout=10)
+    assert (process.returncode, said, complaint) == (status, "closed\n", f"{word}\n")
+
+
+class Sizes(Config):
+    batch_size: int = 8
+    image_size: int = 224
+    amp: str = "off"
+
+
+def cuda_runs_out():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 1 GiB free.")
+
+
+@pytest.mark.parametrize(
+    "asks, said",
+    [
+        (lambda: torch.empty(2**56), "too little memory; lower"),
+        (lambda: np.zeros(2**56), "too little memory; lower"),
+        (cuda_runs_out, "too little GPU memory; lower"),
+    ],
+)
+def test_want_of_memory_is_one_message_that_says_what_to_lower(command, asks, said):
+    status, _, error = command(lambda _: asks(), Sizes)
+    assert status == 2 and error.count("\n") == 1 and said in error
+    assert "--batch-size or --image-size, or compute in bfloat16 with --amp bf16" in error
+
+
+def test_other_errors_stay_errors(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(ZeroDivisionError):
+        run(lambda _: 1 // 0, Sizes)
+
+
+def test_a_command_in_the_background_does_not_hear_ctrl_c():
+    """Where a shell without job control put it there: Ctrl-C is for what stands in front."""
+    script = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + COMMAND.replace("60", "0.5")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10)[0] == "closed\n"
+    assert process.returncode == 0
+
+
+DEAF = """
+import time
+import core.leaving
+from core.cli import run
+from core.config import Config
+
+core.leaving.GRACE_SEC = 0.5
+
+class Settings(Config):
+    pass
+
+class Deaf:
+    def __del__(self):  # Python drops what is raised here
+        print("working", flush=True)
+        time.sleep(60)
+
+def main(config):
+    Deaf()
+    time.sleep(60)
+
+run(main, Settings)
+"""
+
+
+@pytest.mark.parametrize(
+    "number,status,word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_command_leaves_though_its_interruption_was_lost(number, status, word):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", DEAF], **pipes) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=10)
+    assert process.returncode == status and complaint.splitlines()[-1] == word
+    assert "Exception ignored" in complaint

@@ -1,0 +1,117 @@
+"""Configs: what is refused, and what a file and the flags have in common."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from core.config import Config, read_yaml
+from core.errors import UserError
+
+
+class Example(Config):
+    """An example."""
+
+    rate: float = Field(0.1, gt=0)
+    """A rate."""
+    users: tuple[str, ...] = ("S1",)
+    """Some users."""
+
+
+def test_round_trip_through_yaml(tmp_path):
+    config = Example(rate=0.5, users=("S1", "S4"))
+    config.to_yaml(tmp_path / "config.yaml")
+    assert Example.from_yaml(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    "values, named",
+    [({"rat": 1}, "rat"), ({"rate": -1}, "--rate"), ({"rate": "fast"}, "fast"), ({"users": 3}, "--users")],
+)
+def test_bad_values_are_named(values, named):
+    with pytest.raises(UserError, match=named):
+        Example(**values)
+    with pytest.raises(UserError, match="row 3"):
+        Example.from_mapping(values, where="row 3")
+
+
+def test_frozen_and_checked_again_on_replace():
+    config = Example()
+    with pytest.raises(Exception, match="frozen"):
+        config.rate = 3
+    assert config.replace(rate=2).rate == 2
+    with pytest.raises(UserError, match="--rate"):
+        config.replace(rate=0)
+
+
+@pytest.mark.parametrize("text", ["- 1\n- 2\n", "a: [", "!!python/object/apply:os.system ['true']", ""])
+def test_files_that_are_no_mapping(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match="bad.yaml"):
+        read_yaml(tmp_path / "bad.yaml")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="nowhere.yaml"):
+        read_yaml(tmp_path / "nowhere.yaml")
+
+
+SCRIPT = """
+from core.cli import run
+from core.config import Config
+from core.errors import UserError
+
+class Shelf:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, item):
+        raise UserError("no jam at shelf 4; buy some")
+
+class C(Config):
+    '''Test command.'''
+    mode: str
+    '''What to do.'''
+
+def main(config):
+    if config.mode == "mistake":
+        raise UserError("no jam at shelf 3; buy some")
+    if config.mode == "loader":
+        from torch.utils.data import DataLoader
+        list(DataLoader(Shelf(), num_workers=1))
+    if config.mode == "fault":
+        raise RuntimeError("ours")
+    if config.mode == "found":
+        return 1
+
+run(main, C)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, status, said",
+    [
+        (["--mode", "fine"], 0, ""),
+        (["--mode", "found"], 1, ""),
+        (["--mode", "mistake"], 2, "error: no jam at shelf 3; buy some"),
+        (["--mode", "loader"], 2, "error: no jam at shelf 4; buy some"),
+        (["--mode", "fault"], 1, "Traceback"),
+        (["--moed", "fine"], 2, "--mode"),
+        ([], 2, "--mode"),
+    ],
+)
+def test_exit_status(tmp_path, arguments, status, said):
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(root)},
+    )
+    assert done.returncode == status
+    assert said in done.stderr
+    assert ("Traceback" in done.stderr) == (said == "Traceback")

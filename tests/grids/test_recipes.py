@@ -1,0 +1,245 @@
+"""Every recipe fills the scripts' configs; what can't be meant is refused."""
+
+from pathlib import Path
+
+import pytest
+import tyro
+import yaml
+
+from core.errors import UserError
+from core.stage import Stage
+from core.train_config import TrainConfig
+from grid import load_script
+from grids.plan import Table
+from grids.planner import Terms, make_plan
+from grids.recipe import Recipe, Training
+from models.stages import FLOW, rgb_stage, two_stream_stage
+from reporting.published import SOURCES
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
+
+
+IMAGES = {kind: kind for kind in ("frames", "maps", "flow_x", "flow_y")}
+
+
+def planned(name: str, out: Path) -> Table:
+    """A shipped recipe with its runs, on data that has all kinds of images."""
+    file = next(path for path in RECIPES if path.name == name)
+    recipe = Recipe.from_yaml(file)
+    inputs = {name: out / name for name in recipe.inputs}
+    return make_plan({file: recipe}, Terms(out, inputs, dict.fromkeys(inputs, IMAGES), load_script)).tables[0]
+
+
+def first_seed(name: str, out: Path) -> dict[str, TrainConfig]:
+    """The resolved configs of the first seed by training."""
+    table = planned(name, out)
+    return {step.training.name: run.config for step, run in table.steps if step.seed == table.recipe.seeds[0]}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, tmp_path):
+    table = planned(path.name, tmp_path)
+    done = set()
+    for step, run in table.steps:
+        assert done >= {parent.folder for parent in run.parents}, f"{run.name} stands before a parent"
+        done.add(run.folder)
+        config_class = load_script(step.training.script).Config
+        given = tyro.cli(config_class, args=run.words[1:], config=(tyro.conf.FlagCreatePairsOff,))
+        assert (given.out, given.seed, given.resume) == (run.folder, run.config.seed, True)
+        asked = {name: getattr(given, name) for name in step.training.settings}
+        assert asked == {name: getattr(run.config, name) for name in asked}
+        for parent in run.parents:
+            assert str(parent.folder) in run.words
+    rows = {training.row for training in table.recipe.variants} - {None}
+    for seed in table.recipe.seeds:
+        assert {step.training.row for step, _ in table.steps if step.seed == seed} >= rows
+
+
+def test_step_1_has_the_rows_of_the_table_and_the_published_epochs(tmp_path):
+    recipe = Recipe.from_yaml(next(path for path in RECIPES if path.name == "step1.yaml"))
+    kinds = ("ConvLSTM", "ConvLSTM-attention", "two-stream (joint)")
+    expected = {f"{kind}, {frames} frames" for kind in kinds for frames in (7, 16, 25)} | {
+        "temporal warp flow"
+    }
+    assert {training.row for training in recipe.variants} - {None} == expected
+    table = planned("step1.yaml", tmp_path)
+    runs = {step.training.name: run for step, run in table.steps if step.seed == 0}
+    for frames in (7, 16, 25):
+        joint = runs[f"joint-frames-{frames}"]
+        assert joint.parents == (runs[f"attention-frames-{frames}"], runs["flow"])
+        first = runs[f"attention-stage1-frames-{frames}"]
+        assert (first.config.frames, first.config.attention) == (frames, "cam")
+        second = runs[f"convlstm-frames-{frames}"]
+        assert (second.config.frames, second.config.attention, second.config.stage) == (frames, "none", 2)
+    for training in table.recipe.variants:
+        assert training.settings["epochs"] == published_stage(training).epochs
+
+
+@pytest.mark.parametrize("variant", ["classification", "regression"])
+def test_step_2_has_six_sets_or_more_over_one_stage_1(tmp_path, variant):
+    first, *rows = first_seed(f"step2_{variant}.yaml", tmp_path).values()
+    assert first.stage == 1 and {row.init for row in rows} == {first.out}
+    heads = [row.motion_values() | {"lr": row.lr} for row in rows if row.ms == variant]
+    distinct = {tuple(sorted(values.items(), key=str)) for values in heads}
+    assert len(distinct) == len(heads) == len(rows) - 1 >= 6
+    varied = {key for key in heads[0] if len({values[key] for values in heads}) > 1}
+    assert varied >= {"lr", "ms_weight", "ms_layer", "ms_threshold"}
+    assert variant == "classification" or varied >= {"ms_loss", "ms_activation"}
+    assert {row.epochs for row in rows} == {rgb_stage(2, "convlstm").epochs}
+
+
+def test_sparnet_has_the_rows_of_its_paper(tmp_path):
+    found = set()
+    for config in first_seed("sparnet.yaml", tmp_path).values():
+        assert (config.stage, config.epochs, config.batch_size) == ("joint", 500, 4)
+        found.add((config.attention, config.ms, config.frames))
+    kinds = [("none", "none"), ("cam", "none"), ("none", "classification")]
+    assert found == {(*kind, frames) for kind in kinds for frames in (7, 25)}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_published_numbers_are_of_what_the_row_trains(path):
+    kinds = {key.partition("-")[0] for source in SOURCES for key in source.top1}
+    recipe = Recipe.from_yaml(path)
+    named = [training for training in recipe.variants if training.published is not None]
+    assert bool(named) == ("pictures" not in recipe.inputs), "numbers of GTEA61 say nothing about the kitchen"
+    for training in named:
+        kind = training.published
+        assert kind in kinds
+        assert (kind == "flow") == (training.script == "train_flow")
+        assert (kind == "joint") == (training.script == "train_twostream")
+        assert training.settings.get("ms", "none") in ("none", kind)
+        assert kind not in ("classification", "regression") or training.settings["ms"] == kind
+
+
+def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
+    """Stage 1 with attention at 7 frames is in three recipes for GTEA61, under two names; the quick ones
+    share a backbone and both stages with attention."""
+    inputs = {"data": tmp_path, "pictures": tmp_path}
+    terms = Terms(tmp_path, inputs, dict.fromkeys(inputs, IMAGES), load_script)
+
+    def counts(*names):
+        recipes = {path: Recipe.from_yaml(path) for path in RECIPES if path.stem in names}
+        assert len(recipes) == len(names)
+        plan = make_plan(recipes, terms)
+        return sum(len({run.key for _, run in table.steps}) for table in plan.tables), len(plan.runs)
+
+    assert counts("step1_quick", "step2_quick") == (22 + 13, 22 + 13 - (1 + 3 + 3))
+    alone, together = counts("step1", "step2_classification", "step2_regression")
+    # Both stages with attention at 7 frames, three seeds, in all three; weight 0 on layer3 has another loss.
+    assert alone - together == 2 * (3 + 3)
+
+
+def published_stage(training: Training) -> Stage:
+    if "stage" in training.settings:
+        return rgb_stage(training.settings["stage"], "convlstm")
+    return two_stream_stage("convlstm") if training.parents else FLOW
+
+
+PLAIN = {
+    "title": "a table",
+    "inputs": {"data": "clips", "pictures": "class folders"},
+    "seeds": [3, 4],
+    "trainings": [
+        {
+            "name": "body",
+            "script": "train_frame",
+            "inputs": {"images": "pictures"},
+            "every_seed": False,
+        },
+        {"name": "flow", "script": "train_flow", "row": "flow", "parents": {"weights": "body"}},
+    ],
+}
+
+
+def test_shared_trainings_are_run_once_and_found_by_all_seeds():
+    steps = Recipe(**PLAIN).steps()
+    assert [(step.training.name, step.seed) for step in steps] == [("body", 3), ("flow", 3), ("flow", 4)]
+    assert [step.parents for step in steps] == [{}, {"weights": steps[0]}, {"weights": steps[0]}]
+
+
+def chain(*trainings: dict) -> Recipe:
+    """A recipe of train_rgb with these trainings and one seed."""
+    full = [{"script": "train_rgb", **training} for training in trainings]
+    return Recipe(title="a table", inputs={"data": "clips"}, seeds=[0], trainings=full)
+
+
+def test_lists_multiply_out_and_children_follow_their_parents():
+    recipe = chain(
+        {"name": "first", "grid": {"frames": [7, 16]}},
+        {"name": "second", "parents": {"init": "first"}, "row": "{frames} frames", "grid": {"lr": [0.1, 1]}},
+        {"name": "other", "row": "alone", "settings": {"frames": 3}},
+        {"name": "joint", "row": "joint", "parents": {"rgb": "second", "flow": "other", "weights": "first"}},
+    )
+    found = {training.name: training for training in recipe.variants}
+    assert list(found) == (
+        ["first-frames-7", "first-frames-16"]
+        + [f"second-frames-{frames}-lr-{lr}" for frames in (7, 16) for lr in (0.1, 1)]
+        + ["other"]
+        + [f"joint-frames-{frames}-lr-{lr}" for frames in (7, 16) for lr in (0.1, 1)]
+    )
+    second = found["second-frames-16-lr-0.1"]
+    assert (second.row, second.settings) == ("16 frames, lr 0.1", {"lr": 0.1})
+    assert second.parents == {"init": "first-frames-16"}
+    joint = found["joint-frames-7-lr-1"]
+    assert joint.row == "joint, frames 7, lr 1" and joint.settings == {}
+    assert joint.parents == {"rgb": "second-frames-7-lr-1", "flow": "other", "weights": "first-frames-7"}
+
+
+def test_one_setting_varied_twice_and_values_that_are_lists():
+    recipe = chain(
+        {"name": "a", "grid": {"lr": [1, 2]}},
+        {"name": "b", "row": "b", "parents": {"init": "a"}, "grid": {"lr": [3], "milestones": [[5, 9], []]}},
+    )
+    assert [(training.name, training.row) for training in recipe.variants[2:4]] == [
+        ("b-lr-1-lr-3-milestones-5_9", "b, a lr 1, lr 3, milestones 5,9"),
+        ("b-lr-1-lr-3-milestones-", "b, a lr 1, lr 3, milestones "),
+    ]
+    assert recipe.variants[2].settings == {"lr": 3, "milestones": [5, 9]}
+
+
+@pytest.mark.parametrize(
+    "number, change, message",
+    [
+        (1, {"setings": {}}, "setings"),
+        (1, {"name": "body"}, "two trainings are called body"),
+        (1, {"parents": {"weights": "head"}}, "row 'flow'.: weights takes head, but no training is called"),
+        (1, {"parents": {"weights": "flow"}}, "takes flow, which is itself"),
+        (0, {"parents": {"weights": "flow"}}, "training body: weights takes flow, which stands after it"),
+        (0, {"grid": {"lr": []}}, "training body: grid.lr lists no value"),
+        (0, {"grid": {"images": ["here"]}}, "sets images twice"),
+        (1, {"grid": {"lr": [0.1, 0.1]}}, "two trainings are called flow-lr-0.1"),
+        (1, {"settings": {"cache": "here"}}, "sets cache, which is for who runs the recipe"),
+        (1, {"inputs": {"data": "films"}}, "input films, which is not declared"),
+        (1, {"settings": {"weights": "none"}}, "sets weights twice"),
+        (1, {"settings": {"seed": 1}}, "sets seed, which is for who runs the recipe"),
+        (0, {"row": "flow"}, "two trainings have the row 'flow'"),
+        (0, {"script": "rm -rf"}, "script"),
+        (0, {"name": "../x"}, "name"),
+        (0, {"published": "flow"}, "training body has `published`, but no row"),
+    ],
+)
+def test_recipes_that_do_not_fit_together(tmp_path, number, change, message):
+    trainings = [dict(training) for training in PLAIN["trainings"]]
+    trainings[number] |= change
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(PLAIN | {"trainings": trainings}))
+    with pytest.raises(UserError, match=message) as error:
+        Recipe.from_yaml(tmp_path / "recipe.yaml")
+    assert str(tmp_path / "recipe.yaml") in str(error.value)
+
+
+def test_a_training_for_all_seeds_with_a_parent_for_each():
+    trainings = [PLAIN["trainings"][0] | {"every_seed": True}, PLAIN["trainings"][1] | {"every_seed": False}]
+    with pytest.raises(UserError, match="is for all seeds, its parent body for each"):
+        Recipe(**(PLAIN | {"trainings": trainings}))
+
+
+def test_a_baseline_is_a_row():
+    assert Recipe(**PLAIN, baseline="flow").baseline == "flow"
+    with pytest.raises(UserError, match="the baseline 'body' is no row"):
+        Recipe(**PLAIN, baseline="body")
+
+
+def test_inputs_that_are_missing():
+    with pytest.raises(UserError, match="pictures: class folders; given were .'data'."):
+        Recipe(**PLAIN).check_inputs(["data"])

@@ -1,0 +1,70 @@
+"""The page in a real browser: it loads nothing, its pictures are there, its tables sort."""
+
+import pytest
+
+import report
+from reporting.page import Section, write_page
+from reporting.table import EMPTY, Table, number, words
+from tests.support import chromium
+from tests.support.fake_grid import make_plan, make_run, right_but
+
+pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
+
+FETCHED = """performance.getEntriesByType('resource').map((entry) => entry.name)
+  .filter((name) => !name.startsWith('data:'))"""
+SORTED = """(() => {
+  const table = document.querySelector('#t table');
+  const column = (place) => [...table.tBodies[0].rows].map((row) => row.cells[place].textContent);
+  const click = (place) => table.tHead.rows[0].cells[place].querySelector('button').click();
+  const seen = {start: column(0)};
+  for (const [name, place] of [['words', 0], ['backwards', 0], ['put back', 0], ['down', 1], ['up', 1]]) {
+    click(place);
+    seen[name] = column(0);
+  }
+  seen.sorted = table.tHead.rows[0].cells[1].getAttribute('aria-sort');
+  return seen;
+})()"""
+
+
+def test_a_click_on_a_header_sorts(tmp_path):
+    rows = [("b", 9.5), ("d", None), ("a", -20), ("c", 100)]
+    table = Table(["name", "value"], [[words(name), number(value)] for name, value in rows])
+    write_page(tmp_path / "page.html", "T", "lead", [Section("t", table=table)])
+    assert table.rows[1][1] == EMPTY
+    with chromium.Page(tmp_path / "page.html") as page:
+        found, fetched = page.run(SORTED), page.run(FETCHED)
+    assert found == {
+        "start": ["b", "d", "a", "c"],
+        "words": ["a", "b", "c", "d"],
+        "backwards": ["d", "c", "b", "a"],
+        "put back": ["b", "d", "a", "c"],
+        "down": ["c", "b", "a", "d"],
+        "up": ["a", "b", "c", "d"],
+        "sorted": "ascending",
+    }
+    assert not page.errors and not fetched
+
+
+WHOLE = """({
+  pictures: [...document.images].map((image) => image.naturalWidth),
+  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  links: [...document.querySelectorAll('nav a')].filter((a) => !document.querySelector(a.hash)).length,
+  sections: document.querySelectorAll('nav a').length,
+  ids: [...document.querySelectorAll('[id]')].map((one) => one.id),
+})"""
+
+
+@pytest.mark.parametrize("width", [400, 1500])
+def test_the_whole_report_is_a_page_without_faults(tmp_path, width):
+    """The title is as odd as a user's can be."""
+    runs = [make_run(tmp_path / name, right_but(seed)) for seed, name in enumerate("abc")]
+    rows = {"</script><b>odd & row": runs[:2], "plain row with a rather long name, 7 frames": runs[1:]}
+    make_plan(tmp_path, rows, title="A <b>table</b> & more")
+    assert report.main(report.Config(grid=tmp_path, out=tmp_path / "report")) == 0
+    with chromium.Page(tmp_path / "report" / "index.html", width=width) as page:
+        found, fetched = page.run(WHOLE), page.run(FETCHED)
+    assert not page.errors and not fetched
+    assert len(found["pictures"]) == 2 and min(found["pictures"]) > 300
+    assert found["wide"] == 0, "wide tables scroll, the page does not"
+    assert found["links"] == 0 and found["sections"] > 6
+    assert len(set(found["ids"])) == len(found["ids"])

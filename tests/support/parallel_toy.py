@@ -1,0 +1,95 @@
+"""A small training with batch norm in train mode, and what a test starts in two processes."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+import train_rgb
+from core.cli import run
+from core.errors import UserError
+from core.ranks import data_parallel, world
+from core.run_dir import RunDirectory
+from core.seeding import seed_everything
+from core.stage import Group, Stage
+from core.task import Classification
+from core.train_config import TrainConfig
+from metrics.predictions import Relations
+from models.outputs import ClipOutput
+from tests.support.thin import thin_networks
+from training.fit import EvaluationSet, TrainingSet
+from training.run import Description, Sets, prepare_model, train_and_evaluate
+
+ITEMS = 13  # in batches of 4 the last one has a single item
+KEYS = tuple(f"clip{i}" for i in range(ITEMS))
+STAGE = Stage("toy", (Group(("*",)),), ("",), "sgd", 0.1, 0.01, None, 0.9, 3)
+
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 3, 2)
+
+    def forward(self, x):
+        features = self.norm(self.first(x)).relu()
+        return ClipOutput(self.second(features).mean(dim=(2, 3)), features.mean(dim=(2, 3)))
+
+
+class Batches:
+    broken_epoch = None
+
+    def __init__(self, order, size, epoch=0):
+        self.order, self.size = order, size
+        self.broken = epoch == self.broken_epoch
+
+    def __len__(self):
+        return -(-len(self.order) // self.size)
+
+    def __iter__(self):
+        rng = np.random.default_rng(3)
+        labels = np.arange(ITEMS) % 3
+        x = rng.normal(size=(ITEMS, 2, 6, 6)) + labels[:, None, None, None]
+        for start in range(0, len(self.order), self.size):
+            part = np.asarray(self.order[start : start + self.size])
+            if self.broken and 7 in part:
+                raise UserError("clip7 is broken")
+            yield {
+                "x": torch.tensor(x[part], dtype=torch.float32),
+                "label": torch.tensor(labels[part]),
+                "clip": torch.tensor(part),
+            }
+
+
+@data_parallel
+def main(config):
+    seed_everything(config.seed)
+    model = prepare_model(Toy(), config)
+
+    def epoch(number):
+        order = np.random.default_rng(number).permutation(ITEMS).tolist()
+        return Batches(world().part(order), world().batch_size(config.batch_size), number)
+
+    test = EvaluationSet("test", KEYS, Batches(world().part(range(ITEMS)), 4))
+    about = Description({"name": "Toy"}, ("a", "b", "c"), {}, Relations())
+    with RunDirectory.begin(config) as directory:
+        sets = Sets(TrainingSet(KEYS, epoch), test, test)
+        return train_and_evaluate(config, directory, Classification(model, ("x",)), STAGE, sets, about)
+
+
+def toy_config(out: Path, **changes) -> TrainConfig:
+    return TrainConfig(**({"out": out, "batch_size": 4, "device": "cpu"} | changes))
+
+
+if __name__ == "__main__":
+    folder, rgb = Path(sys.argv[1]), json.loads(sys.argv[2])
+    main(toy_config(folder / "toy"))
+    with thin_networks():
+        train_rgb.main(train_rgb.Config(**rgb))
+    Batches.broken_epoch = 2
+    sys.argv = ["toy", "--out", str(folder / "stopped"), "--batch-size", "4", "--device", "cpu"]
+    run(main, TrainConfig)

@@ -1,0 +1,98 @@
+"""A training of 24 items that takes a tenth of a second, and what it leaves."""
+
+import csv
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.files import write_text
+from core.run_dir import RunDirectory
+from core.stage import Group, Stage
+from core.task import Classification
+from core.train_config import TrainConfig
+from metrics.predictions import Relations
+from models.outputs import ClipOutput
+from training.fit import EvaluationSet, TrainingSet
+from training.run import Description, Sets, train_and_evaluate
+
+KEYS = tuple(f"clip{i}" for i in range(24))
+NAMES = ("left", "right", "up")
+
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.dropout = nn.Dropout(0.5)
+        self.classifier = nn.Linear(4, 3)
+
+    def forward(self, x):
+        features = self.norm(x)
+        return ClipOutput(self.classifier(self.dropout(features)), features)
+
+
+def data(poison: bool = False):
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 3
+    x = np.eye(4)[labels] + rng.normal(size=(24, 4))
+    if poison:
+        x[7] = np.inf
+    return torch.tensor(x, dtype=torch.float32), torch.tensor(labels)
+
+
+def batches(order, poison=False, size=8):
+    x, labels = data(poison)
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    return [{"x": x[part], "label": labels[part], "clip": torch.as_tensor(part)} for part in parts]
+
+
+def stage(epochs=4) -> Stage:
+    return Stage("toy", (Group(("classifier.*",)),), ("dropout",), "adam", 0.05, 0.0, (2,), 0.1, epochs)
+
+
+def run(out, epochs=4, resume=False, poison=False, val=False, **flags):
+    config = TrainConfig(out=out, epochs=epochs, resume=resume, **flags)
+    torch.manual_seed(1)
+    order = np.arange(24)
+
+    def shuffled(epoch):
+        return batches(np.random.default_rng([config.seed, epoch]).permutation(24), poison)
+
+    test = EvaluationSet("test", KEYS, batches(order, size=7), "every clip")
+    watched = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test
+    sets = Sets(TrainingSet(KEYS, shuffled), watched, test)
+    about = Description({"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}))
+    task = Classification(Toy(), ("x",))
+    with RunDirectory.begin(config) as directory:
+        draw = partial(write_text, out / "motion.png", "drawn before eval.json says that all is there")
+        return train_and_evaluate(config, directory, task, stage(epochs), sets, about, draw), task.model
+
+
+def rows(path):
+    with (path / "metrics.csv").open() as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("seconds", "clips_per_sec")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def main(config: TrainConfig) -> None:
+    """The training as a script's main."""
+    flags = config.model_dump(exclude={"out", "epochs", "resume"})
+    run(config.out, config.epochs or 4, config.resume, **flags)
+
+
+def contents(path):
+    """All of a run that an interruption could change: rows, weights, state, best epoch, result."""
+    states = [torch.load(path / name, weights_only=True) for name in ("last.pt", "best.pt")]
+    for state in states:
+        state["config"] = state["rows"] = None
+    files = [(path / name).read_bytes() for name in ("eval.json", "predictions.npz", "motion.png")]
+    return rows(path), str(states), files
+
+
+def left_behind(path):
+    """Files that nobody asked for."""
+    return [file.name for file in path.iterdir() if file.name.startswith(".") and file.name != ".lock"]

@@ -1,0 +1,77 @@
+"""Fifty epochs and a thousand evaluated clips leave memory, files and processes as they were."""
+
+import gc
+import multiprocessing
+import os
+import resource
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import training.fit
+from core.task import Classification
+from tests.support.toy import KEYS, Toy, batches, run
+from training.evaluate import predict
+
+GROWTH = 0.02
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_fifty_epochs_do_not_grow(tmp_path, monkeypatch):
+    record, seen = training.fit._record, []
+
+    def watched(state, *rest):
+        record(state, *rest)
+        if state.epoch in (10, 50):
+            seen.append((resident_bytes(), open_files()))
+
+    run(tmp_path / "warm", epochs=1)
+    gc.collect()
+    before = open_files()
+    monkeypatch.setattr(training.fit, "_record", watched)
+    run(tmp_path / "run", epochs=50)
+    (warm, files), (end, files_then) = seen
+    assert end < warm * (1 + GROWTH), f"{warm} bytes after 10 epochs, {end} after 50"
+    gc.collect()
+    assert files == files_then and open_files() == before
+    assert multiprocessing.active_children() == []
+
+
+def test_a_thousand_evaluated_clips_do_not_grow():
+    task, every = Classification(Toy(), ("x",)), batches(torch.arange(24).numpy())
+    gc.collect()
+    for _ in range(5):
+        predict(task, every, KEYS)
+    warm, files = resident_bytes(), open_files()
+    for _ in range(42):  # 1,008 clips
+        predict(task, every, KEYS)
+    assert resident_bytes() < warm * (1 + GROWTH) and open_files() == files
+
+
+def load(stop: int | None) -> None:
+    loader = DataLoader(list(range(16)), num_workers=2, persistent_workers=True, generator=torch.Generator())
+    for number, _ in enumerate(loader):
+        if number == stop:
+            break
+    assert len(multiprocessing.active_children()) == 2
+
+
+@pytest.mark.parametrize("stop", [None, 3])
+def test_loading_processes_end_with_their_loader(stop):
+    """Also of an epoch that is left in the middle."""
+    load(None)  # opens what every later one shares
+    gc.collect()
+    files = open_files()
+    load(stop)
+    gc.collect()
+    assert multiprocessing.active_children() == [] and open_files() == files

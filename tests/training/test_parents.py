@@ -1,0 +1,80 @@
+"""What a training may start from, and on whom and on which data a run may be measured."""
+
+import pytest
+import torch
+import yaml
+
+import evaluate
+from core.checkpoint import save_checkpoint
+from core.errors import UserError
+from data.provenance import motion_made, refuse_other_motion
+from data.transforms import Preprocessing, transform_frames
+from training.parents import check_classes, refuse_seen_users, untrained_note
+
+
+def saved_run(folder, **config):
+    parts = {"model": {}, "architecture": {}, "class_names": [], "preprocessing": {}, "config": config}
+    save_checkpoint(folder / "last.pt", parts)
+    return str(folder)
+
+
+def test_first_weights_that_have_seen_a_test_user_are_refused(tmp_path):
+    clips = saved_run(tmp_path / "clips", train_users=["S1", "S2"], images=None)
+    with pytest.raises(UserError, match="--weights .*clips has learned from S2"):
+        refuse_seen_users(clips, ("S2",))
+    refuse_seen_users(clips, ("S4",))
+    refuse_seen_users(saved_run(tmp_path / "pictures", train_users=["S2"], images="there"), ("S2",))
+    for source in ("imagenet", "none", None, str(tmp_path / "file.pth")):
+        refuse_seen_users(source, ("S2",))
+
+
+def test_a_run_is_measured_on_whom_it_learned_from_only_by_name(tmp_path, capsys):
+    saved = {"train_users": ["S1", "S2"], "test_users": ["S2"]}
+    settings = evaluate.Config(run=tmp_path, data=tmp_path)
+    with pytest.raises(UserError, match="has learned from S2.* --users S2"):
+        evaluate.choose_users(tmp_path, saved, settings)
+    assert evaluate.choose_users(tmp_path, saved, settings.replace(users=("S2",))) == ("S2",)
+    assert "has learned from S2; this is no measure" in capsys.readouterr().out
+    honest = saved | {"train_users": ["S1"]}
+    assert evaluate.choose_users(tmp_path, honest, settings) == ["S2"]
+    assert capsys.readouterr().out == ""
+
+
+def test_untrained_weights_and_unfinished_runs_are_called_so(tmp_path):
+    settings = evaluate.Config(run=tmp_path, data=tmp_path)
+
+    def selection(epoch, planned):
+        return evaluate._selection({"epoch": epoch, "config": {"epochs": planned}}, settings)
+
+    assert selection(3, 3) == "last_epoch"
+    assert selection(1, 3) == "unfinished, of 3 epochs"
+    assert selection(0, 3) == selection(None, 3) == "untrained weights"
+    assert "backbone of runs/a is untrained" in untrained_note({"stage": 1, "weights": "none"}, "runs/a")
+    assert untrained_note({"stage": 1, "weights": "imagenet"}, "runs/a") is None
+    assert untrained_note({"stage": "joint", "weights": "none"}, "runs/a") is None
+
+
+def test_the_classes_of_run_and_data_are_compared():
+    check_classes(["a", "b"], ("a", "b"), where="--init run")
+    with pytest.raises(UserError, match=r"knows 2 classes, the data has 2; only the run has \['b'\]"):
+        check_classes(["a", "b"], ("a", "c"), where="--init run")
+
+
+def test_motion_that_was_made_in_another_way_is_refused(tmp_path):
+    (tmp_path / "motion.yaml").write_text(yaml.safe_dump({"flow": "dis", "warp": True}))
+    reads = ("flow_x", "flow_y")
+    assert motion_made(tmp_path, reads) == {"flow": "dis", "warp": True}
+    assert motion_made(tmp_path, ("frames",)) == {} == motion_made(tmp_path / "none", reads)
+    other = {"motion_made": {"flow": "tvl1", "warp": True}}
+    with pytest.raises(UserError, match="runs/f has learned from .*tvl1.* made with flow dis, warp True"):
+        refuse_other_motion(other, tmp_path, reads, "runs/f")
+    for known in ({}, {"motion_made": {}}, {"motion_made": {"flow": "dis", "warp": True}}):
+        refuse_other_motion(known, tmp_path, reads, "runs/f")
+    refuse_other_motion(other, tmp_path, ("frames",), "runs/f")
+
+
+def test_pixels_can_not_be_normalised_twice():
+    pixels = Preprocessing.rgb(32)
+    once = transform_frames(torch.zeros(2, 3, 40, 50, dtype=torch.uint8), pixels, None)
+    with pytest.raises(AssertionError, match="normalised once"):
+        transform_frames(once, pixels, None)

@@ -1,0 +1,1 @@
+"""Outputs of frozen layers and decoded frames, kept on disk across epochs and runs."""

@@ -1,0 +1,1 @@
+"""A live page on this machine, to pick clips and videos on."""

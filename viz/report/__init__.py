@@ -1,1 +1,0 @@
-"""The parts of a report on finished runs, one idea a file: rows become tables, words and pictures."""
