@@ -11,8 +11,8 @@ import tyro
 
 from core.config import Config
 from core.errors import UserError
-from core.leaving import Terminated, leaving_when_told
 from core.memory import lacks_memory, what_to_lower
+from core.processes import Terminated, interrupted_by_signals
 
 C = TypeVar("C", bound=Config)
 
@@ -37,7 +37,7 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
     """
     config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     try:
-        with leaving_when_told():
+        with interrupted_by_signals():
             status = main(config)
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)

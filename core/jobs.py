@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from core.config import Config
 from core.errors import UserError
-from core.leaving import leave_with
+from core.processes import become_worker
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -59,7 +59,7 @@ def spread(task: Callable[[W], R], work: Sequence[W], where: SpreadConfig) -> It
 def _in_processes(task: Callable[[W], R], work: Sequence[W], jobs: int) -> Iterator[tuple[W, R]]:
     processes = min(jobs, len(work))
     context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=leave_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=become_worker, initargs=(os.getpid(),)) as pool:
         futures = {pool.submit(task, piece): piece for piece in work}
         try:
             for future in as_completed(futures):

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Callable
 
+from core.processes import StopRequest
 from core.run_dir import RunDirectory
 from grids.board import Board
 from grids.process import last_line
 from grids.progress import Paces
 from grids.schedule import Schedule, Watcher
-from grids.stopping import StopRequest
 
 Drive = Callable[[Watcher, Callable[[], bool]], None]
 """Runs a schedule: tells a watcher what happens, and asks now and then whether to stop."""

@@ -7,13 +7,13 @@ three epochs the last one is timed: in the first two, loaders start and the proc
 
 from collections.abc import Callable, Iterable, Sequence
 
+from core.processes import StopRequest
 from core.run_dir import RunDirectory
 from grids.plan import with_parents
 from grids.process import last_line
 from grids.progress import Paces, kind_of, read_rows
 from grids.runs import Run
 from grids.schedule import Schedule, Workers, run_all
-from grids.stopping import StopRequest
 
 EPOCHS = 3
 

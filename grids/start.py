@@ -1,27 +1,22 @@
 """Becomes the command of a run: `python start.py STARTER FOLDER COMMAND...`.
 
-It dies with the process that started it, so that a killed grid leaves nobody behind who still writes; and it
-waits until the last process of an earlier start has let the folder go. A script of its own that imports next
-to nothing.
+The run dies with the process that started it, so that no run of a killed grid goes on writing, and it waits
+until the last process of an earlier start has released the folder. A script of its own that imports next to
+nothing, since every run passes through it.
 """
 
-import ctypes
 import fcntl
 import os
-import signal
 import sys
 import time
+from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # where the rooms lie; Python put this folder there
+
+from core.processes import die_with_parent  # noqa: E402
+
 _PATIENCE_SEC = 60.0
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process, and what it becomes, when its parent ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it could be watched
-        sys.exit(1)
 
 
 def wait_for_folder(folder: str) -> None:

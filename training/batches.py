@@ -13,7 +13,7 @@ from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
 from core.cache_folder import CacheFlags
-from core.leaving import leave_with
+from core.processes import become_worker
 from core.ranks import world
 from core.train_config import TrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
@@ -188,7 +188,7 @@ def _loader(dataset: Dataset[Any], sampler: Any, batch_size: int, workers: int) 
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        worker_init_fn=partial(leave_with, os.getpid()),
+        worker_init_fn=partial(become_worker, os.getpid()),
         # A generator of its own: a loader would otherwise draw from the one that dropout draws from.
         generator=torch.Generator(),
     )

@@ -84,11 +84,11 @@ def test_a_command_in_the_background_does_not_hear_ctrl_c():
 
 DEAF = """
 import time
-import core.leaving
+import core.processes
 from core.cli import run
 from core.config import Config
 
-core.leaving.GRACE_SEC = 0.5
+core.processes.GRACE_SEC = 0.5
 
 class Settings(Config):
     pass

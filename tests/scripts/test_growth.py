@@ -13,7 +13,7 @@ import pytest
 import evaluate
 import train_rgb
 import training.fit
-from core.leaving import GRACE_SEC, leaving_when_told
+from core.processes import GRACE_SEC, interrupted_by_signals
 from data.index import ClipIndex
 from tests.support.processes import children, gone
 from tests.support.small_runs import stage_1_config
@@ -92,7 +92,7 @@ def test_a_thousand_evaluated_clips(tree, stage_1, tmp_path, figures, capsys):
 
 
 def told_to_leave(*arguments):
-    with leaving_when_told():
+    with interrupted_by_signals():
         training_to(*arguments)
 
 

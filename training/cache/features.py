@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from core.cache_folder import CacheFolder
-from core.leaving import leave_with
+from core.processes import become_worker
 from core.ranks import world
 from core.task import Batch
 from data.datasets import RgbClips
@@ -98,7 +98,7 @@ class DecodedClips:
             batch_size=None,
             sampler=list(keys),
             num_workers=self.workers if len(keys) > _CLIPS_AT_ONCE else 0,
-            worker_init_fn=partial(leave_with, os.getpid()),
+            worker_init_fn=partial(become_worker, os.getpid()),
             generator=torch.Generator(),
         )
         for item in loader:
