@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from torch import nn
 
 from core.cli import run
 from core.config import Config as BaseConfig
@@ -20,7 +19,6 @@ from core.files import write_text
 from core.run_dir import RunDirectory
 from core.seeding import DeviceName, choose_device, set_up_numerics
 from core.task import Classification, Task
-from data.frames import read_frames
 from data.index import ClipIndex
 from data.inputs import ClipInput, RgbInput, RgbMapsInput, TwoStreamInput, read_input
 from data.provenance import refuse_other_motion
@@ -47,11 +45,7 @@ from training.batches import action_relations, evaluation_set
 from training.evaluate import predict
 from training.parents import untrained_note
 from training.run import result_line
-from viz.motion import MotionSample, motion_sheet
-from viz.overlay import centre_box
-from viz.sheet import save_png
 
-_MOTION_CLIPS = 4
 SplitName = Literal["test", "train"]
 
 
@@ -146,6 +140,8 @@ def measure(path: Path, config: Config) -> None:
         summary["attention"] = quality
     out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
     if isinstance(inputs, RgbMapsInput):
+        from viz.motion import draw_motion
+
         draw_motion(out / "motion.png", settings, model, index, inputs)
     write_evaluation(out, predictions, names, summary)
     print("\n".join([result_line(summary), *quality_lines(quality)]))
@@ -198,25 +194,6 @@ def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipIn
             covered = reduce_maps(binary(mask)[None], heat.shape[-1], "area")[0]
             seen.setdefault(name, []).append(Seen(heat, covered.numpy()))
     return {name: attention_quality(pairs, MOVING_SHARE) for name, pairs in seen.items()}
-
-
-def draw_motion(
-    path: Path, settings: MotionSettings, model: nn.Module, index: ClipIndex, inputs: RgbMapsInput
-) -> None:
-    """Draw true and predicted motion maps of a few clips, spread evenly over the index."""
-    task, clips = MotionSegmentation(model, inputs.names, settings), inputs.dataset(index)
-    samples = []
-    for number in sorted(set(np.linspace(0, len(index) - 1, _MOTION_CLIPS).round().astype(int).tolist())):
-        clip, found = index.clips[number], task.look(clips[number, None])
-        numbers = rgb_frame_numbers(clip.num_frames, inputs.frames).tolist()
-        frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()
-        box = centre_box(*frames.shape[1:3], inputs.pixels.seen_share)
-        for layer in settings.motion_layers:
-            maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
-            samples.append(
-                MotionSample(f"{clip.key}, head on {layer}", frames, box, *maps, task.target.decision)
-            )
-    save_png(path, motion_sheet(samples))
 
 
 def _selection(checkpoint: dict[str, Any], config: Config) -> str:

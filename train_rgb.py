@@ -27,7 +27,6 @@ from data.inputs import RgbInput, RgbMapsInput
 from data.kept_frames import KeptFrames
 from data.provenance import motion_made
 from data.transforms import Preprocessing
-from evaluate import draw_motion
 from models import EgoRNN, build_model
 from models.backbone import BackboneName
 from models.egornn import AttentionName
@@ -270,6 +269,8 @@ def main(config: Config) -> None:
         sets, task = make_sets(config, split, inputs, model)
         draw = None
         if isinstance(inputs, RgbMapsInput):
+            from viz.motion import draw_motion
+
             draw = partial(draw_motion, directory.path / "motion.png", config, model, split.test, inputs)
         summary = train_and_evaluate(config, directory, task, stage, sets, about, draw)
     print(result_line(summary))

@@ -1,21 +1,29 @@
-"""Predicted beside true motion maps, over the frames they belong to.
+"""Predicted and true motion maps, over the frames they belong to.
 
 Axes: T frames, H W pixels, n cells a side. Pictures are RGB, uint8.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
-from viz.overlay import Box, ColourMap, Heat, Picture, colour, lay_over
-from viz.sheet import caption, contact_sheet
+from data.frames import read_frames
+from data.index import ClipIndex
+from data.inputs import RgbMapsInput
+from data.sampling import rgb_frame_numbers
+from selfsup import MotionSegmentation, MotionSettings
+from viz.overlay import Box, ColourMap, Heat, Picture, centre_box, colour, lay_over
+from viz.sheet import caption, contact_sheet, save_png
 
 Mask = npt.NDArray[np.bool_]
 
 _FRAME = (255, 214, 0)
+_CLIPS = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,34 @@ class MotionSample:
     moves: Heat
     predicted: Heat
     level: float
+
+
+def draw_motion(
+    path: Path, settings: MotionSettings, model: nn.Module, index: ClipIndex, inputs: RgbMapsInput
+) -> None:
+    """Draw the true and the predicted motion maps of a few clips, spread evenly over the index.
+
+    Args:
+        path: The picture, ending in .png.
+        settings: The run's `--ms` flags.
+        model: A network with motion heads.
+        index: The clips.
+        inputs: The frames and the maps that the run takes of a clip.
+    """
+    task, clips = MotionSegmentation(model, inputs.names, settings), inputs.dataset(index)
+    samples = []
+    for number in sorted(set(np.linspace(0, len(index) - 1, _CLIPS).round().astype(int).tolist())):
+        clip, found = index.clips[number], task.look(clips[number, None])
+        numbers = rgb_frame_numbers(clip.num_frames, inputs.frames).tolist()
+        frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()  # (T, 3, H, W) to (T, H, W, 3)
+        height, width = frames.shape[1:3]
+        box = centre_box(height, width, inputs.pixels.seen_share)
+        for layer in settings.motion_layers:
+            maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
+            samples.append(
+                MotionSample(f"{clip.key}, head on {layer}", frames, box, *maps, task.target.decision)
+            )
+    save_png(path, motion_sheet(samples))
 
 
 def motion_sheet(samples: Sequence[MotionSample]) -> Picture:
