@@ -14,9 +14,8 @@ from data import layout
 from data.clips import Clip
 from data.flow import Flow, Grey
 from data.index import ClipIndex
-from data.motion.camera import Camera
+from data.motion.camera import Camera, pixel_grid
 from data.motion.homography import transform
-from data.motion.rest import pixel_grid
 from data.synthetic.command import true_flow
 
 

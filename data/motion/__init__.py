@@ -1,1 +1,1 @@
-"""Adds flow, warp flow and motion maps to a tree of clips (Ego-RNN, section 3.3; IDT)."""
+"""Optical flow, warp flow and motion maps of a tree of clips (Ego-RNN, section 3.3)."""

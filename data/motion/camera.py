@@ -1,28 +1,44 @@
-"""Camera motion between two frames: matches, a robust homography, and the flow that is left without it.
+"""Camera motion between two frames, and the flow that remains once it is removed (warp flow).
 
-Warp flow is the flow of what moves by itself: the current frame is drawn as the camera of the previous frame
-would have seen it, and the flow is computed between the two (Wang and Schmid, ICCV 2013). H W are pixels.
+Warp flow shows what moves by itself: the current frame is warped to the camera of the previous frame, and the
+flow is computed between those two (Wang and Schmid, ICCV 2013). On plain tables and walls that flow is noise,
+because any small displacement explains the picture as well as none, so it is set to zero where nothing moves.
+
+Axes: H W pixels, n points. Points and flow are (x, y) in pixels. Lengths are given for a short side of 256 px
+and scale with the frame.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from data.flow import Flow, Grey, Method, compute_flow
 from data.motion.homography import Homography, Points, fit_homography, transform
-from data.motion.rest import odd_px, pixel_grid, rest_where_still
 
 CELLS = (5, 8)
 """Rows and columns of the grid over which corners are spread."""
-CORNERS_A_CELL = 8
+CORNERS_PER_CELL = 8
 CORNER_SPACING_PX = 9
-"""Least distance of two corners. It scales with the frame, so that a small one has as many corners."""
-LEAST_STRUCTURE = 1e-4
-"""Smaller eigenvalue of the structure tensor (grey levels 0 to 1) under which a corner may be noise."""
-LARGEST_STEP_PX = 25.0
-"""A match longer than this for each 256 px of the short side is taken for a wrong one."""
-LEAST_LIKENESS = 0.5
+"""Smallest distance of two corners. It scales with the frame, so that a small one has as many corners."""
+MIN_STRUCTURE = 1e-4
+"""Smaller eigenvalue of the structure tensor (grey levels 0 to 1) below which a corner may be noise."""
+MAX_STEP_PX = 25.0
+"""Longer matches are taken to be wrong."""
+MIN_LIKENESS = 0.5
+"""Correlation of two frames' thumbnails below which they show different scenes."""
+
+DETAIL_PX = 13
+"""Side of the local mean that is subtracted from a frame to leave its detail."""
+WINDOW_PX = 5
+MIN_GAIN = 0.8
+"""Grey levels, mean over the window, by which the flow must explain the picture better than no motion."""
+EDGE_REACH_PX = 20
+EDGE_CONTRAST = 50.0
+"""Squared grey levels; where the frame varies by more, the outline of what moves follows its edges."""
+MIN_SHARE = 0.45
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,7 @@ class Camera:
             Shape: (3, 3).
         matches: Number of matched points it was fitted to.
         inliers: Number of them within 1 px of the fit.
-        accepted: Whether the fit had enough matches and inliers to be believed.
+        accepted: Whether matches and inliers were enough to trust the fit.
     """
 
     homography: Homography
@@ -52,12 +68,12 @@ class Camera:
         return self.to_current(grid.reshape(-1, 2)).reshape(grid.shape) - grid
 
     def to_current(self, points: Points) -> Points:
-        """Map points of the previous frame to where the camera motion puts them in the current one.
-
-        Args:
-            points: (x, y) in pixels. Shape: (n, 2).
-        """
+        """Map points (n, 2) of the previous frame to where the camera motion puts them in the current one."""
         return transform(np.asarray(np.linalg.inv(self.homography), np.float64), points)
+
+
+STILL = Camera(np.eye(3), matches=0, inliers=0, accepted=False)
+"""Stands in where the camera motion can't be found."""
 
 
 @dataclass(frozen=True)
@@ -67,97 +83,11 @@ class WarpFlow:
     Attributes:
         flow_px: Flow from the previous frame to the current one as the previous camera would have seen it, in
             pixels per frame; 0 where the current frame does not show the place. Shape: (H, W, 2).
-        camera: What was taken away.
+        camera: The motion that was removed.
     """
 
     flow_px: Flow
     camera: Camera
-
-
-STILL = Camera(np.eye(3), matches=0, inliers=0, accepted=False)
-"""Stands in where the camera motion can't be found."""
-
-
-def camera_homography(prev: Grey, cur: Grey) -> Camera:
-    """Find the camera motion between two frames from tracked corners.
-
-    Args:
-        prev: Grey frame. Shape: (H, W), uint8.
-        cur: The frame after it, same shape.
-
-    Returns:
-        The homography from `cur` to `prev`, or the identity where there is nothing to hold on to.
-    """
-    source, target = tracked_corners(prev, cur)
-    fit = fit_homography(source, target)
-    if fit is None:
-        return Camera(np.eye(3), len(source), 0, False)
-    return Camera(fit.homography, len(source), fit.inliers, True)
-
-
-def tracked_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
-    """Match corners of `prev` with `cur` by pyramidal Lucas-Kanade.
-
-    Returns:
-        Places in `prev` and in `cur`, in pixels. Shapes: (n, 2) each.
-    """
-    source = even_corners(prev)
-    if len(source) == 0:
-        return source, source
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        prev, cur, source, np.empty_like(source), winSize=(15, 15), maxLevel=3, criteria=(3, 10, 0.03)
-    )
-    target = np.asarray(moved, np.float32).reshape(-1, 2)
-    longest = LARGEST_STEP_PX * max(1.0, min(prev.shape) / 256)
-    good = (found.ravel() == 1) & (np.linalg.norm(target - source, axis=1) <= longest)
-    return source[good], target[good]
-
-
-def even_corners(frame: Grey) -> Points:
-    """Find corners that are spread evenly, the strongest of each cell of a grid.
-
-    Taken over the whole frame, the strongest corners crowd on textured hands and leave a plain table bare:
-    the homography then follows the hands.
-
-    Returns:
-        Places in pixels. Shape: (n, 2).
-    """
-    structure = cv2.cornerMinEigenVal(frame, 5)
-    spacing = odd_px(CORNER_SPACING_PX, frame.shape)
-    highest = cv2.dilate(structure, np.ones((spacing, spacing), np.uint8))
-    rows, columns = np.nonzero((structure == highest) & (structure > LEAST_STRUCTURE))
-    height, width = frame.shape
-    cells = (rows * CELLS[0] // height) * CELLS[1] + columns * CELLS[1] // width
-    order = np.lexsort((-structure[rows, columns], cells))
-    rank = np.arange(len(order)) - np.searchsorted(cells[order], cells[order])
-    kept = order[rank < CORNERS_A_CELL]
-    return np.column_stack([columns[kept], rows[kept]]).astype(np.float32)
-
-
-def warp_back(prev: Grey, cur: Grey, camera: Camera) -> Grey:
-    """Draw `cur` as the camera of `prev` would have seen it; what `cur` does not show is kept from `prev`."""
-    if not camera.accepted:
-        return cur
-    height, width = prev.shape
-    warped = cv2.warpPerspective(
-        cur, camera.homography, (width, height), dst=prev.copy(), borderMode=cv2.BORDER_TRANSPARENT
-    )
-    return np.asarray(warped, np.uint8)
-
-
-def is_cut(prev: Grey, cur: Grey) -> bool:
-    """Tell whether two frames without a common homography show different scenes.
-
-    Scenes are compared as thumbnails, in which a motion of some pixels hardly shows.
-    """
-    small = [
-        cv2.resize(frame, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32) for frame in (prev, cur)
-    ]
-    centred = [frame - frame.mean() for frame in small]
-    norms = [float(np.linalg.norm(frame)) for frame in centred]
-    if min(norms) == 0:
-        return norms[0] != norms[1]
-    return float((centred[0] * centred[1]).sum()) < LEAST_LIKENESS * norms[0] * norms[1]
 
 
 def warp_flow(prev: Grey, cur: Grey, method: Method = "dis") -> WarpFlow:
@@ -173,10 +103,137 @@ def warp_flow(prev: Grey, cur: Grey, method: Method = "dis") -> WarpFlow:
 
 
 def camera_free_flow(prev: Grey, cur: Grey, camera: Camera, method: Method = "dis") -> Flow:
-    """Compute the flow that is left when a known camera motion is taken away.
+    """Compute the flow that remains once a known camera motion is removed.
 
     Returns:
-        In pixels per frame, 0 where rest explains the picture about as well. Shape: (H, W, 2).
+        In pixels per frame, 0 where no motion explains the picture about as well. Shape: (H, W, 2).
     """
-    seen = warp_back(prev, cur, camera)
-    return rest_where_still(compute_flow(prev, seen, method), prev, seen)
+    aligned = warp_back(prev, cur, camera)
+    return zero_flow_where_still(compute_flow(prev, aligned, method), prev, aligned)
+
+
+def camera_homography(prev: Grey, cur: Grey) -> Camera:
+    """Find the camera motion between two frames from tracked corners.
+
+    Args:
+        prev: Grey frame. Shape: (H, W), uint8.
+        cur: The frame after it, same shape.
+
+    Returns:
+        The homography from `cur` to `prev`, or the identity where too few corners agree.
+    """
+    source, target = tracked_corners(prev, cur)
+    fit = fit_homography(source, target)
+    if fit is None:
+        return Camera(np.eye(3), len(source), 0, False)
+    return Camera(fit.homography, len(source), fit.inliers, True)
+
+
+def tracked_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
+    """Match corners of `prev` with `cur` by pyramidal Lucas-Kanade.
+
+    Returns:
+        Positions in `prev` and in `cur`. Shapes: (n, 2) each.
+    """
+    source = even_corners(prev)
+    if len(source) == 0:
+        return source, source
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+        prev, cur, source, np.empty_like(source), winSize=(15, 15), maxLevel=3, criteria=(3, 10, 0.03)
+    )
+    target = np.asarray(moved, np.float32).reshape(-1, 2)
+    longest = MAX_STEP_PX * max(1.0, min(prev.shape) / 256)
+    good = (found.ravel() == 1) & (np.linalg.norm(target - source, axis=1) <= longest)
+    return source[good], target[good]
+
+
+def even_corners(frame: Grey) -> Points:
+    """Find corners that are spread evenly: the strongest of each cell of a grid.
+
+    Over the whole frame, the strongest corners crowd on textured hands and leave a plain table bare: the
+    homography then follows the hands.
+
+    Returns:
+        Positions. Shape: (n, 2).
+    """
+    structure = cv2.cornerMinEigenVal(frame, 5)
+    spacing = odd_px(CORNER_SPACING_PX, frame.shape)
+    highest = cv2.dilate(structure, np.ones((spacing, spacing), np.uint8))
+    rows, columns = np.nonzero((structure == highest) & (structure > MIN_STRUCTURE))
+    height, width = frame.shape
+    cells = (rows * CELLS[0] // height) * CELLS[1] + columns * CELLS[1] // width
+    order = np.lexsort((-structure[rows, columns], cells))
+    rank = np.arange(len(order)) - np.searchsorted(cells[order], cells[order])  # within its cell
+    kept = order[rank < CORNERS_PER_CELL]
+    return np.column_stack([columns[kept], rows[kept]]).astype(np.float32)
+
+
+def warp_back(prev: Grey, cur: Grey, camera: Camera) -> Grey:
+    """Warp `cur` to the camera of `prev`; pixels that `cur` does not show are copied from `prev`."""
+    if not camera.accepted:
+        return cur
+    height, width = prev.shape
+    warped = cv2.warpPerspective(
+        cur, camera.homography, (width, height), dst=prev.copy(), borderMode=cv2.BORDER_TRANSPARENT
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def is_cut(prev: Grey, cur: Grey) -> bool:
+    """Tell whether two frames without a common homography show different scenes.
+
+    They are compared as thumbnails, in which a motion of a few pixels hardly shows.
+    """
+    small = [
+        cv2.resize(frame, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32) for frame in (prev, cur)
+    ]
+    centred = [frame - frame.mean() for frame in small]
+    norms = [float(np.linalg.norm(frame)) for frame in centred]
+    if min(norms) == 0:
+        return norms[0] != norms[1]
+    return float((centred[0] * centred[1]).sum()) < MIN_LIKENESS * norms[0] * norms[1]
+
+
+def zero_flow_where_still(flow_px: Flow, prev: Grey, cur: Grey) -> Flow:
+    """Set the flow to zero where the absence of motion explains the picture about as well.
+
+    A pixel keeps its flow only where that explains the detail of the current frame better than no motion
+    does. Detail is the grey level minus its local mean: passing shadows and changes of exposure have little
+    of it and so count as still.
+
+    Args:
+        flow_px: Flow from `prev` to `cur`, in pixels per frame. Shape: (H, W, 2).
+        prev: Grey frame. Shape: (H, W), uint8.
+        cur: The frame after it, without camera motion. Shape: (H, W), uint8.
+
+    Returns:
+        Shape: (H, W, 2).
+    """
+    shape = prev.shape
+    columns, rows = cv2.split(pixel_grid(*prev.shape) + flow_px)
+    predicted = cv2.remap(cur, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    size, window = odd_px(DETAIL_PX, shape), odd_px(WINDOW_PX, shape)
+    details = []
+    for frame in (prev, cur, predicted):
+        grey = frame.astype(np.float32)
+        details.append(np.asarray(grey - cv2.blur(grey, (size, size)), np.float32))
+    gain = cv2.absdiff(details[0], details[1]) - cv2.absdiff(details[0], details[2])
+    better = np.asarray(cv2.blur(gain, (window, window)) > MIN_GAIN, np.float32)
+    # The window blurs the outline; the guided filter (He et al., 2010) draws it along the frame's edges.
+    reach = max(2, round(EDGE_REACH_PX * min(shape) / 256))
+    share = cv2.ximgproc.guidedFilter(prev, better, reach, EDGE_CONTRAST)
+    moves = np.asarray(share > MIN_SHARE, np.float32)
+    return np.asarray(flow_px * moves[..., None], np.float32)
+
+
+@lru_cache(maxsize=4)
+def pixel_grid(height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return the (x, y) position of every pixel, read-only. Shape: (height, width, 2)."""
+    grid = np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
+    grid.flags.writeable = False
+    return grid
+
+
+def odd_px(length_px: float, shape: tuple[int, ...]) -> int:
+    """Scale a length given for a short side of 256 px to a frame, to the nearest odd number from 3."""
+    return max(3, 2 * round((length_px * min(shape) / 256 - 1) / 2) + 1)

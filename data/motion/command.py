@@ -1,7 +1,6 @@
 """Add optical flow and motion maps to a canonical tree: `python -m data.motion --root DIR`."""
 
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from core.files import write_text
 from core.jobs import SpreadConfig, spread
 from data.clips import Clip, Kind
 from data.flow import Method
-from data.motion.clip import MotionSettings, make_clip, missing_series
-from data.motion.notes import MotionLog, Notes, summary
+from data.motion.clip import FLOW_KINDS, FlowSettings, MotionLog, Notes, make_clip, summary
 from data.provenance import RECORD as RECORD
 from data.scan import Scan, scan_tree
 from data.tree_kinds import Place
@@ -26,8 +24,9 @@ from data.tree_kinds import Place
 class MotionConfig(SpreadConfig):
     """Compute flow images and motion maps from the frames of a canonical tree.
 
-    What is there is left alone: a stopped run goes on where it was, and flow that came with a data set stays.
-    Pairs of frames that have no flow of their own are listed in ROOT/motion.log.
+    Images that exist are left alone: a stopped run goes on where it was, and flow that came with a data set
+    stays. Pairs of frames whose flow is a stand-in (cuts, frames without a homography) are listed in
+    ROOT/motion.log.
     """
 
     root: Path
@@ -42,19 +41,18 @@ class MotionConfig(SpreadConfig):
 
 @dataclass(frozen=True)
 class Task:
-    """What one process is handed: a clip, what to make of it, and how."""
+    """One clip's work, as a process receives it: what to make of the clip, and how."""
 
     clip: Clip
     folders: dict[Kind, Path]
     places: dict[Kind, Place]
-    settings: MotionSettings
+    settings: FlowSettings
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a clip: notes on odd pairs, and the fault that stopped it, if any."""
+    """Result of a clip: notes on stand-ins, and the fault that stopped it, if any."""
 
-    clip: Clip
     notes: Notes = field(default_factory=dict)
     fault: str = ""
 
@@ -63,7 +61,7 @@ def main(config: MotionConfig) -> int:
     """Make what is missing; return 1 when a clip could not be made.
 
     Raises:
-        UserError: No tree there, its flow was made with other settings, or it can't be written to.
+        UserError: There is no tree, its flow was made with other settings, or it can't be written to.
     """
     try:
         return _add_motion(config)
@@ -73,26 +71,34 @@ def main(config: MotionConfig) -> int:
 
 def _add_motion(config: MotionConfig) -> int:
     scan = scan_tree(config.root)
-    settings = MotionSettings(config.flow, config.warp, config.maps)
+    settings = FlowSettings(config.flow, config.warp, config.maps)
     if settings.maps and "maps" not in scan.tree.places:
         raise UserError(f"{config.root} is a JPG tree, which has no place for maps; run without --maps")
     record_settings(config.root, settings)
-    broken = {fault.clip: str(fault) for fault in scan.faults if fault.kind == "frames"}
-    tasks = _tasks(scan, settings, set(broken))
+    faults = {fault.clip: str(fault) for fault in scan.faults if fault.kind == "frames"}
+    tasks = [task for task in plan(scan, settings) if task.clip.key not in faults]
     print(f"{len(scan.clips)} clips, {len(tasks)} of them to do with {_words(_record(settings))}")
     log = MotionLog(config.root)
-    outcomes = list(_with_progress(_outcomes(tasks, config), tasks, log))
-    faults = broken | {outcome.clip.key: outcome.fault for outcome in outcomes if outcome.fault}
-    print(f"{sum(not outcome.fault for outcome in outcomes)} clips made, {len(faults)} failed")
-    for line in summary({outcome.clip.key: outcome.notes for outcome in outcomes}, log.path):
+    notes: dict[str, Notes] = {}
+    frames = sum(task.clip.num_frames for task in tasks)
+    with tqdm(total=frames, unit="frame", disable=None if tasks else True) as bar:
+        for task, outcome in spread(attempt, tasks, config):
+            bar.update(task.clip.num_frames)
+            if outcome.fault:
+                faults[task.clip.key] = outcome.fault
+            else:
+                notes[task.clip.key] = outcome.notes
+                log.put(task.clip.key, outcome.notes, task.clip.num_frames - 1)
+    print(f"{len(notes)} clips made, {len(faults)} failed")
+    for line in summary(notes, log.path):
         print(line)
     for key, fault in faults.items():
         print(f"failed: {key}: {fault}", file=sys.stderr)
     return 1 if faults else 0
 
 
-def record_settings(root: Path, settings: MotionSettings) -> None:
-    """Write down how the tree's motion is made, and refuse to mix two ways in one tree.
+def record_settings(root: Path, settings: FlowSettings) -> None:
+    """Record how the tree's motion is made, and refuse to mix two ways in one tree.
 
     Raises:
         UserError: The tree was begun with other settings.
@@ -107,7 +113,7 @@ def record_settings(root: Path, settings: MotionSettings) -> None:
         )
 
 
-def _record(settings: MotionSettings) -> dict[str, Any]:
+def _record(settings: FlowSettings) -> dict[str, Any]:
     return {"flow": settings.flow, "warp": settings.warp}
 
 
@@ -115,33 +121,21 @@ def _words(values: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _tasks(scan: Scan, settings: MotionSettings, broken: set[str]) -> list[Task]:
-    """List what is to do, longest first, so that no process is left alone with a long clip at the end."""
-    tasks = []
+def plan(scan: Scan, settings: FlowSettings) -> list[Task]:
+    """List the clips that lack something, longest first, so that no process ends alone on a long clip."""
+    kinds: list[Kind] = [*FLOW_KINDS, "maps"] if settings.maps else [*FLOW_KINDS]
+    places, tasks = scan.tree.places, []
     for clip in sorted(scan.clips, key=lambda clip: -clip.num_frames):
-        folders = missing_series(scan.tree, scan.root, clip, settings)
-        if folders and clip.key not in broken:
-            tasks.append(Task(clip, folders, scan.tree.places, settings))
+        lacking = [kind for kind in kinds if clip.series(kind) is None]
+        folders = {kind: places[kind].folder(scan.root, clip.key) for kind in lacking}
+        if folders:
+            tasks.append(Task(clip, folders, places, settings))
     return tasks
 
 
-def _outcomes(tasks: Sequence[Task], config: MotionConfig) -> Iterator[Outcome]:
-    return (outcome for _, outcome in spread(_attempt, tasks, config))
-
-
-def _attempt(task: Task) -> Outcome:
+def attempt(task: Task) -> Outcome:
+    """Make what a clip lacks; a fault is returned instead of raised, so that other clips go on."""
     try:
-        notes = make_clip(task.clip, task.settings, task.folders, task.places)
+        return Outcome(make_clip(task.clip, task.settings, task.folders, task.places))
     except (ValueError, OSError, cv2.error) as error:
-        return Outcome(task.clip, fault=str(error))
-    return Outcome(task.clip, notes)
-
-
-def _with_progress(outcomes: Iterator[Outcome], tasks: Sequence[Task], log: MotionLog) -> Iterator[Outcome]:
-    frames = sum(task.clip.num_frames for task in tasks)
-    with tqdm(total=frames, unit="frame", disable=None if tasks else True) as bar:
-        for outcome in outcomes:
-            bar.update(outcome.clip.num_frames)
-            if not outcome.fault:
-                log.put(outcome.clip.key, outcome.notes, outcome.clip.num_frames - 1)
-            yield outcome
+        return Outcome(fault=str(error))

@@ -2,9 +2,18 @@ import cv2
 import numpy as np
 import pytest
 
-from data.motion.camera import STILL, Camera, camera_homography, even_corners, is_cut, warp_back, warp_flow
+from data.motion.camera import (
+    STILL,
+    Camera,
+    camera_homography,
+    even_corners,
+    is_cut,
+    pixel_grid,
+    warp_back,
+    warp_flow,
+    zero_flow_where_still,
+)
 from data.motion.homography import fit_homography, refine, transform
-from data.motion.rest import pixel_grid, rest_where_still
 from tests.support.motion_scene import Patch, apply, make_scene
 
 TRUE = np.array([[1.01, 0.02, -3.0], [-0.015, 0.99, 2.0], [2e-5, -1e-5, 1.0]])
@@ -130,7 +139,7 @@ def test_warp_flow_takes_the_camera_away():
     assert np.median(np.linalg.norm(warped.flow_px - own, axis=2)[inner]) < 0.5
 
 
-def test_rest_explains_shadows_and_exposure_but_not_motion():
+def test_shadows_and_exposure_count_as_still_and_motion_does_not():
     rng = np.random.default_rng(0)
     noise = np.full((160, 200, 2), 1.0, np.float32)  # what a flow method may say of a plain table
     prev = cv2.GaussianBlur(rng.uniform(0, 255, (160, 200)), (0, 0), 2)
@@ -140,12 +149,12 @@ def test_rest_explains_shadows_and_exposure_but_not_motion():
     shadow = cv2.GaussianBlur(shadow, (0, 0), 15)
     shaded = np.clip(prev * shadow, 0, 255).astype(np.uint8)
     prev = prev.astype(np.uint8)
-    assert not rest_where_still(noise, prev, shaded).any()
-    assert not rest_where_still(noise, prev, cv2.add(prev, 6)).any()
+    assert not zero_flow_where_still(noise, prev, shaded).any()
+    assert not zero_flow_where_still(noise, prev, cv2.add(prev, 6)).any()
     shifted = np.roll(prev, 3, axis=1)
     true = np.zeros((160, 200, 2), np.float32)
     true[..., 0] = 3
-    assert (rest_where_still(true, prev, shifted)[10:-10, 10:-10] == true[10:-10, 10:-10]).mean() > 0.99
+    assert (zero_flow_where_still(true, prev, shifted)[10:-10, 10:-10] == true[10:-10, 10:-10]).mean() > 0.99
 
 
 @pytest.mark.parametrize("grey", [0, 255, 128])

@@ -15,9 +15,8 @@ from data.check import command as check
 from data.flow import compute_flow, decode
 from data.motion import command as motion
 from data.motion.camera import warp_flow
-from data.motion.clip import MotionSettings, pair_motion
+from data.motion.clip import LOG, FlowSettings, MotionLog, pair_motion, summary
 from data.motion.command import MotionConfig, main
-from data.motion.notes import LOG, MotionLog, summary
 from data.motion.trajectories import motion_maps
 from data.repeatable import denormals_are_flushed, repeatable_opencv
 from tests.support.motion_scene import Patch, make_scene
@@ -258,7 +257,7 @@ def test_a_failed_homography_leaves_plain_flow():
     rng = np.random.default_rng(0)
     prev = np.zeros((96, 128), np.uint8)
     prev[40:60, 50:70] = rng.integers(100, 255, (20, 20))  # too few corners to trust
-    pair = pair_motion(prev, np.roll(prev, 2, axis=1), MotionSettings("dis", warp=True, maps=False))
+    pair = pair_motion(prev, np.roll(prev, 2, axis=1), FlowSettings("dis", warp=True, maps=False))
     assert not pair.camera.accepted and "no homography" in pair.note
     assert np.median(pair.flow_px[44:56, 54:66, 0]) == pytest.approx(2, abs=0.3)
 
@@ -286,7 +285,7 @@ def test_the_summary_counts_pairs_and_names_the_worst_clips():
 def test_plain_flow_has_no_use_for_a_homography():
     flat = np.zeros((64, 96), np.uint8)
     for warp, maps, named in [(False, False, False), (True, False, True), (False, True, True)]:
-        assert bool(pair_motion(flat, flat, MotionSettings("dis", warp, maps)).note) == named
+        assert bool(pair_motion(flat, flat, FlowSettings("dis", warp, maps)).note) == named
 
 
 def test_two_ways_are_not_mixed_in_one_tree(tree):

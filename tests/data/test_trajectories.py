@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.motion.camera import STILL, Camera, warp_flow
-from data.motion.trajectories import DenseTracks, motion_maps, moves_by_itself
+from data.motion.trajectories import DenseTracks, motion_maps, moves_by_itself, paint_discs
 from tests.support.motion_scene import Patch, make_scene
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "gtea61_samples"
@@ -165,8 +165,6 @@ def test_discs_are_as_large_as_in_real_maps():
     for path in SAMPLES.glob("map*.png"):
         _, _, stats, _ = cv2.connectedComponentsWithStats(cv2.imread(str(path), 0))
         areas += [area for *_, width, height, area in stats[1:].tolist() if width < 13 and height < 13]
-    tracks = DenseTracks((256, 455), 1)
-    tracks._kept[0].append(np.array([[200, 100]], np.float32))
-    disc = tracks.map(0)
+    disc = paint_discs([np.array([[200, 100]], np.float32)], (256, 455))
     assert min(areas) <= disc.sum() <= max(areas)
     assert disc[100, 200] and disc.sum(axis=0).max() in (10, 11)
