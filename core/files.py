@@ -1,5 +1,6 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Files and folders that are complete or absent, never half written; locks that end with their process."""
 
+import fcntl
 import json
 import os
 import re
@@ -7,27 +8,31 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
 
+# What `tempfile` makes of the prefix and suffix of `atomic_path` and `atomic_folder`.
+_TEMPORARY = re.compile(r"\..*\.tmp-[a-z0-9_]{8}(\..*)?", re.DOTALL)
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
+    """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
-    The temporary name ends like `path` does, so that writers which look at the extension work. If the body
-    raises, the temporary file is removed and `path` is as it was before.
+    The temporary name keeps the extension of `path`, for writers that choose the format by it. If the body
+    raises, the temporary file is removed and `path` stays as it was.
 
     Args:
-        path: The file to be written; its folder is made when missing.
+        path: The file to write; its folder is made if missing.
 
     Yields:
         The temporary path to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:100]}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:100]}.tmp-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -42,18 +47,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `path`; on success it is renamed to `path`.
+    """Yield an empty temporary folder next to `path`; on success rename it to `path`.
 
-    A killed process leaves at most a hidden `.NAME.*` folder behind, which readers pass over.
+    A killed process leaves at most a hidden `.NAME.tmp-*` folder behind, which readers ignore.
 
     Args:
-        path: The folder to be made; it must not exist, its parent is made when missing.
+        path: The folder to make; it must not exist. Its parent is made if missing.
 
     Yields:
         The temporary folder to fill.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.tmp-", dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
@@ -63,13 +68,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, all or nothing."""
+    """Write `text` as UTF-8 to `path`, completely or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, all or nothing; NaN and infinity are refused."""
+    """Write `value` as indented JSON to `path`, completely or not at all; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -77,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UserError: The file can't be read, is no JSON, or holds something other than an object.
+        UserError: The file can't be read, is not JSON, or holds something other than an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -88,14 +93,49 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def leftovers(path: Path) -> list[Path]:
-    """List the temporary files that killed writes of `path` have left beside it."""
-    stem, suffix = re.escape(path.stem[:100]), re.escape(path.suffix)
-    temporary = re.compile(rf"\.{stem}\.[a-z0-9_]{{8}}{suffix}")  # as tempfile makes of the name
-    return [entry for entry in path.parent.iterdir() if temporary.fullmatch(entry.name)]
+def leftovers(folder: Path) -> list[Path]:
+    """List the temporary files in `folder` that killed writes have left."""
+    return [entry for entry in folder.iterdir() if _TEMPORARY.fullmatch(entry.name) and entry.is_file()]
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+_held: set[int] = set()  # locks of this process, which its forked children must not keep
+
+
+def take_lock(file: Path) -> int | None:
+    """Lock a file, which is made if missing, until `release_lock` or the end of this process.
+
+    Returns:
+        A handle for `release_lock`; None if another holder has the lock.
+    """
+    _close_locks_in_children()
+    handle = os.open(file, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    _held.add(handle)
+    return handle
+
+
+def release_lock(handle: int) -> None:
+    """Release what `take_lock` returned."""
+    _held.discard(handle)
+    os.close(handle)
+
+
+@cache
+def _close_locks_in_children() -> None:
+    # A loading process that outlives a killed training by seconds would hold the lock as long.
+    os.register_at_fork(after_in_child=_close_all)
+
+
+def _close_all() -> None:
+    while _held:
+        os.close(_held.pop())

@@ -78,11 +78,11 @@ def _on_cluster(task: Callable[[W], R], work: Sequence[W], address: str | None) 
     try:
         import ray
 
-        from core.ray_cluster import AS_OFTEN_AS_IT_TAKES, connect
+        from core.ray_cluster import RETRY_FOREVER, connect
     except ImportError as missing:
         raise UserError(f"--engine ray: {missing}; pip install -r requirements-extras.txt") from None
     connect(address)
-    remote: Any = ray.remote(num_cpus=1, max_retries=AS_OFTEN_AS_IT_TAKES)(_in_folder)
+    remote: Any = ray.remote(num_cpus=1, max_retries=RETRY_FOREVER)(_in_folder)
     pieces = {remote.remote(os.getcwd(), task, piece): piece for piece in work}
     try:
         while pieces:

@@ -1,7 +1,8 @@
-"""The folder of one training run: who may write to it, and what stands in it."""
+"""The folder of one training run: who may write to it, which files it holds, and what the run cost."""
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -13,28 +14,23 @@ import torch
 from core.checkpoint import load_checkpoint
 from core.config import read_yaml
 from core.errors import UserError
-from core.files import leftovers, read_json, write_json
-from core.lock import let_go, take_lock
+from core.files import leftovers, read_json, release_lock, take_lock, write_json
 from core.ranks import world
 from core.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
-_FILES = (
-    "config.yaml", "env.json", "metrics.csv", "last.pt", "best.pt", "eval.json", "cost.json",
-    "predictions.npz", "per_class.csv", "confusion.png", "motion.png",
-)  # fmt: skip
 _CONTENT = {"model": dict, "architecture": dict, "class_names": list, "preprocessing": dict, "config": dict}
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: macOS counts bytes, Linux kilobytes
 
 
 class RunDirectory:
-    """Names of a run's files. Make one with `begin` to train, with `finished` to read.
+    """The names of a run's files. Make one with `begin` to train, with `finished` to read.
 
-    A run that was begun is a context manager: leaving it lets another process go on with the folder, and so
-    does the end of this process, however it ends.
+    A run that was begun is a context manager; leaving it, or the end of this process in whatever way, lets
+    another process go on with the folder.
     """
 
     def __init__(self, path: Path) -> None:
-        """Point at a folder; nothing is read or written."""
         self.path = path
         self.config = path / "config.yaml"
         self.env = path / "env.json"
@@ -44,18 +40,19 @@ class RunDirectory:
         self.eval = path / "eval.json"
         self.cost = path / "cost.json"
         self.tensorboard = path / "tensorboard"
-        self.log = path / "log.txt"  # of a grid, which keeps what the run says
+        self.log = path / "log.txt"  # the run's output, when a grid has started it
+        self._lock_file = path / ".lock"
         self._lock: int | None = None
 
     @classmethod
     def begin(cls, config: TrainConfig) -> Self:
         """Claim `config.out` for a training, new or resumed, and record how it was started.
 
-        Of a training's processes the first one holds and writes the folder.
+        Of a training's processes the first one locks and writes the folder.
 
         Raises:
-            UserError: The folder holds a finished run, an unfinished one and --resume was not given, one with
-                other settings, other files, or another process is writing to it.
+            UserError: As of `refuse_if_taken`, or another process is writing to the folder, or it can't be
+                written.
         """
         run = cls(config.out)
         run.refuse_if_taken(config)
@@ -67,9 +64,14 @@ class RunDirectory:
     def _begin(self, config: TrainConfig) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._claim()
-            self._refuse_if_taken(config)  # once more: whoever held it may have finished meanwhile
-            self._remove_leftovers()
+            self._lock = take_lock(self._lock_file)
+            if self._lock is None:
+                raise UserError(
+                    f"another process is training in {self.path}; wait for it or choose another --out"
+                )
+            self._refuse_if_taken(config)  # again: whoever held the lock may have finished the run meanwhile
+            for half_written in leftovers(self.path):
+                half_written.unlink()
             config.to_yaml(self.config)
             write_json(self.env, _environment())
         except OSError as error:
@@ -84,7 +86,7 @@ class RunDirectory:
         """Open a run to read from it.
 
         Raises:
-            UserError: There is no run in the folder, or it has not saved anything yet.
+            UserError: There is no run in the folder, or it has not saved an epoch yet.
         """
         run = cls(path)
         if not path.is_dir():
@@ -94,25 +96,23 @@ class RunDirectory:
         return run
 
     def __enter__(self) -> Self:
-        """Hold the folder."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the folder go."""
         if self._lock is not None:
-            let_go(self._lock)
+            release_lock(self._lock)
             self._lock = None
 
     def refuse_if_gone(self) -> None:
-        """Refuse to write where the folder that was begun is no more, rather than make another of its name.
+        """Refuse to write once the folder that was begun is gone, instead of making another of its name.
 
         Raises:
-            UserError: It was removed, or the disk it lies on is no longer there.
+            UserError: It was removed, or its disk is no longer there.
         """
         if self._lock is None:
             return
         try:
-            there = os.path.samestat(os.stat(self.path / ".lock"), os.fstat(self._lock))
+            there = os.path.samestat(os.stat(self._lock_file), os.fstat(self._lock))
         except OSError:
             there = False
         if not there:
@@ -125,7 +125,7 @@ class RunDirectory:
         """Load last.pt or best.pt.
 
         Raises:
-            UserError: It is missing, damaged or not ours.
+            UserError: It is missing, damaged or not a checkpoint of this project.
         """
         content = load_checkpoint(self.path / f"{which}.pt")
         absent = sorted(key for key, kind in _CONTENT.items() if not isinstance(content.get(key), kind))
@@ -134,7 +134,7 @@ class RunDirectory:
         return content
 
     def refuse_if_taken(self, config: TrainConfig) -> None:
-        """Refuse a folder that training with `config` must not write to; nothing is changed.
+        """Refuse a folder that a training with `config` must not write to; nothing is changed.
 
         Raises:
             UserError: It holds a finished run, an unfinished one and --resume was not given, one with other
@@ -152,7 +152,7 @@ class RunDirectory:
         if self.eval.exists():
             raise UserError(f"--out {self.path} holds a finished run; choose another --out or remove it")
         if not self.config.exists():
-            ours = {self.path / ".lock", self.log, *leftovers(self.config)}
+            ours = {self._lock_file, self.log, *leftovers(self.path)}
             if any(entry not in ours for entry in self.path.iterdir()):
                 raise UserError(
                     f"--out {self.path} holds files that are no run; choose a new or empty folder"
@@ -162,9 +162,6 @@ class RunDirectory:
             raise UserError(
                 f"--out {self.path} holds an unfinished run; go on with --resume or choose another"
             )
-        self._refuse_other_settings(config)
-
-    def _refuse_other_settings(self, config: TrainConfig) -> None:
         saved, asked = read_yaml(self.config), config.model_dump(mode="json")
         for key in [key for key in asked if key not in FREE_ON_RESUME]:
             if saved.get(key) != asked[key]:
@@ -174,21 +171,37 @@ class RunDirectory:
                     "resume with the same settings or choose another --out"
                 )
 
-    def _remove_leftovers(self) -> None:
-        for file in _FILES:
-            for half in leftovers(self.path / file):
-                half.unlink()
 
-    def _claim(self) -> None:
-        self._lock = take_lock(self.path / ".lock")
-        if self._lock is None:
-            raise UserError(
-                f"another process is training in {self.path}; wait for it or choose another --out"
-            )
+def read_eval(path: Path) -> dict[str, Any]:
+    """Read a finished run's eval.json.
+
+    Raises:
+        UserError: The run has none, so it is not finished, or it is damaged.
+    """
+    file = RunDirectory(path).eval
+    if not file.is_file():
+        raise UserError(f"{path} has not finished: no eval.json in it")
+    return read_json(file)
+
+
+def measure_cost(device: torch.device) -> dict[str, Any]:
+    """Measure what this process has used so far, for cost.json.
+
+    Returns:
+        device: its name; peak_memory_gib: the most memory that this process held, without its loading
+        processes; peak_gpu_memory_gib: the most that tensors held on the GPU, None without one.
+    """
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else f"{platform.machine()} CPU"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
+    return {
+        "device": name if on_gpu else f"{name}, {torch.get_num_threads()} threads",
+        "peak_memory_gib": round(peak / 2**30, 3),
+        "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 3) if on_gpu else None,
+    }
 
 
 def _environment() -> dict[str, Any]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "command": [sys.executable, *sys.argv],
         "commit": _commit(),
@@ -197,7 +210,7 @@ def _environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "processes": world().size,
         "threads": torch.get_num_threads(),
-        "gpu": gpu,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 
@@ -218,15 +231,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
-
-
-def read_eval(path: Path) -> dict[str, Any]:
-    """Read a finished run's eval.json.
-
-    Raises:
-        UserError: The run has none, so it is not finished, or it is damaged.
-    """
-    file = path / "eval.json"
-    if not file.is_file():
-        raise UserError(f"{path} has not finished: no eval.json in it")
-    return read_json(file)

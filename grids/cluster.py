@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from core.ray_cluster import AS_OFTEN_AS_IT_TAKES, connect
+from core.ray_cluster import RETRY_FOREVER, connect
 from core.run_dir import RunDirectory
 from grids.process import GRACE_SEC, start_process, stop_processes
 from grids.runs import Run
@@ -37,7 +37,7 @@ class RayWorkers:
         self.asks = asks
         self.jobs = jobs
         connect(address)
-        remote = ray.remote(num_cpus=asks["CPU"], num_gpus=asks["GPU"], max_retries=AS_OFTEN_AS_IT_TAKES)
+        remote = ray.remote(num_cpus=asks["CPU"], num_gpus=asks["GPU"], max_retries=RETRY_FOREVER)
         self._train = remote(train)
         self._running: dict[str, tuple[Run, Any]] = {}
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.files import write_json
-from core.lock import let_go, take_lock
+from core.files import release_lock, take_lock, write_json
 from grids.runs import Fingerprint
 
 
@@ -29,7 +28,7 @@ def only_grid(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        let_go(lock)
+        release_lock(lock)
 
 
 def note_inputs(out: Path, fingerprints: Mapping[str, Fingerprint]) -> None:

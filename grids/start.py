@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # where the rooms lie; Python put this folder there
+    # Where the rooms are; Python has put the folder of this script there.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from core.processes import die_with_parent  # noqa: E402
 

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from core.errors import UserError
 from core.files import write_text
-from core.reach import refuse_unreachable
+from core.ray_cluster import refuse_unreachable
 from grids.search_space import Range
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}

@@ -9,10 +9,9 @@ import torch
 import torch._dynamo
 from torch import nn
 
-from core.cost import measure_cost
 from core.files import write_json
 from core.ranks import world
-from core.run_dir import RunDirectory
+from core.run_dir import RunDirectory, measure_cost
 from core.seeding import choose_device
 from core.shared_norm import share_batch_norm
 from core.stage import Stage

@@ -12,7 +12,7 @@ import pytest
 
 import grid
 from core.errors import UserError
-from core.lock import let_go, take_lock
+from core.files import release_lock, take_lock
 from grids.folder import only_grid
 from grids.local import LocalWorkers
 from grids.process import start_process
@@ -178,5 +178,5 @@ def test_a_run_waits_for_the_last_process_of_an_earlier_start(tmp_path):
     process = start_process(code(tmp_path / "code"), words, tmp_path, {"OMP_NUM_THREADS": "1"})
     time.sleep(0.5)
     assert process.poll() is None and not (tmp_path / "starts.txt").exists()
-    let_go(lock)
+    release_lock(lock)
     assert process.wait(10) == 0 and (tmp_path / "eval.json").exists()

@@ -14,7 +14,7 @@ import training.evaluate
 import training.fit
 from core.cli import run as run_command
 from core.errors import UserError
-from core.lock import let_go, take_lock
+from core.files import release_lock, take_lock
 from core.run_dir import RunDirectory
 from core.train_config import TrainConfig
 from tests.support.toy import contents, left_behind, main, run
@@ -146,18 +146,16 @@ def test_a_killed_process_holds_its_lock_no_longer_though_its_loaders_live_on(tm
     child.join()
     lock = take_lock(tmp_path / ".lock")
     assert lock is not None
-    let_go(lock)
+    release_lock(lock)
 
 
 def test_a_run_that_finished_while_another_waited_for_its_lock_is_not_touched(tmp_path, monkeypatch):
-    claim = RunDirectory._claim
-
-    def late(directory):
+    def late(file):
         monkeypatch.undo()
         run(tmp_path / "run", epochs=1)
-        claim(directory)
+        return take_lock(file)
 
-    monkeypatch.setattr(RunDirectory, "_claim", late)
+    monkeypatch.setattr("core.run_dir.take_lock", late)
     with pytest.raises(UserError, match="finished run"):
         run(tmp_path / "run", epochs=1)
 
