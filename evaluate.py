@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.files import write_text
@@ -75,9 +76,9 @@ class Config(BaseConfig):
     """With --fuse: what is averaged; the published late fusion averages logits."""
     out: Path | None = None
     """Folder for the results (RUN/evaluation/SPLIT-CHECKPOINT); an earlier evaluation's are replaced."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips at a time."""
-    workers: int = Field(1, ge=0)
+    workers: int = Field(1, ge=0, json_schema_extra=COSTS_MEMORY)
     """Processes that load clips."""
     device: DeviceName = "auto"
     """Where to compute; auto takes a GPU if there is one."""

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field, model_validator
 
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.seeding import DeviceName
@@ -61,11 +62,11 @@ class Config(BaseConfig):
     TRAINING.NAME=VALUE, where TRAINING may have * in it (*stage1*.weights=none)."""
     epochs: int | None = Field(None, ge=1)
     """At most so many epochs a training, to see the path at work; the numbers then mean nothing."""
-    jobs: int | None = Field(None, ge=1)
+    jobs: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
     """Trainings at a time, each with its share of the cores; left out, one for each GPU, or one."""
     device: DeviceName = "auto"
     """Where to compute."""
-    workers: int | None = Field(None, ge=0)
+    workers: int | None = Field(None, ge=0, json_schema_extra=COSTS_MEMORY)
     """Processes of each training that load and augment; left out, as the scripts have it."""
     cache: Path | None = None
     """Folder for outputs of never-trained layers, for the trainings that can use it."""

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.files import atomic_folder
@@ -40,11 +41,11 @@ class Config(BaseConfig):
     """What to make; it must not exist."""
     data: Path | None = None
     """With --checkpoint: a tree of clips with all of its classes, whose sorted names are the class names."""
-    frames: int = Field(25, ge=1)
+    frames: int = Field(25, ge=1, json_schema_extra=COSTS_MEMORY)
     """With --checkpoint: frames a clip that the RGB network was trained on (the paper: 25)."""
     test_stacks: int = Field(5, ge=1)
     """With --checkpoint: stacks a clip whose logits the flow network's test averages."""
-    image_size: int = Field(224, ge=32)
+    image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
     """With --checkpoint: side of the network's input in pixels."""
     train_users: tuple[str, ...] = Field(("S1", "S3", "S4"), min_length=1)
     """With --checkpoint: users that the network learned from."""

@@ -8,6 +8,7 @@ from pydantic import Field
 import cam_viz
 import evaluate
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.run_dir import RunDirectory
@@ -40,7 +41,7 @@ class Config(BaseConfig):
     """Measure on the test clips where runs with attention look, for runs of which that is not known yet."""
     data: Path | None = None
     """Tree of clips for --heat and --attention; the grid's own when left out."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips at a time, with --attention."""
     device: DeviceName = "auto"
     """Where to compute, with --heat and --attention."""

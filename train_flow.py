@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.ranks import data_parallel
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
@@ -31,11 +32,11 @@ from training.run import Description, prepare_model, result_line, train_and_eval
 class Config(ClipTrainConfig):
     """Train the flow stream of Ego-RNN on stacks of flow images."""
 
-    stack: int = Field(5, ge=1)
+    stack: int = Field(5, ge=1, json_schema_extra=COSTS_MEMORY)
     """Consecutive flow images (pairs of x and y) that the network sees."""
     test_stacks: int = Field(5, ge=1)
     """Stacks a clip whose logits are averaged for the reported number; after epochs it is the centre one."""
-    image_size: int = Field(224, ge=32)
+    image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a flow image is scaled to 8/7 of it."""
     backbone: BackboneName = "resnet34"
     """Which torchvision ResNet."""

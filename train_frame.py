@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.ranks import data_parallel
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
@@ -44,9 +45,9 @@ class Config(ClipTrainConfig):
     """Tree of clips."""
     images: Path | None = None
     """Folder of pictures in class folders, as ImageNet has them."""
-    image_size: int = Field(224, ge=32)
+    image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
-    frames: int = Field(7, ge=1)
+    frames: int = Field(7, ge=1, json_schema_extra=COSTS_MEMORY)
     """With --data: random frames of every clip in an epoch, and frames averaged over in the test."""
     backbone: BackboneName = "resnet34"
     """Which torchvision ResNet."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from core.cache_folder import CacheFlags
 from core.cli import run
+from core.config import COSTS_MEMORY
 from core.errors import UserError
 from core.ranks import data_parallel
 from core.run_dir import RunDirectory
@@ -75,9 +76,9 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Stage 2: the run directory of the finished stage 1."""
     init_sha256: str | None = None
     """Hash of the last.pt of --init: recorded, and compared where it is given."""
-    frames: int | None = Field(None, ge=1)
+    frames: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
     """Frames T a clip (stage 1: 7; stage 2: as its stage 1, like all that follows)."""
-    image_size: int | None = Field(None, ge=32)
+    image_size: int | None = Field(None, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels (224); the short side of a frame is scaled to 8/7 of it."""
     backbone: BackboneName | None = None
     """Which torchvision ResNet (resnet34)."""

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pages import markdown
 from core.cli import run
-from core.config import Config
+from core.config import COSTS_MEMORY, Config
 from core.stage import Stage
 from models.backbone import BackboneName
 from models.egornn import EgoRNN
@@ -24,7 +24,7 @@ class NetworksConfig(Config):
 
     classes: int = Field(61, ge=1)
     """Actions."""
-    frames: int = Field(7, ge=1)
+    frames: int = Field(7, ge=1, json_schema_extra=COSTS_MEMORY)
     """Frames a clip."""
     side: int = Field(224, ge=32)
     """Pixels a side."""

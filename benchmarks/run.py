@@ -38,7 +38,7 @@ from benchmarks.steps import (
 from benchmarks.tables import TABLES, draw_growth, write_tables
 from benchmarks.work import measure_peak, measure_work, row_of
 from core.cli import run
-from core.config import Config
+from core.config import COSTS_MEMORY, Config
 from core.errors import UserError
 from core.files import read_json, write_json, write_text
 from core.seeding import set_up_numerics
@@ -70,7 +70,7 @@ class BenchmarkConfig(Config):
     """So many of its clips."""
     rounds: int = Field(5, ge=1)
     """Rounds of alternation."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips a step."""
     lengths: tuple[int, ...] = Field((7, 16), min_length=1)
     """Frames a clip."""

@@ -5,35 +5,44 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from core.errors import UserError
 from core.files import write_text
 
+COSTS_MEMORY: JsonDict = {"costs_memory": True}
+"""`json_schema_extra` of a field that memory grows with: its flag is named when memory runs out."""
+
 
 class Config(BaseModel):
-    """Base of every config: frozen, unknown keys are errors, the docstring under a field is its help."""
+    """Base of every config: frozen; the docstring under a field is its help.
+
+    Raises:
+        UserError: On making one: a value is missing, unknown, of the wrong type or contradicts another one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def __init__(self, **values: Any) -> None:
-        """Fill and check the config.
-
-        Raises:
-            UserError: A value is missing, unknown, of the wrong type or contradicts another one.
-        """
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise UserError(_readable(error)) from None
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some values changed, checked again as a whole."""
+        """Copy the config with some values changed; the whole is checked again."""
         return type(self)(**(self.model_dump() | changes))
 
     def to_yaml(self, path: Path) -> None:
-        """Write every setting to `path`, so that the run can be repeated from it."""
+        """Write every setting to `path`; `from_yaml` reads it back."""
         write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+
+    @classmethod
+    def memory_flags(cls) -> list[str]:
+        """Name the flags whose lowering saves memory, in the order of the fields."""
+        marked = [name for name, field in cls.model_fields.items() if field.json_schema_extra == COSTS_MEMORY]
+        return [f"--{name.replace('_', '-')}" for name in marked]
 
     @classmethod
     def from_yaml(cls, path: Path) -> Self:
@@ -57,13 +66,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds one mapping, with the safe loader.
 
     Raises:
-        UserError: The file can't be read, is no YAML, or holds something other than a mapping.
+        UserError: The file can't be read, is not YAML, or holds something other than a mapping.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {path}: {error}") from None
-    except Exception as error:  # tags and dates of no sense fail in any way, and so does endless nesting
+    except Exception as error:  # senseless tags, dates and nesting raise errors of many kinds
         raise UserError(f"{path} is no valid YAML: {error or type(error).__name__}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} should hold `key: value` lines, found {type(values).__name__}")
@@ -83,6 +92,6 @@ def _one_line(error: ErrorDetails) -> str:
         return f"{flag} is missing"
     if not location:
         return message.removeprefix("Value error, ")
-    if isinstance(error.get("ctx", {}).get("error"), UserError):  # of a config inside this one
+    if isinstance(error.get("ctx", {}).get("error"), UserError):  # from a nested config
         return f"{flag}: {message.removeprefix('Value error, ')}"
     return f"{flag}: {message.removeprefix('Value error, ')}, got {value!r}"

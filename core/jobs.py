@@ -1,15 +1,15 @@
-"""Pieces of work that do not know of each other, spread over processes or over a cluster."""
+"""Independent pieces of work, done by processes of this machine or by a Ray cluster."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from contextlib import contextmanager
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from core.config import Config
+from core.config import COSTS_MEMORY, Config
 from core.errors import UserError
 from core.processes import become_worker
 
@@ -18,16 +18,16 @@ R = TypeVar("R")
 
 
 class SpreadConfig(Config):
-    """Flags that say where pieces of work are done."""
+    """Flags that say where the pieces of work are done."""
 
-    jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    """Processes, each of which works on a piece of its own."""
+    jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, json_schema_extra=COSTS_MEMORY)
+    """Processes, each of which does one piece at a time."""
     engine: Literal["local", "ray"] = "local"
-    """ray: spread the pieces over a Ray cluster whose machines share the disk, a CPU for each (needs
+    """ray: spread the pieces over a Ray cluster whose machines share the disk, one CPU a piece (needs
     requirements-extras.txt)."""
     address: str | None = None
-    """With --engine ray: HOST:PORT of the head of a cluster, which has 30 seconds to answer; left out, one of
-    this machine alone is made."""
+    """With --engine ray: HOST:PORT of the cluster's head, which has 30 seconds to answer; left out, a cluster
+    of this machine alone is made."""
 
     @model_validator(mode="after")
     def _address_of_a_cluster(self) -> Self:
@@ -37,12 +37,12 @@ class SpreadConfig(Config):
 
 
 def spread(task: Callable[[W], R], work: Sequence[W], where: SpreadConfig) -> Iterator[tuple[W, R]]:
-    """Do every piece of work; gives pieces and results in the order in which they are ready.
+    """Do every piece of work; yields pieces and their results in the order in which they are ready.
 
-    A piece may be begun twice when a machine is lost, so it should leave whole files or none.
+    A piece is done again if a cluster loses its machine, so it should leave complete files or none.
 
     Args:
-        task: Does a piece; can be pickled, and so can what it takes and gives.
+        task: Does a piece; task, pieces and results can be pickled.
         work: The pieces.
         where: Processes or cluster.
 
@@ -57,28 +57,32 @@ def spread(task: Callable[[W], R], work: Sequence[W], where: SpreadConfig) -> It
 
 
 def _in_processes(task: Callable[[W], R], work: Sequence[W], jobs: int) -> Iterator[tuple[W, R]]:
-    processes = min(jobs, len(work))
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=become_worker, initargs=(os.getpid(),)) as pool:
-        futures = {pool.submit(task, piece): piece for piece in work}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise UserError("a process was killed, maybe for want of memory; try fewer --jobs") from None
-        except (KeyboardInterrupt, GeneratorExit):
-            for process in active_children():  # a piece may take minutes, and nobody waits for it any more
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
+
+    parallel = Parallel(
+        min(jobs, len(work)), backend="loky", return_as="generator_unordered", batch_size=1, max_nbytes=None,
+        initializer=become_worker, initargs=(os.getpid(),),
+    )  # fmt: skip
+    try:
+        for number, result in parallel(delayed(_numbered)(task, *piece) for piece in enumerate(work)):
+            yield work[number], result
+    except BrokenProcessPool:
+        raise UserError("a process was killed, maybe for lack of memory; try fewer --jobs") from None
+    finally:
+        # joblib would keep the processes for later; after an error or Ctrl-C their pieces may take minutes.
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+
+
+def _numbered(task: Callable[[W], R], number: int, piece: W) -> tuple[int, R]:
+    return number, task(piece)
 
 
 def _on_cluster(task: Callable[[W], R], work: Sequence[W], address: str | None) -> Iterator[tuple[W, R]]:
+    from core.ray_cluster import RETRY_FOREVER, connect
+
     try:
         import ray
-
-        from core.ray_cluster import RETRY_FOREVER, connect
     except ImportError as missing:
         raise UserError(f"--engine ray: {missing}; pip install -r requirements-extras.txt") from None
     connect(address)
@@ -93,6 +97,38 @@ def _on_cluster(task: Callable[[W], R], work: Sequence[W], address: str | None) 
 
 
 def _in_folder(folder: str, task: Callable[[W], R], piece: W) -> R:
-    """Do a piece where paths are relative to the folder that they were given in."""
-    os.chdir(folder)
+    os.chdir(folder)  # relative paths mean those of the machine that gave the command
     return task(piece)
+
+
+@contextmanager
+def repeatable_opencv() -> Iterator[None]:
+    """Make OpenCV compute the same bits in every process: on one thread, without rounding denormals to zero.
+
+    A piece of work has one core anyway, and how OpenCV divides sums among threads is not documented. Farnebäck
+    flow changes slightly when the processor rounds numbers under 1e-38 to zero, as the training scripts make
+    it do. Earlier settings are restored at the end. Also a decorator.
+    """
+    import cv2
+
+    threads, flushed = cv2.getNumThreads(), denormals_are_flushed()
+    cv2.setNumThreads(1)
+    if flushed:
+        _flush_denormals(False)
+    try:
+        yield
+    finally:
+        if flushed:
+            _flush_denormals(True)
+        cv2.setNumThreads(threads)
+
+
+def denormals_are_flushed() -> bool:
+    """Say whether the processor rounds denormal numbers to zero in this thread."""
+    return sys.float_info.min / 2 == 0
+
+
+def _flush_denormals(wanted: bool) -> None:
+    import torch  # takes seconds to load; where the mode was changed, it is loaded already
+
+    torch.set_flush_denormal(wanted)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from core.config import Config
+from core.config import COSTS_MEMORY, Config
 from core.seeding import DeviceName
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
@@ -25,7 +25,7 @@ class TrainConfig(Config):
     """Run directory to make; one that holds a finished run is refused."""
     epochs: int | None = Field(None, ge=1)
     """Epochs; the published length of the stage when left out."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips (or pictures) a step."""
     lr: float | None = Field(None, gt=0)
     """Learning rate; the published one of the stage when left out."""
@@ -40,7 +40,7 @@ class TrainConfig(Config):
     compile: bool = False
     """Compile the model with torch.compile; falls back with a message where it can't. On the CPUs measured it
     is slower (docs/performance.md)."""
-    workers: int = Field(default_factory=spare_cores, ge=0)
+    workers: int = Field(default_factory=spare_cores, ge=0, json_schema_extra=COSTS_MEMORY)
     """Processes that load and augment; 0 loads in the main process. Left out: all cores but one, to 8."""
     resume: bool = False
     """Go on with the unfinished run in --out; without one, begin."""

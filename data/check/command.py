@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from tyro.conf import Positional
 
-from core.config import Config
+from core.config import COSTS_MEMORY, Config
 from data.check.mend import mend_tree
 from data.check.summary import class_table, user_table
 from data.clips import Clip, Fault, natural_key
@@ -20,7 +20,7 @@ class CheckConfig(Config):
 
     root: Positional[Path]
     """Folder that holds processed_frames2, processed_frames or frames."""
-    jobs: int = Field(os.cpu_count() or 1, ge=1)
+    jobs: int = Field(os.cpu_count() or 1, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips that are decoded at a time."""
     fix: Path | None = None
     """Copy the tree to this new folder, mend there what is safe (second uploads, a missing first map, a last

@@ -16,11 +16,11 @@ import numpy as np
 
 from core.errors import UserError
 from core.files import atomic_folder, write_text
+from core.jobs import repeatable_opencv
 from data.clips import Clip, Kind, Series, natural_key
 from data.flow import Flow, Grey, Method, compute_flow, encode
 from data.motion.camera import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.motion.trajectories import DenseTracks
-from data.repeatable import repeatable_opencv
 from data.tree_kinds import Place
 
 FLOW_KINDS: tuple[Kind, Kind] = ("flow_x", "flow_y")

@@ -22,9 +22,8 @@ from tqdm import tqdm
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import atomic_folder, atomic_path, write_text
-from core.jobs import SpreadConfig, spread
+from core.jobs import SpreadConfig, repeatable_opencv, spread
 from data import layout
-from data.repeatable import repeatable_opencv
 from data.synthetic.catalogue import Picture, draw_picture
 from data.synthetic.clip import ClipSpec, stage
 from data.synthetic.plan import plan

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 
 from core.cli import run
-from core.config import Config
+from core.config import COSTS_MEMORY, Config
 
 COMMAND = """
 import time
@@ -43,8 +44,9 @@ def test_a_stopped_command_closes_what_it_opened(number, status, word):
 
 
 class Sizes(Config):
-    batch_size: int = 8
-    image_size: int = 224
+    batch_size: int = Field(8, json_schema_extra=COSTS_MEMORY)
+    depth: int = 18
+    image_size: int = Field(224, json_schema_extra=COSTS_MEMORY)
     amp: str = "off"
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from core.errors import UserError
+from core.jobs import denormals_are_flushed, repeatable_opencv
 from data import layout
 from data.check import command as check
 from data.flow import compute_flow, decode
@@ -18,7 +19,6 @@ from data.motion.camera import warp_flow
 from data.motion.clip import LOG, FlowSettings, MotionLog, pair_motion, summary
 from data.motion.command import MotionConfig, main
 from data.motion.trajectories import motion_maps
-from data.repeatable import denormals_are_flushed, repeatable_opencv
 from tests.support.motion_scene import Patch, make_scene
 
 CLIPS = {("S1", "open_jam", "1"): 5, ("S1", "pour_honey,cup", "2"): 7, ("S2", "open_jam", "1"): 1}
