@@ -17,7 +17,6 @@ from core.errors import UserError
 from core.files import atomic_path
 from core.seeding import DeviceName, set_up_numerics
 from data.clips import Clip, Kind
-from data.datasets import require_images
 from data.index import ClipIndex
 from data.video.untrusted import Limits
 from data.video.windows import Part, read_windows
@@ -148,7 +147,7 @@ def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[C
     index = named.subset([n for n, key in enumerate(named.keys) if key in set(fitting.keys)])
     if not len(index):
         raise UserError(f"{config.data} has no clip that is all of what --clips, --user and --action ask for")
-    require_images(index, kinds)
+    index.require(kinds)
     if config.sample is not None:
         index = index.subset(np.random.default_rng(config.seed).permutation(len(index)).tolist())
     return index.clips

@@ -21,9 +21,8 @@ from core.run_dir import RunDirectory
 from core.seeding import DeviceName, choose_device, set_up_numerics
 from core.task import Classification, Task
 from data.index import ClipIndex
-from data.inputs import ClipInput, RgbInput, RgbMapsInput, TwoStreamInput, read_input
+from data.parts import ClipInput, Frames, Maps, read_input
 from data.provenance import refuse_other_motion
-from data.sampling import rgb_frame_numbers
 from data.split import hold_out
 from metrics.attention import Seen, attention_quality, quality_lines
 from metrics.figures import save_changes
@@ -126,7 +125,7 @@ def measure(path: Path, config: Config) -> None:
     model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
     model.to(choose_device(config.device))
     task: Task = Classification(model, inputs.names, keep=("heat",))
-    if isinstance(inputs, RgbMapsInput):
+    if inputs.part(Maps) is not None:
         settings = MotionSettings.of_run(saved)
         task = MotionSegmentation(model, inputs.names, settings)
     predictions = predict(task, clips.batches, clips.keys, show="evaluating")
@@ -140,7 +139,7 @@ def measure(path: Path, config: Config) -> None:
     if quality := measure_attention(predictions, index, inputs):
         summary["attention"] = quality
     out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
-    if isinstance(inputs, RgbMapsInput):
+    if inputs.part(Maps) is not None:
         from viz.motion import draw_motion
 
         draw_motion(out / "motion.png", settings, model, index, inputs)
@@ -170,10 +169,11 @@ def choose_users(path: Path, saved: dict[str, Any], config: Config) -> Sequence[
 def choose_input(checkpoint: dict[str, Any], index: ClipIndex) -> ClipInput:
     """Give what a run is shown of the clips: with motion heads their maps too, where they have any."""
     inputs = read_input(checkpoint["preprocessing"])
-    if "motion" not in checkpoint["architecture"] or not isinstance(inputs, RgbInput):
+    frames = inputs.part(Frames)
+    if "motion" not in checkpoint["architecture"] or frames is None:
         return inputs
     if any(clip.maps is not None for clip in index.clips):
-        return RgbMapsInput(inputs.frames, inputs.pixels)
+        return inputs.plus(Maps(frames.frames, frames.pixels))
     print(f"note: {index.root} has no motion maps, so the run's motion head is not measured")
     return inputs
 
@@ -184,13 +184,13 @@ def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipIn
     Returns:
         What `attention_quality` found, by the masks' names as of `metrics.masks.clip_masks`.
     """
-    rgb = inputs.rgb if isinstance(inputs, TwoStreamInput) else inputs
-    if "heat" not in predictions.details or not isinstance(rgb, RgbInput):
+    frames = inputs.part(Frames)
+    if "heat" not in predictions.details or frames is None:
         return {}
     clips, seen = dict(zip(index.keys, index.clips, strict=True)), dict[str, list[Seen]]()
     for key, heat in zip(predictions.keys, predictions.details["heat"], strict=True):
         clip = clips[key]
-        masks = clip_masks(index.root, clip, rgb_frame_numbers(clip.num_frames, rgb.frames), rgb.pixels)
+        masks = clip_masks(index.root, clip, inputs.shown_numbers(clip), frames.pixels)
         for name, mask in masks.items():
             covered = reduce_maps(binary(mask)[None], heat.shape[-1], "area")[0]
             seen.setdefault(name, []).append(Seen(heat, covered.numpy()))

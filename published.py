@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.files import atomic_folder
 from core.run_dir import RunDirectory
 from data.index import ClipIndex
-from data.inputs import ClipInput, FlowInput, RgbInput, TwoStreamInput
+from data.parts import ClipInput, Flow, Frames
 from data.transforms import Preprocessing
 from models import reference_state
 from models.build import build_trained
@@ -113,13 +113,12 @@ def export_run(path: Path, config: Config) -> None:
 def _inputs(architecture: dict[str, Any], config: Config) -> ClipInput:
     match architecture["name"]:
         case "EgoRNN":
-            return RgbInput(config.frames, Preprocessing.rgb(config.image_size))
+            return ClipInput(Frames(config.frames, Preprocessing.rgb(config.image_size)))
         case "FlowStream":
             pixels = Preprocessing.flow(config.image_size)
-            return FlowInput(architecture["stack"], config.test_stacks, pixels)
-    rgb, flow = (_inputs(architecture[stream], config) for stream in ("rgb", "flow"))
-    assert isinstance(rgb, RgbInput) and isinstance(flow, FlowInput)
-    return TwoStreamInput(rgb, flow)
+            return ClipInput(Flow(architecture["stack"], config.test_stacks, pixels))
+    streams = [_inputs(architecture[stream], config) for stream in ("rgb", "flow")]
+    return ClipInput(*(part for stream in streams for part in stream.parts))
 
 
 def main(config: Config) -> None:

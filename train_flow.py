@@ -17,7 +17,7 @@ from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
 from core.task import Classification
 from data.clips import Kind
-from data.inputs import FlowInput
+from data.parts import ClipInput, Flow
 from data.provenance import motion_made
 from data.transforms import Preprocessing
 from models import FlowStream
@@ -49,7 +49,7 @@ class Config(ClipTrainConfig):
     @property
     def reads(self) -> tuple[Kind, ...]:
         """The images of a clip that the training reads."""
-        return FlowInput.kinds
+        return Flow.kinds
 
 
 def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
@@ -81,7 +81,7 @@ def main(config: Config) -> None:
     set_up_numerics()
     config, stage = resolve(config, {})
     RunDirectory(config.out).refuse_if_taken(config)
-    inputs = FlowInput(config.stack, config.test_stacks, Preprocessing.flow(config.image_size))
+    inputs = ClipInput(Flow(config.stack, config.test_stacks, Preprocessing.flow(config.image_size)))
     split = open_split(config, inputs.kinds)
     refuse_seen_users(config.weights, config.test_users)
     seed_everything(config.seed)

@@ -18,7 +18,7 @@ from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
 from core.task import Classification
-from data.inputs import RgbInput
+from data.parts import ClipInput, SingleFrames
 from data.transforms import Preprocessing
 from metrics.predictions import Relations
 from models import FrameClassifier
@@ -29,7 +29,7 @@ from training.batches import (
     ClipTrainConfig,
     Split,
     action_relations,
-    frame_sets,
+    clip_sets,
     open_pictures,
     open_split,
     picture_sets,
@@ -71,15 +71,15 @@ def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[C
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 
-def open_sets(config: Config, inputs: RgbInput) -> tuple[Sets, tuple[str, ...], Relations]:
+def open_sets(config: Config, inputs: ClipInput) -> tuple[Sets, tuple[str, ...], Relations]:
     """Index the source and make its batches; returns them, the class names and their relations."""
     if config.images is not None:
         pictures = open_pictures(config.images)
-        sets = picture_sets(pictures, config, config.held_out, inputs.pixels)
+        sets = picture_sets(pictures, config, config.held_out, inputs.sizes)
         return sets, pictures.class_names, Relations()
     split: Split = open_split(config, inputs.kinds)
     refuse_seen_users(config.weights, config.test_users)
-    return frame_sets(split, config, inputs), split.class_names, action_relations(split.class_names)
+    return clip_sets(split, config, inputs), split.class_names, action_relations(split.class_names)
 
 
 @data_parallel
@@ -88,7 +88,7 @@ def main(config: Config) -> None:
     set_up_numerics()
     config, stage = resolve(config, {})
     RunDirectory(config.out).refuse_if_taken(config)
-    inputs = RgbInput(config.frames, Preprocessing.rgb(config.image_size))
+    inputs = ClipInput(SingleFrames(config.frames, Preprocessing.rgb(config.image_size)))
     sets, class_names, relations = open_sets(config, inputs)
     seed_everything(config.seed)
     model = FrameClassifier(len(class_names), backbone=config.backbone)

@@ -5,7 +5,6 @@ can learn motion segmentation beside the actions (--ms); stage joint trains ever
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,7 @@ from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
 from core.task import Classification, Task
 from data.clips import Kind
-from data.epochs import evaluation_keys
-from data.inputs import RgbInput, RgbMapsInput
-from data.kept_frames import KeptFrames
+from data.parts import ClipInput, Frames, Maps
 from data.provenance import motion_made
 from data.transforms import Preprocessing
 from models import EgoRNN, build_model
@@ -47,6 +44,7 @@ from training.batches import (
     open_split,
 )
 from training.cache.features import cached_rgb_sets
+from training.cache.frames import with_kept_frames
 from training.cache.joint import cached_joint_sets
 from training.parents import Parent, refuse_seen_users, untrained_note
 from training.run import Description, Sets, prepare_model, result_line, train_and_evaluate
@@ -94,14 +92,9 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Dropout before the classifier (0.7)."""
 
     @property
-    def shown(self) -> type[RgbInput]:
-        """How clips become what the network is shown."""
-        return RgbInput if self.ms == "none" else RgbMapsInput
-
-    @property
     def reads(self) -> tuple[Kind, ...]:
         """The images of a clip that the training reads."""
-        return self.shown.kinds
+        return Frames.kinds if self.ms == "none" else (*Frames.kinds, *Maps.kinds)
 
     @model_validator(mode="after")
     def _stage_and_init(self) -> "Config":
@@ -201,7 +194,7 @@ def build(
     return {"name": "EgoRNN", **arguments}, stream
 
 
-def add_motion_heads(config: Config, split: Split, inputs: RgbMapsInput, model: EgoRNN) -> dict[str, Any]:
+def add_motion_heads(config: Config, split: Split, inputs: ClipInput, model: EgoRNN) -> dict[str, Any]:
     """Give the model its motion heads, last of all, so that every other weight is as it is without them.
 
     Returns:
@@ -212,12 +205,13 @@ def add_motion_heads(config: Config, split: Split, inputs: RgbMapsInput, model: 
     """
     assert config.ms != "none"
     architecture = describe_heads(
-        config.motion_layers, config.ms, channels=model.backbone.channels, image_size=inputs.pixels.image_size
+        config.motion_layers, config.ms, channels=model.backbone.channels, image_size=inputs.sizes.image_size
     )
     heads = build_model(architecture)
     assert isinstance(heads, MotionHeads)
-    keys = evaluation_keys(len(split.train))
-    maps = evaluation_loader(inputs.beside(split.train), keys, config.batch_size, config.workers)
+    beside = inputs.without(Frames)
+    keys = beside.test_keys(split.train)
+    maps = evaluation_loader(beside.dataset(split.train), keys, config.batch_size, config.workers)
     if learn_prior(heads, config.motion_target(), maps, balanced=config.ms_classes == "balanced"):
         taken = "brighter than half count as moving" if config.ms == "classification" else "are kept"
         print(f"note: motion maps of {config.data} hold grey levels, not 0 and 255 alone; those {taken}")
@@ -225,14 +219,22 @@ def add_motion_heads(config: Config, split: Split, inputs: RgbMapsInput, model: 
     return architecture
 
 
-def make_sets(config: Config, split: Split, inputs: RgbInput, model: EgoRNN) -> tuple[Sets, Task]:
+def show(config: Config) -> ClipInput:
+    """Describe what is read of a clip: frames, with a motion head their motion maps too."""
+    assert config.frames is not None and config.image_size is not None
+    pixels = Preprocessing.rgb(config.image_size)
+    inputs = ClipInput(Frames(config.frames, pixels))
+    return inputs if config.ms == "none" else inputs.plus(Maps(config.frames, pixels))
+
+
+def make_sets(config: Config, split: Split, inputs: ClipInput, model: EgoRNN) -> tuple[Sets, Task]:
     """Give the batches, from frames or from kept outputs, and what is learned from them."""
     cache = config.open_cache()
     if cache is not None:
-        inputs = replace(inputs, reader=KeptFrames(cache))
+        inputs = with_kept_frames(inputs, cache)
     if cache is None or config.trains_layer3:
         sets, names = clip_sets(split, config, inputs), inputs.names
-    elif isinstance(inputs, RgbMapsInput):
+    elif inputs.part(Maps) is not None:
         frozen = [up_to_layer3(model.backbone)]
         sets, names = cached_joint_sets(split, config, inputs, frozen, cache), ("layer3",)
     else:
@@ -252,7 +254,7 @@ def main(config: Config) -> None:
     config, stage = resolve(config, {} if parent is None else {"init": parent.checkpoint["config"]})
     config = config.replace(init_sha256=None if parent is None else parent.sha256)
     RunDirectory(config.out).refuse_if_taken(config)
-    inputs = config.shown(config.frames, Preprocessing.rgb(config.image_size))
+    inputs = show(config)
     split = open_split(config, inputs.kinds)
     refuse_seen_users(config.weights, config.test_users)
     saved = config.model_dump() if parent is None else parent.checkpoint["config"]
@@ -260,7 +262,7 @@ def main(config: Config) -> None:
         print(note)
     seed_everything(config.seed)
     architecture, model = build(config, parent, split.class_names)
-    if isinstance(inputs, RgbMapsInput):
+    if config.ms != "none":
         architecture = architecture | {"motion": add_motion_heads(config, split, inputs, model)}
     prepare_model(model, config)
     relations = action_relations(split.class_names)
@@ -269,7 +271,7 @@ def main(config: Config) -> None:
     with RunDirectory.begin(config) as directory:
         sets, task = make_sets(config, split, inputs, model)
         draw = None
-        if isinstance(inputs, RgbMapsInput):
+        if config.ms != "none":
             from viz.motion import draw_motion
 
             draw = partial(draw_motion, directory.path / "motion.png", config, model, split.test, inputs)

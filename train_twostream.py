@@ -4,7 +4,6 @@ Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,14 @@ from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
 from core.task import Classification
 from data.clips import Kind
-from data.inputs import FlowInput, RgbInput, TwoStreamInput, read_input
-from data.kept_frames import KeptFrames
+from data.parts import ClipInput, Flow, Frames, read_input
 from data.provenance import motion_made
 from models import TwoStream, build_model
 from models.frozen import up_to_layer3
 from models.stages import FLOW_LAYER4_LR, two_stream_stage
 from selfsup.head import without_heads
 from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
+from training.cache.frames import with_kept_frames
 from training.cache.joint import cached_joint_sets
 from training.parents import Parent
 from training.run import Description, prepare_model, result_line, train_and_evaluate
@@ -56,7 +55,7 @@ class Config(ClipTrainConfig, CacheFlags):
     @property
     def reads(self) -> tuple[Kind, ...]:
         """The images of a clip that the training reads."""
-        return TwoStreamInput.kinds
+        return (*Frames.kinds, *Flow.kinds)
 
     @model_validator(mode="after")
     def _every_epoch(self) -> "Config":
@@ -92,15 +91,14 @@ def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[C
     return config.replace(lr=stage.lr, epochs=stage.epochs), stage
 
 
-def join_inputs(rgb: Parent, flow: Parent) -> TwoStreamInput:
+def join_inputs(rgb: Parent, flow: Parent) -> ClipInput:
     """What the joint network is shown: what each stream was trained on.
 
     Raises:
         UserError: They were trained at different image sizes.
     """
-    seen, moved = (read_input(parent.checkpoint["preprocessing"]) for parent in (rgb, flow))
-    assert isinstance(seen, RgbInput) and isinstance(moved, FlowInput)
-    return TwoStreamInput(seen, moved)
+    inputs = [read_input(parent.checkpoint["preprocessing"]) for parent in (rgb, flow)]
+    return ClipInput(*(part for each in inputs for part in each.parts))
 
 
 def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object], TwoStream]:
@@ -143,7 +141,7 @@ def main(config: Config) -> None:
         if cache is None:
             sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
         else:
-            inputs = replace(inputs, rgb=replace(inputs.rgb, reader=KeptFrames(cache)))
+            inputs = with_kept_frames(inputs, cache)
             frozen = [up_to_layer3(model.rgb.backbone)]
             sets = cached_joint_sets(split, config, inputs, frozen, cache)
             task = Classification(model, ("layer3", "flow"))

@@ -1,7 +1,6 @@
 """Whole epochs over real files: decoding, training, and what is kept of either."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from benchmarks.steps import EXACT, PLAIN, WAYS, PartName, Size, Step, build
 from core.cache_folder import CacheFolder
 from core.task import Batch
 from data.index import ClipIndex
-from data.inputs import RgbInput
-from data.kept_frames import KeptFrames
+from data.parts import ClipInput, Frames
 from data.transforms import Preprocessing
 from models.egornn import EgoRNN
 from models.frozen import layer4_and_attention, up_to_layer3
 from training.batches import ClipTrainConfig, Split, clip_sets
 from training.cache.features import cached_rgb_sets
+from training.cache.frames import with_kept_frames
 from training.run import Sets
 
 
@@ -76,9 +75,9 @@ def _sets(
     return cached_rgb_sets(split, config, _inputs(size, cache), kept, cache)
 
 
-def _inputs(size: Size, cache: CacheFolder | None = None) -> RgbInput:
-    inputs = RgbInput(size.frames, Preprocessing.rgb(size.side))
-    return inputs if cache is None else replace(inputs, reader=KeptFrames(cache))
+def _inputs(size: Size, cache: CacheFolder | None = None) -> ClipInput:
+    inputs = ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))
+    return inputs if cache is None else with_kept_frames(inputs, cache)
 
 
 def _epoch(step: Step, batches: Callable[[int], Iterable[Batch]], names: tuple[str, ...]) -> Way:

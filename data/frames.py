@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from data.clips import Series
+from data.transforms import scale_frames
 
 # Camera orientation tags are not obeyed: the header's size is then the decoded size, as the checks assume.
 _RGB = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -74,6 +75,26 @@ def read_maps(series: Series, numbers: Sequence[int]) -> Tensor:
     return _stack(
         {number: read_grey(series.nearest(number)) for number in sorted(set(numbers))}, series, numbers
     )
+
+
+class FrameReader:
+    """Decodes and scales frames whenever they are asked for."""
+
+    def read(self, series: Series, numbers: Sequence[int], short_side: int) -> Tensor:
+        """Read frames of a clip.
+
+        Args:
+            series: The clip's frames.
+            numbers: Frame numbers, from 1. Length: T.
+            short_side: Pixels that the shorter side is scaled to.
+
+        Returns:
+            RGB, uint8. Shape: (T, 3, H, W).
+
+        Raises:
+            UserError: A frame is missing, can't be decoded or has another size than the others.
+        """
+        return scale_frames(read_frames(series, numbers), short_side)
 
 
 def _stack(images: dict[int, Tensor], series: Series, numbers: Sequence[int]) -> Tensor:

@@ -147,6 +147,17 @@ class ClipIndex:
         if seen is not None:
             seen.remember()
 
+    def require(self, kinds: Sequence[Kind]) -> None:
+        """Refuse clips that lack images.
+
+        Raises:
+            UserError: A clip has no images of a kind; the message says how they are made.
+        """
+        for clip in self.clips:
+            if lacking := [kind for kind in kinds if clip.series(kind) is None]:
+                remedy = f"make them with `{motion_command(self.root, lacking)}`"
+                raise UserError(f"{self.root}: clip {clip.key} has no {' and no '.join(lacking)}; {remedy}")
+
     def _images(self, kinds: Sequence[Kind]) -> Iterator[Path]:
         for series in (clip.series(kind) for clip in self.clips for kind in kinds):
             yield from series.paths if series is not None else ()

@@ -22,12 +22,13 @@ from core.checkpoint import load_checkpoint, save_checkpoint
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import read_json, write_text
-from data.kept_frames import FrameReader, KeptFrames
+from data.frames import FrameReader
 from grids.recipe import Recipe
 from metrics.predictions import Predictions
 from models import build_model
 from models.build import build_trained
 from models.published import read_published
+from training.cache.frames import KeptFrames
 
 ROOT = Path(__file__).parents[1]
 TOUCH = "touch pwned"

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
@@ -18,11 +17,10 @@ from core.ranks import world
 from core.train_config import TrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
-from data.datasets import SingleFrames
-from data.epochs import EpochSampler, FrameKey, evaluation_keys, frame_keys
+from data.epochs import EpochSampler, evaluation_keys
 from data.image_folder import PictureIndex, Pictures, picture_key
 from data.index import ClipIndex
-from data.inputs import ClipInput, RgbInput
+from data.parts import ClipInput
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
 from metrics.predictions import Relations
@@ -93,22 +91,10 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind]) -> Split:
 
 
 def clip_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput) -> Sets:
-    """Make the batches of a stream, or of both: a clip an item."""
-    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
+    """Make the batches of a stream, or of both."""
+    items, key = inputs.training_items(split.train), inputs.training_key(split.train)
+    sampler = EpochSampler(items, config.seed, key)
     return _measured_sets(split, config, inputs, EpochLoader(inputs.dataset(split.train), sampler, config))
-
-
-def frame_sets(split: Split, config: ClipTrainConfig, inputs: RgbInput) -> Sets:
-    """Make the batches of the single-frame classifier: as many random frames a clip as the test sees."""
-    clips = len(split.train)
-    key = frame_keys(split.train)
-
-    def frame_of_item(item: int, rng: np.random.Generator) -> FrameKey:
-        return key(item % clips, rng)
-
-    sampler = EpochSampler(clips * inputs.frames, config.seed, frame_of_item)
-    dataset = SingleFrames(split.train, inputs.pixels)
-    return _measured_sets(split, config, inputs, EpochLoader(dataset, sampler, config))
 
 
 def picture_sets(pictures: PictureIndex, config: TrainConfig, held_out: float, pixels: Preprocessing) -> Sets:
@@ -147,11 +133,11 @@ def evaluation_set(
 def _measured_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput, learned: "EpochLoader") -> Sets:
     test = evaluation_set("test", split.test, inputs, config.batch_size, config.workers)
     name, index = ("test", split.test) if split.val is None else ("val", split.val)
-    keys, watched = inputs.watching_keys(index), test
+    keys, watched = inputs.validation_keys(index), test
     if index is not split.test or keys != inputs.test_keys(index):  # else one loader does for both
         mine = world().part(keys)
         loader = evaluation_loader(inputs.dataset(index), mine, config.batch_size, config.workers)
-        watched = EvaluationSet(name, index.keys, loader, inputs.watching_protocol())
+        watched = EvaluationSet(name, index.keys, loader, inputs.validation_protocol())
     return Sets(TrainingSet(split.train.keys, learned), watched, test)
 
 

@@ -14,8 +14,7 @@ from torch import nn
 
 from data.frames import read_frames
 from data.index import ClipIndex
-from data.inputs import RgbMapsInput
-from data.sampling import rgb_frame_numbers
+from data.parts import ClipInput
 from selfsup import MotionSegmentation, MotionSettings
 from viz.overlay import Box, ColourMap, Heat, Picture, centre_box, colour, lay_over
 from viz.sheet import caption, contact_sheet, save_png
@@ -49,7 +48,7 @@ class MotionSample:
 
 
 def draw_motion(
-    path: Path, settings: MotionSettings, model: nn.Module, index: ClipIndex, inputs: RgbMapsInput
+    path: Path, settings: MotionSettings, model: nn.Module, index: ClipIndex, inputs: ClipInput
 ) -> None:
     """Draw the true and the predicted motion maps of a few clips, spread evenly over the index.
 
@@ -61,13 +60,13 @@ def draw_motion(
         inputs: The frames and the maps that the run takes of a clip.
     """
     task, clips = MotionSegmentation(model, inputs.names, settings), inputs.dataset(index)
-    samples = []
+    samples, keys = [], inputs.test_keys(index)
     for number in sorted(set(np.linspace(0, len(index) - 1, _CLIPS).round().astype(int).tolist())):
-        clip, found = index.clips[number], task.look(clips[number, None])
-        numbers = rgb_frame_numbers(clip.num_frames, inputs.frames).tolist()
+        clip, found = index.clips[number], task.look(clips[keys[number]])
+        numbers = inputs.shown_numbers(clip).tolist()
         frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()  # (T, 3, H, W) to (T, H, W, 3)
         height, width = frames.shape[1:3]
-        box = centre_box(height, width, inputs.pixels.seen_share)
+        box = centre_box(height, width, inputs.sizes.seen_share)
         for layer in settings.motion_layers:
             maps = found[f"{layer}_moves"], found[f"{layer}_predicted"]
             samples.append(

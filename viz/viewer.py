@@ -13,7 +13,7 @@ from core.run_dir import RunDirectory
 from core.seeding import DeviceName, choose_device
 from data.clips import Clip
 from data.frames import read_frames, read_maps
-from data.inputs import ClipInput, read_input
+from data.parts import ClipInput, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
 from data.video.windows import Window

@@ -8,9 +8,13 @@ seeds = st.integers(0, 2**31)
 epochs = st.integers(0, 1000)
 
 
+def clip_and_draw(clip, rng):
+    return clip, Draw.random(rng)
+
+
 @given(seeds, epochs, st.integers(0, 60))
 def test_an_epoch_is_each_clip_once_with_its_own_draw(seed, epoch, num_clips):
-    sampler = EpochSampler(num_clips, seed)
+    sampler = EpochSampler(num_clips, seed, clip_and_draw)
     sampler.set_epoch(epoch)
     keys = list(sampler)
     assert len(sampler) == num_clips and sorted(clip for clip, _ in keys) == list(range(num_clips))
@@ -27,7 +31,7 @@ def test_a_clips_draw_does_not_depend_on_the_other_clips(seed, epoch, num_clips)
 def test_epochs_and_seeds_differ():
     plans = set()
     for seed in range(4):
-        sampler = EpochSampler(50, seed)
+        sampler = EpochSampler(50, seed, clip_and_draw)
         for epoch in range(4):
             sampler.set_epoch(epoch)
             plans.add(tuple(sampler))
@@ -46,7 +50,7 @@ def test_all_forty_draws_occur_equally_often_over_epochs_and_clips():
 
 
 def test_the_order_can_be_kept():
-    sampler = EpochSampler(6, 0, shuffle=False)
+    sampler = EpochSampler(6, 0, clip_and_draw, shuffle=False)
     assert [clip for clip, _ in sampler] == [0, 1, 2, 3, 4, 5]
     assert [draw for _, draw in sampler] == draws_for_epoch(0, 0, 6)
     assert all(isinstance(draw, Draw) for _, draw in sampler)

@@ -17,7 +17,7 @@ import train_flow
 import train_twostream
 import training.fit
 from core.errors import UserError
-from data import ClipIndex, FlowStacks, Preprocessing
+from data import ClipIndex, Flow, Preprocessing
 from models import build_model
 from tests.support.small_runs import flow_config, joint_config
 
@@ -49,11 +49,11 @@ def test_the_flow_stream_is_watched_at_the_centre_and_reported_over_several_stac
     model = build_model(saved["architecture"]).eval()
     model.load_state_dict(saved["model"])
     index = ClipIndex.from_tree(moving_tree).select(["S2"])
-    data = FlowStacks(index, 3, Preprocessing.flow(64))
+    flow = Flow(3, 2, Preprocessing.flow(64))
 
     @torch.no_grad()
     def logits(number, start):
-        return model(data[number, None, (start,)]["flow"]).logits.numpy()[0]
+        return model(flow.read(index.clips[number], (start,), None)).logits.numpy()[0]
 
     lengths = [clip.num_frames for clip in index.clips]
     spread = [[int(s) for s in np.floor(np.linspace(1, n - 2, 2, endpoint=False))] for n in lengths]

@@ -17,7 +17,7 @@ import train_rgb
 import train_twostream
 from core.errors import UserError
 from data import ClipIndex, Preprocessing
-from data.inputs import RgbMapsInput
+from data.parts import ClipInput, Frames, Maps
 from data.sampling import rgb_frame_numbers
 from models import reference_state
 from selfsup import MotionSegmentation
@@ -26,6 +26,7 @@ from training.batches import open_split
 from viz.viewer import look_at_clip, open_viewers
 
 SHARED = ("epoch", "split", "accuracy")
+PIXELS = Preprocessing.rgb(64)
 
 
 def rows(run: Path, *names: str) -> list[tuple[str, ...]]:
@@ -124,10 +125,10 @@ def test_motion_is_drawn_beside_heat_where_the_run_has_heads(mapped_tree, tree, 
     scene = look_at_clip(clip, viewers)
     names = [motion.name for motion in scene.motion]
     assert names == ["both_heads, layer3 motion", "both_heads, layer4 motion", "motion map"]
-    settings, inputs = viewers[1].motion, RgbMapsInput(3, Preprocessing.rgb(64))
+    settings, inputs = viewers[1].motion, ClipInput(Frames(3, PIXELS), Maps(3, PIXELS))
     task = MotionSegmentation(viewers[1].model, inputs.names, settings)
     index = ClipIndex.from_tree(mapped_tree).find([clip.key])
-    found = task.look(inputs.dataset(index)[0, None])
+    found = task.look(inputs.dataset(index)[inputs.test_keys(index)[0]])
     for motion, layer in zip(scene.motion, ("layer3", "layer4"), strict=False):
         np.testing.assert_allclose(motion.cells, found[f"{layer}_predicted"], atol=1e-6)
         assert motion.level == task.target.decision
@@ -164,7 +165,7 @@ def test_grey_maps_are_said_once(mapped_tree, stage_1, tmp_path, capsys):
         config = stage_2_config(grey, stage_1, tmp_path / "run", ms=variant)
         parent = train_rgb.open_parent(config)
         config, _ = train_rgb.resolve(config, {"init": parent.checkpoint["config"]})
-        inputs = RgbMapsInput(config.frames, Preprocessing.rgb(config.image_size))
+        inputs = train_rgb.show(config)
         split = open_split(config, inputs.kinds)
         _, model = train_rgb.build(config, parent, split.class_names)
         train_rgb.add_motion_heads(config, split, inputs, model)

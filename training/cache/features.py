@@ -19,12 +19,10 @@ from core.cache_folder import CacheFolder
 from core.processes import become_worker
 from core.ranks import world
 from core.task import Batch
-from data.datasets import RgbClips
-from data.epochs import ClipKey, EpochSampler, evaluation_keys
+from data.epochs import EpochSampler
 from data.headers import read_size
 from data.index import ClipIndex
-from data.inputs import RgbInput
-from data.sampling import rgb_frame_numbers
+from data.parts import ClipDataset, ClipInput, ClipKey, Frames
 from data.transforms import NUM_DRAWS
 from training.batches import ClipTrainConfig, Split
 from training.cache.store import TensorStore
@@ -59,7 +57,7 @@ class ClipSource(Protocol):
         probe: An input of one frame, (1, ...), of the right shape.
     """
 
-    clips: RgbClips
+    clips: ClipDataset
     identity: list[Any]
     probe: Tensor
 
@@ -73,21 +71,21 @@ class ClipSource(Protocol):
 class DecodedClips:
     """Clips as frames from their images."""
 
-    def __init__(self, clips: RgbClips, workers: int) -> None:
+    def __init__(self, clips: ClipDataset, workers: int) -> None:
         """Decode `clips` in so many processes."""
         self.clips = clips
         self.workers = workers
         self.identity = _fingerprint(clips)
-        side = clips.preprocessing.image_size
+        side = clips.inputs.sizes.image_size
         self.probe = torch.zeros(1, 3, side, side)
 
     def room(self) -> str:
         """Say how much of the disk kept frames take, if all are of the first one's size."""
         clips = self.clips
         width, height = read_size(clips.index.clips[0].frames.paths[0])
-        short = clips.preprocessing.short_side
+        short = clips.inputs.sizes.short_side
         frame = 3 * short * short * max(width, height) // min(width, height)
-        return f"{len(clips) * clips.num_frames * frame / 2**30:.1f} GiB for frames"
+        return f"{len(clips) * clips.inputs.num_frames * frame / 2**30:.1f} GiB for frames"
 
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
         """Give each clip's frames (T, 3, S, S) in the order of the keys."""
@@ -129,7 +127,7 @@ class CachedClips:
         slots = len(self.clips) * (NUM_DRAWS + 1)
         self.stores = {
             name: TensorStore(
-                cache, [name, *self.identity], slots, (self.clips.num_frames, *output.shape[1:])
+                cache, [name, *self.identity], slots, (self.clips.inputs.num_frames, *output.shape[1:])
             )
             for name, output in made.items()
         }
@@ -222,7 +220,7 @@ class CachedBatches:
         keys = list(self.keys)
         clips = self.clips.clips.index.clips
         for start, outputs in enumerate(self.clips.outputs(keys, self.batch_size)):
-            numbers = [number for number, _ in keys[start * self.batch_size :][: self.batch_size]]
+            numbers = [key.clip for key in keys[start * self.batch_size :][: self.batch_size]]
             labels = torch.tensor([clips[number].label for number in numbers])
             yield {**outputs, "label": labels, "clip": torch.tensor(numbers)}
 
@@ -230,7 +228,7 @@ class CachedBatches:
 def cached_rgb_sets(
     split: Split,
     config: ClipTrainConfig,
-    inputs: RgbInput,
+    inputs: ClipInput,
     frozen: Sequence[FrozenLayers],
     cache: CacheFolder,
 ) -> tuple[Sets, tuple[str, ...]]:
@@ -249,11 +247,11 @@ def cached_rgb_sets(
     opened = clip_opener(inputs, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = world().part(evaluation_keys(len(index)))
+        keys = world().part(inputs.test_keys(index))
         batches = CachedBatches(opened(index), keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
-    sampler: EpochSampler[ClipKey] = EpochSampler(len(split.train), config.seed)
+    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
     train = CachedBatches(opened(split.train), sampler, world().batch_size(config.batch_size))
 
     def epoch(number: int) -> CachedBatches:
@@ -267,7 +265,7 @@ def cached_rgb_sets(
 
 
 def clip_opener(
-    inputs: RgbInput, frozen: Sequence[FrozenLayers], cache: CacheFolder, workers: int
+    inputs: ClipInput, frozen: Sequence[FrozenLayers], cache: CacheFolder, workers: int
 ) -> Callable[[ClipIndex], CachedClips]:
     """Give what opens the kept outputs of layers that follow each other, for the clips of any index."""
     first, *others = frozen
@@ -301,16 +299,16 @@ def weights_hash(modules: Iterable[nn.Module]) -> str:
 
 
 def _slot(key: ClipKey) -> int:
-    number, draw = key
-    return number * (NUM_DRAWS + 1) + (NUM_DRAWS if draw is None else draw.number)
+    return key.clip * (NUM_DRAWS + 1) + (NUM_DRAWS if key.draw is None else key.draw.number)
 
 
-def _fingerprint(clips: RgbClips) -> list[Any]:
+def _fingerprint(clips: ClipDataset) -> list[Any]:
     """Everything the pixels depend on; files count by name, size and time of change."""
-    files = []
+    frames, files = clips.inputs.part(Frames), []
+    assert frames is not None, "what is kept is made of frames"
     for clip in clips.index.clips:
-        for number in dict.fromkeys(rgb_frame_numbers(clip.num_frames, clips.num_frames).tolist()):
+        for number in dict.fromkeys(frames.test(clip)):
             path = clip.frames.path(number)
             status = path.stat()
             files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
-    return [clips.num_frames, clips.preprocessing.to_dict(), [clip.key for clip in clips.index.clips], files]
+    return [frames.frames, frames.pixels.to_dict(), [clip.key for clip in clips.index.clips], files]

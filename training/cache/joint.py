@@ -4,14 +4,13 @@ The stores are those of the RGB stream's own trainings: the same seed draws the 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from core.cache_folder import CacheFolder
 from core.ranks import world
 from core.task import Batch
 from data.epochs import EpochSampler
 from data.index import ClipIndex
-from data.inputs import RgbMapsInput, TwoStreamInput
+from data.parts import ClipInput, ClipKey, Frames
 from training.batches import ClipTrainConfig, EpochLoader, Split, evaluation_loader
 from training.cache.features import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
 from training.fit import Batches, EvaluationSet, TrainingSet
@@ -21,14 +20,13 @@ from training.run import Sets
 class JointBatches:
     """Batches of kept RGB outputs and of another data set under the same keys."""
 
-    def __init__(self, rgb: CachedClips, beside: Batches, keys: Iterable[Any], batch_size: int) -> None:
+    def __init__(self, rgb: CachedClips, beside: Batches, keys: Iterable[ClipKey], batch_size: int) -> None:
         """Join the two.
 
         Args:
             rgb: Kept outputs of the clips' frames.
             beside: Batches of the other data set by the keys, `batch_size` in each.
-            keys: Clip, draw, and whatever else the other data set wants. They may change between iterations,
-                as a sampler's do, but not within one.
+            keys: They may change between iterations, as a sampler's do, but not within one.
             batch_size: Clips a batch; the last may be smaller.
         """
         self.rgb = rgb
@@ -42,7 +40,7 @@ class JointBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Give batches of the kept outputs, the other data set's tensors, "label" and "clip"."""
-        seen = CachedBatches(self.rgb, [(key[0], key[1]) for key in self.keys], self.batch_size)
+        seen = CachedBatches(self.rgb, list(self.keys), self.batch_size)
         for rgb, other in zip(seen, self.beside, strict=True):
             assert rgb["clip"].equal(other["clip"]), "both hold the same clips"
             yield {**other, **rgb}
@@ -51,21 +49,23 @@ class JointBatches:
 def cached_joint_sets(
     split: Split,
     config: ClipTrainConfig,
-    inputs: TwoStreamInput | RgbMapsInput,
+    inputs: ClipInput,
     frozen: Sequence[FrozenLayers],
     cache: CacheFolder,
 ) -> Sets:
     """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them."""
-    opened = clip_opener(inputs.rgb, frozen, cache, config.workers)
+    frames, others = inputs.part(Frames), inputs.without(Frames)
+    assert frames is not None, "what is kept is made of frames"
+    opened = clip_opener(ClipInput(frames), frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
         keys = world().part(inputs.test_keys(index))
-        beside = evaluation_loader(inputs.beside(index), keys, config.batch_size, config.workers)
+        beside = evaluation_loader(others.dataset(index), keys, config.batch_size, config.workers)
         batches = JointBatches(opened(index), beside, keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
     sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
-    beside = EpochLoader(inputs.beside(split.train), sampler, config)
+    beside = EpochLoader(others.dataset(split.train), sampler, config)
     rgb = opened(split.train)
     print_room(rgb)
 

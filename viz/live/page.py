@@ -11,7 +11,6 @@ from html import escape
 from pathlib import Path
 
 from core.errors import UserError
-from data.datasets import require_images
 from data.index import ClipIndex
 from data.video.untrusted import Limits, read_untrusted
 from data.video.windows import Part
@@ -60,7 +59,7 @@ class Live:
         if self.clips is None or key is None:
             raise UserError("no clip was picked; pick one from the list")
         found = self.clips.find([key])
-        require_images(found, list({kind for viewer in self.viewers for kind in viewer.inputs.kinds}))
+        found.require(list({kind for viewer in self.viewers for kind in viewer.inputs.kinds}))
         yield from (look_at_clip(clip, self.viewers) for clip in found.clips)
 
     def _video_scenes(self, upload: Path | None, start_sec: object, stop_sec: object) -> Iterator[Scene]:

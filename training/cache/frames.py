@@ -7,6 +7,7 @@ scaled pixels. So the pixels are exactly those of decoding again. Axes: T frames
 import hashlib
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,31 +18,17 @@ from torch import Tensor
 from core.cache_folder import CacheFolder
 from core.files import atomic_path
 from data.clips import Series
-from data.frames import read_frames
-from data.transforms import scale_frames
+from data.frames import FrameReader
+from data.parts import ClipInput, Frames
 
 _FORMAT = 1
 _CHECKSUM_BYTES = 4
 
 
-class FrameReader:
-    """Decodes and scales frames whenever they are asked for."""
-
-    def read(self, series: Series, numbers: Sequence[int], short_side: int) -> Tensor:
-        """Read frames of a clip.
-
-        Args:
-            series: The clip's frames.
-            numbers: Frame numbers, from 1. Length: T.
-            short_side: Pixels that the shorter side is scaled to.
-
-        Returns:
-            RGB, uint8. Shape: (T, 3, H, W).
-
-        Raises:
-            UserError: A frame is missing, can't be decoded or has another size than the others.
-        """
-        return scale_frames(read_frames(series, numbers), short_side)
+def with_kept_frames(inputs: ClipInput, cache: CacheFolder) -> ClipInput:
+    """Let an input read its frames from `cache`; an input without frames stays as it is."""
+    frames = inputs.part(Frames)
+    return inputs if frames is None else inputs.plus(replace(frames, reader=KeptFrames(cache)))
 
 
 class KeptFrames(FrameReader):

@@ -9,11 +9,12 @@ from PIL import Image
 
 from core.cache_folder import CacheFolder
 from core.errors import UserError
-from data.datasets import RgbClips
+from data.frames import FrameReader
 from data.index import ClipIndex
-from data.kept_frames import FrameReader, KeptFrames
+from data.parts import ClipInput, Frames
 from data.transforms import RGB_MEAN, RGB_STD, Draw, Preprocessing
 from tests.support.trees import png_tree
+from training.cache.frames import KeptFrames, with_kept_frames
 
 SCALED = Preprocessing(32, 36, RGB_MEAN, RGB_STD)
 NUMBERS = [1, 2, 2, 5]
@@ -38,16 +39,20 @@ def test_the_same_pixels_whoever_reads(clip, tmp_path, monkeypatch):
     plain = FrameReader().read(clip.frames, NUMBERS, 36)
     assert plain.shape == (4, 3, 36, 64)
     assert torch.equal(kept(tmp_path).read(clip.frames, NUMBERS, 36), plain)
-    monkeypatch.setattr("data.kept_frames.read_frames", None)  # nothing is decoded any more
+    monkeypatch.setattr("data.frames.read_frames", None)  # nothing is decoded any more
     assert torch.equal(kept(tmp_path).read(clip.frames, NUMBERS, 36), plain)
 
 
 def test_every_draw_of_a_clip_is_the_same_with_and_without(clip, tmp_path):
     index = ClipIndex.from_tree(tmp_path / "tree")
     number = index.keys.index(clip.key)
-    plain, stored = (RgbClips(index, 4, SCALED, reader=reader) for reader in (None, kept(tmp_path)))
+    plain = ClipInput(Frames(4, SCALED))
+    stored = with_kept_frames(plain, CacheFolder(tmp_path / "cache"))
+    assert stored == plain and stored.part(Frames).reader != plain.part(Frames).reader
+    key = plain.test_keys(index)[number]
     for draw in [None, *map(Draw.from_number, range(40))]:
-        assert torch.equal(plain[number, draw]["frames"], stored[number, draw]["frames"])
+        one, other = (inputs.dataset(index)[key._replace(draw=draw)] for inputs in (plain, stored))
+        assert torch.equal(one["frames"], other["frames"])
     assert len(list((tmp_path / "cache" / "frames").iterdir())) == 1
 
 
