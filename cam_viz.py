@@ -1,6 +1,6 @@
-"""Draws where runs look: their attention, or what speaks for the action, over clips or any video.
+"""Draws where runs look: their attention, or the evidence for an action, over clips or any video.
 
-Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays it all. With --serve a live
+Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays everything. With --serve a live
 page, on which clips are picked and videos uploaded.
 """
 
@@ -20,23 +20,26 @@ from data.clips import Clip, Kind
 from data.index import ClipIndex
 from data.video.untrusted import Limits
 from data.video.windows import Part, read_windows
-from viz.film import best_codec, save_mp4
+from viz.film import save_gif, save_mp4, save_png
 from viz.heat_sources import HeatName
 from viz.live.page import Live
 from viz.live.server import serve
-from viz.overlay import ColourMap, normalise
+from viz.overlay import ColourMap, Style, scale_to_peak
 from viz.player import write_player
 from viz.scene import Scene
-from viz.sheet import save_gif, save_png
-from viz.storyboard import Style, scene_film, scene_sheet
+from viz.storyboard import scene_film, scene_sheet
 from viz.viewer import (
     Viewer,
     frames_of_a_window,
-    look_at_clip,
-    look_at_window,
     open_viewers,
     video_short_side,
+    view_clip,
+    view_window,
 )
+
+OF_CLIPS = ("clips", "user", "action", "wrong", "sample")
+OF_VIDEO = ("video", "start_sec", "stop_sec")
+OF_SERVER = ("host", "port", "upload_mb", "upload_sec")
 
 
 class Config(BaseConfig):
@@ -45,12 +48,12 @@ class Config(BaseConfig):
     runs: tuple[Path, ...] = Field(min_length=1)
     """Run directories; several are drawn side by side on the same frames."""
     heat: HeatName = "attention"
-    """attention: what the recurrence is weighted with. cam: class activation map of the action that the run
-    names, behind a ConvLSTM of its state after each frame. gradcam: Grad-CAM of that action in each frame's
-    last maps (needs pytorch-grad-cam). Of flow each frame shows the stack that begins with it; of two streams
-    the RGB stream is drawn."""
+    """attention: the weights that the recurrence gives the cells. cam: class activation map of the predicted
+    action, after a ConvLSTM on its state after each frame. gradcam: Grad-CAM of that action on each frame's
+    last maps (needs pytorch-grad-cam). A flow run is drawn on the first frame of each stack, a two-stream run
+    by its RGB stream."""
     data: Path | None = None
-    """Tree of clips; say which of them with --clips, --user, --action, --wrong or --sample."""
+    """Tree of clips; choose among them with --clips, --user, --action, --wrong or --sample."""
     clips: tuple[str, ...] = ()
     """Names of clips, such as S2/open_jam/1."""
     user: tuple[str, ...] = ()
@@ -58,33 +61,33 @@ class Config(BaseConfig):
     action: tuple[str, ...] = ()
     """Clips of these actions."""
     wrong: bool = False
-    """Only clips that a run takes for another action."""
+    """Only clips of which a run predicts another action."""
     sample: int | None = Field(None, ge=1)
-    """So many of the clips, drawn by lot."""
+    """Draw this many of the clips at random."""
     seed: int = Field(0, ge=0)
-    """Of the lot; the same seed draws the same clips."""
+    """Seed of the random draw."""
     video: Path | None = None
-    """In place of --data: any video file. A window slides over it, and each is drawn as a clip is."""
+    """In place of --data: any video file. A window slides over it, and each position is drawn like a clip."""
     start_sec: float = Field(0.0, ge=0)
-    """With --video: where to begin."""
+    """With --video: start."""
     stop_sec: float | None = Field(None, gt=0)
-    """With --video: where to end (the end of the file)."""
+    """With --video: end (the end of the file)."""
     window_sec: float = Field(2.0, gt=0)
-    """With --video or --serve: how long a window is; the next one begins half a window later."""
+    """With --video or --serve: length of a window; windows overlap by half."""
     out: Path | None = None
-    """Folder for the pictures: S2_open_jam_1.png, .gif, .mp4 of a clip S2/open_jam/1, and an .npy a run."""
+    """Folder for the pictures: S2_open_jam_1.png, .gif, .mp4 of a clip S2/open_jam/1, and one .npy a run."""
     html: bool = False
-    """Also write index.html, which plays everything in a browser, without a network."""
+    """Also write index.html, which plays everything in a browser and needs no network."""
     serve: bool = False
-    """In place of pictures: a live page to pick clips of --data on, if given, and to upload videos to."""
+    """In place of pictures: a live page on which to pick clips of --data, if given, and to upload videos."""
     host: str = "127.0.0.1"
-    """With --serve: address to listen at; 0.0.0.0 lets everybody in who can reach this machine."""
+    """With --serve: address to listen on; 0.0.0.0 admits everybody who can reach this machine."""
     port: int = Field(7860, ge=1, le=65535)
-    """With --serve: port to listen at."""
+    """With --serve: port to listen on."""
     upload_mb: float = Field(200.0, gt=0)
-    """With --serve: size of an upload, at most."""
+    """With --serve: largest upload, in 10^6 bytes."""
     upload_sec: float = Field(60.0, gt=0)
-    """With --serve: length of an uploaded video, at most."""
+    """With --serve: longest uploaded video."""
     opacity: float = Field(0.6, ge=0, le=1)
     """Of the hottest place."""
     colours: ColourMap = "inferno"
@@ -94,26 +97,24 @@ class Config(BaseConfig):
 
     @model_validator(mode="after")
     def _page_or_pictures(self) -> "Config":
-        of_the_page = self._given("host", "port", "upload_mb", "upload_sec")
-        of_pictures = self._given(
-            "clips", "user", "action", "wrong", "sample", "video", "start_sec", "stop_sec", "out", "html"
-        )
-        if self.serve and of_pictures:
-            raise ValueError(f"{_flag(of_pictures[0])} is about pictures, and --serve draws none")
-        if not self.serve and of_the_page:
-            raise ValueError(f"{_flag(of_the_page[0])} belongs to --serve")
-        if not self.serve and self.out is None:
+        if self.serve and (given := self._given(*OF_CLIPS, *OF_VIDEO, "out", "html")):
+            raise ValueError(f"{given[0]} is about pictures, and --serve draws none")
+        if self.serve:
+            return self
+        if given := self._given(*OF_SERVER):
+            raise ValueError(f"{given[0]} belongs to --serve")
+        if self.out is None:
             raise ValueError("--out is missing: a folder for the pictures (or --serve, for a live page)")
-        return self if self.serve else self._clips_or_video()
+        return self._clips_or_video()
 
     def _clips_or_video(self) -> "Config":
-        picked = self._given("clips", "user", "action", "wrong", "sample")
+        chosen = self._given(*OF_CLIPS)
         if (self.data is None) == (self.video is None):
-            raise ValueError("give either --data (a tree of clips) or --video (a file)")
-        if self.data is not None and not picked:
+            raise ValueError("choose either --data (a tree of clips) or --video (a file)")
+        if self.data is not None and not chosen:
             raise ValueError("say which clips of --data: --clips, --user, --action, --wrong or --sample")
-        if self.data is None and picked:
-            raise ValueError(f"{_flag(picked[0])} chooses clips of --data, and this is a --video")
+        if self.data is None and chosen:
+            raise ValueError(f"{chosen[0]} chooses clips of --data, and this is a --video")
         if self.data is not None and self._given("start_sec", "stop_sec", "window_sec"):
             raise ValueError("--start-sec, --stop-sec and --window-sec belong to --video")
         if self.stop_sec is not None and self.stop_sec <= self.start_sec:
@@ -121,32 +122,30 @@ class Config(BaseConfig):
         return self
 
     def _given(self, *names: str) -> list[str]:
-        """Name the settings that are not as they are when left out."""
-        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+        """List the flags, of these settings, whose value is not the default."""
+        fields = type(self).model_fields
+        return [f"--{n.replace('_', '-')}" for n in names if getattr(self, n) != fields[n].default]
 
 
 def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[Clip, ...]:
-    """Find the clips that were asked for, in the order of the lot where one is drawn.
+    """Find the clips that the flags choose; with --sample all of them, in random order.
 
     Args:
-        config: What was asked for.
-        kinds: The images that they should have.
+        config: The flags.
+        kinds: The images that the clips need.
 
     Raises:
-        UserError: There is none, or one lacks images.
+        UserError: No clip fits, or one lacks images.
     """
     assert config.data is not None
     index = ClipIndex.from_tree(config.data)
     fitting = index.select(config.user) if config.user else index
     fitting = fitting.of_actions(config.action) if config.action else fitting
     named = index.find(config.clips) if config.clips else index
-    index = named.subset([n for n, key in enumerate(named.keys) if key in set(fitting.keys)])
+    keys = set(fitting.keys)
+    index = named.subset([number for number, key in enumerate(named.keys) if key in keys])
     if not len(index):
-        raise UserError(f"{config.data} has no clip that is all of what --clips, --user and --action ask for")
+        raise UserError(f"no clip of {config.data} fits all of --clips, --user and --action")
     index.require(kinds)
     if config.sample is not None:
         index = index.subset(np.random.default_rng(config.seed).permutation(len(index)).tolist())
@@ -154,42 +153,33 @@ def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[C
 
 
 def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
-    """Look at whatever was asked for, clips or a video."""
-    return clip_scenes(config, viewers) if config.video is None else window_scenes(config, viewers)
-
-
-def clip_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
-    """Look at the clips that were asked for, one after the other."""
-    kinds = {kind: None for viewer in viewers for kind in viewer.inputs.kinds}
-    seen = (look_at_clip(clip, viewers) for clip in choose_clips(config, tuple(kinds)))
-    yield from islice((scene for scene in seen if scene.wrong or not config.wrong), config.sample)
-
-
-def window_scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
-    """Look at a video, one window after the other."""
-    assert config.video is not None
+    """Show the runs what the flags choose: clips, or the windows of a video."""
+    if config.video is None:
+        kinds = dict.fromkeys(kind for viewer in viewers for kind in viewer.inputs.kinds)
+        found = (view_clip(clip, viewers) for clip in choose_clips(config, tuple(kinds)))
+        yield from islice((scene for scene in found if scene.wrong or not config.wrong), config.sample)
+        return
     part = Part(config.start_sec, config.stop_sec, config.window_sec)
     frames, short_side = frames_of_a_window(viewers), video_short_side(viewers)
     for window in read_windows(config.video, frames, part, short_side):
-        yield look_at_window(config.video.stem, window, viewers)
+        yield view_window(config.video.stem, window, viewers)
 
 
-def draw_scene(scene: Scene, config: Config, style: Style) -> None:
+def draw_scene(scene: Scene, out: Path, style: Style) -> None:
     """Write the pictures, the film and the heat of one scene."""
-    assert config.out is not None
     stem = scene.name.replace("/", "_")
-    save_png(config.out / f"{stem}.png", scene_sheet(scene, style))
+    save_png(out / f"{stem}.png", scene_sheet(scene, style))
     film = scene_film(scene, style)
-    save_gif(config.out / f"{stem}.gif", film)
-    save_mp4(config.out / f"{stem}.mp4", film)
-    for look in scene.looks:
-        with atomic_path(config.out / f"{stem}_{look.run}.npy") as temporary:
-            np.save(temporary, normalise(look.heat))
-    print(f"{scene.name}: {config.out / stem}.png, .gif and .mp4")
+    save_gif(out / f"{stem}.gif", film)
+    save_mp4(out / f"{stem}.mp4", film)
+    for view in scene.views:
+        with atomic_path(out / f"{stem}_{view.run}.npy") as temporary:
+            np.save(temporary, scale_to_peak(view.heat))
+    print(f"{scene.name}: {out / stem}.png, .gif and .mp4")
 
 
 def main(config: Config) -> None:
-    """Draw every clip, or every window of a video, that was asked for, or serve the live page."""
+    """Draw the clips or the windows of a video, or serve the live page."""
     set_up_numerics()
     viewers = open_viewers(config.runs, config.device, config.heat)
     style = Style(config.opacity, config.colours)
@@ -197,24 +187,16 @@ def main(config: Config) -> None:
         clips = None if config.data is None else ClipIndex.from_tree(config.data)
         limits = Limits(config.upload_mb, config.upload_sec)
         serve(Live(viewers, style, clips, limits, config.window_sec), config.host, config.port)
-    else:
-        draw(config, viewers, style)
-
-
-def draw(config: Config, viewers: Sequence[Viewer], style: Style) -> None:
-    """Write the pictures of everything that was asked for."""
+        return
     assert config.out is not None
-    codec = best_codec().name
     drawn, kept = 0, list[Scene]()
     for scene in scenes(config, viewers):
-        draw_scene(scene, config, style)
+        draw_scene(scene, config.out, style)
         drawn += 1
         kept += [scene] if config.html else []
     if not drawn:
-        print("every run is right about each of these clips, so there is nothing to draw")
-        return
-    print(f"films are written in {codec}")
-    if config.html:
+        print("every run predicts the true action of each of these clips, so there is nothing to draw")
+    elif config.html:
         write_player(config.out / "index.html", kept, style)
         print(f"open {config.out / 'index.html'}")
 

@@ -1,8 +1,10 @@
-"""Heat over a frame, drawn where the network's cells really lie.
+"""Heat and motion over frames, drawn where the network's cells lie, and pictures laid out with captions.
 
-Axes: H W pixels, h w cells. Pictures are RGB, uint8.
+Axes: T frames, H W pixels, h w cells of heat, n cells a side of motion, S pixels a side of what the network
+sees. Pictures are RGB, uint8.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,31 +12,42 @@ import cv2
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
 
 Picture = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.floating]
 ColourMap = Literal["inferno", "viridis", "cividis", "jet"]
 
-_BORDER = (255, 255, 255)
+_GAP = 4
+_PAPER, _INK = (255, 255, 255), (20, 20, 20)
+_BORDER, _MOVING = (255, 255, 255), (255, 214, 0)
 
 
 @dataclass(frozen=True)
-class Box:
-    """A rectangle of whole pixels, right and lower edge excluded."""
+class Style:
+    """How heat and motion are drawn.
+
+    Attributes:
+        opacity: Of the hottest place, in [0, 1].
+        colours: Colour map; all but "jet" are safe for colour-blind readers.
+    """
+
+    opacity: float = 0.6
+    colours: ColourMap = "inferno"
+
+
+@dataclass(frozen=True)
+class Square:
+    """The part of a frame that the network sees, in whole pixels: `side` from column `left` and row `top`."""
 
     left: int
     top: int
-    right: int
-    bottom: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height, pixels."""
-        return self.right - self.left, self.bottom - self.top
+    side: int
 
 
-def centre_box(height: int, width: int, share: float) -> Box:
-    """The centred square that the network sees of a frame at test time.
+def centre_square(height: int, width: int, share: float) -> Square:
+    """Place the square that the network sees of a frame at test time.
 
     Args:
         height: Frame height in pixels.
@@ -42,14 +55,13 @@ def centre_box(height: int, width: int, share: float) -> Box:
         share: Side of the square as a share of the short side, in (0, 1].
     """
     side = round(share * min(height, width))
-    left, top = (width - side) // 2, (height - side) // 2
-    return Box(left, top, left + side, top + side)
+    return Square((width - side) // 2, (height - side) // 2, side)
 
 
-def normalise(heat: Heat) -> Heat:
+def scale_to_peak(heat: Heat) -> Heat:
     """Scale a clip's heat to [0, 1] by its highest value; a clip without any heat stays 0.
 
-    One scale for all frames of a clip, so that a frame without a peak looks calm beside one with a peak.
+    All frames of a clip share one scale, so that a frame without a peak looks calm next to one with a peak.
 
     Args:
         heat: Non-negative heat. Shape: (T, h, w).
@@ -58,66 +70,106 @@ def normalise(heat: Heat) -> Heat:
     return heat / peak if peak > 0 else np.zeros_like(heat)
 
 
-def colour(heat: Heat, name: ColourMap = "inferno") -> Picture:
-    """Colour values in [0, 1]; all maps but "jet" are safe for colour-blind readers. (H, W) to (H, W, 3)."""
-    rgba = matplotlib.colormaps[name](np.clip(heat, 0, 1), bytes=True)
+def colour(values: Heat, name: ColourMap = "inferno") -> Picture:
+    """Colour values in [0, 1]. Shapes: (H, W) to (H, W, 3)."""
+    rgba = matplotlib.colormaps[name](np.clip(values, 0, 1), bytes=True)
     return np.ascontiguousarray(rgba[..., :3])
 
 
-def heat_layer(heat: Heat, width: int, height: int, colours: ColourMap = "inferno") -> tuple[Picture, Heat]:
-    """Turn cells into a layer to lay over the part of a frame that they tile evenly.
+def heat_layer(heat: Heat, side: int, colours: ColourMap = "inferno") -> tuple[Picture, Heat]:
+    """Turn heat into a layer for the square that its cells tile, blended linearly between their centres.
 
-    They are blended linearly between their centres. Hot places cover more than cold ones, so that the frame
-    stays readable where nothing is looked at.
+    Hot places cover more than cold ones, so that the frame stays readable where there is no heat.
 
     Args:
         heat: Values in [0, 1]. Shape: (h, w).
-        width: Of the part, pixels.
-        height: Of the part, pixels.
+        side: Of the square, pixels.
         colours: Colour map.
 
     Returns:
-        Colours, shape (height, width, 3), and how much they cover, in [0, 1], shape (height, width).
+        Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S).
     """
     cells = heat.astype(np.float32)
-    smooth = np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    smooth = np.asarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
     return colour(smooth, colours), np.clip(smooth, 0, 1) ** 0.5
 
 
-def overlay(
-    frame: Picture, heat: Heat, box: Box, *, opacity: float = 0.6, colours: ColourMap = "inferno"
-) -> Picture:
-    """Draw heat over the part of a frame that the network saw; the frame stays whole, the part is framed.
+def motion_layer(
+    cells: Heat, threshold: float, side: int, colours: ColourMap = "inferno"
+) -> tuple[Picture, Heat]:
+    """Turn motion into a layer for the square that its cells tile, with sharp edges, as they are scored.
 
     Args:
-        frame: The frame. Shape: (H, W, 3).
-        heat: Values in [0, 1]. Shape: (h, w).
-        box: The part of the frame the cells tile.
-        opacity: Of the hottest place, in [0, 1].
+        cells: Motion of each cell; below 0 is drawn as 0, above 1 as 1. Shape: (n, n).
+        threshold: Cells above it count as moving and are framed.
+        side: Of the square, pixels.
         colours: Colour map.
 
     Returns:
-        A new picture. Shape: (H, W, 3).
+        Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S).
     """
-    return lay_over(frame, *heat_layer(heat, *box.size, colours), box, opacity)
+    clipped = np.clip(cells, 0, 1).astype(np.float32)
+    cover = np.asarray(cv2.resize(clipped, (side, side), interpolation=cv2.INTER_NEAREST), np.float32)
+    layer = colour(cover, colours)
+    frames = np.zeros((side, side), np.uint8)
+    size = side / len(cells)
+    for row, column in np.argwhere(cells > threshold).tolist():
+        first = (round(column * size), round(row * size))
+        last = (round((column + 1) * size) - 1, round((row + 1) * size) - 1)
+        cv2.rectangle(frames, first, last, 1, 1)
+    layer[frames == 1], cover[frames == 1] = _MOVING, 1
+    return layer, cover
 
 
-def lay_over(frame: Picture, layer: Picture, cover: Heat, box: Box, opacity: float) -> Picture:
-    """Lay colours over the part of a frame that the network sees, and mark the part.
+def overlay_heat(frame: Picture, heat: Heat, square: Square, style: Style) -> Picture:
+    """Draw heat (h, w), in [0, 1], over the square that its cells tile. Returns a new picture (H, W, 3)."""
+    return _overlay(frame, heat_layer(heat, square.side, style.colours), square, style.opacity)
 
-    Args:
-        frame: Shape: (H, W, 3).
-        layer: Colours. Shape: (height, width, 3) of the box.
-        cover: How much they cover, in [0, 1]. Shape: (height, width).
-        box: The part.
-        opacity: Of what covers fully, in [0, 1].
 
-    Returns:
-        A new picture. Shape: (H, W, 3).
-    """
+def overlay_motion(frame: Picture, cells: Heat, square: Square, threshold: float, style: Style) -> Picture:
+    """Draw motion (n, n) over the square that its cells tile. Returns a new picture (H, W, 3)."""
+    return _overlay(frame, motion_layer(cells, threshold, square.side, style.colours), square, style.opacity)
+
+
+def _overlay(frame: Picture, layer: tuple[Picture, Heat], square: Square, opacity: float) -> Picture:
+    """Lay colours over a square of a copy of the frame, as much as they cover, and mark the square."""
+    colours, cover = layer
+    right, bottom = square.left + square.side, square.top + square.side
     picture = frame.copy()
-    seen = picture[box.top : box.bottom, box.left : box.right]
+    seen = picture[square.top : bottom, square.left : right]
     weight = opacity * cover[..., None]
-    seen[:] = np.round((1 - weight) * seen + weight * layer).astype(np.uint8)
-    cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), _BORDER, 1)
+    seen[:] = np.round((1 - weight) * seen + weight * colours).astype(np.uint8)
+    cv2.rectangle(picture, (square.left, square.top), (right - 1, bottom - 1), _BORDER, 1)
     return picture
+
+
+def caption(picture: Picture, text: str, *, size: int = 13) -> Picture:
+    """Put lines of text above a picture, shortened where they are wider than it."""
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+    lines = text.split("\n")
+    height = len(lines) * (size + 5) + 4
+    canvas = Image.new("RGB", (picture.shape[1], height + picture.shape[0]), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(lines):
+        shown = line
+        while line and font.getlength(shown) > picture.shape[1] - 4:
+            line = line[:-1]
+            shown = line + "…"
+        draw.text((2, 2 + number * (size + 5)), shown, _INK, font=font)
+    canvas.paste(Image.fromarray(picture), (0, height))
+    return np.asarray(canvas)
+
+
+def contact_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
+    """Lay pictures out in rows on white; a row's pictures keep their sizes, aligned at the top left."""
+    heights = [max(picture.shape[0] for picture in row) for row in rows]
+    widths = [sum(picture.shape[1] + _GAP for picture in row) - _GAP for row in rows]
+    sheet = np.full((sum(heights) + _GAP * (len(rows) - 1), max(widths), 3), 255, np.uint8)
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for picture in row:
+            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+            left += picture.shape[1] + _GAP
+        top += height + _GAP
+    return sheet

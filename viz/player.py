@@ -1,53 +1,63 @@
-"""One self-contained page that plays scenes: frames, heat of every run, filters.
+"""One self-contained page that plays scenes: frames, heat and motion of every run, filters.
 
-It loads nothing from elsewhere. The page itself is `player.html`; here the scenes are put into it.
+The page is the template `player.html`, which loads nothing from elsewhere; here it is filled with scenes.
 """
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from core.files import write_text
-from viz.motion import motion_layer
-from viz.overlay import Box, Heat, Picture, colour, heat_layer
-from viz.scene import Look, Motion, Scene, title
-from viz.storyboard import Style
+from viz.overlay import Heat, Picture, Square, Style, colour, heat_layer, motion_layer
+from viz.scene import Scene
 
-_TEMPLATE = Path(__file__).with_name("player.html")
-_PLACE = "{{DATA}}"
 _JPEG_QUALITY = 90
 
 
 def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
-    """Write the page with everything in it, all or nothing. Arguments as of `player_page`, after the file."""
+    """Write the page to a file, completely or not at all; arguments as of `player_page`."""
     write_text(path, player_page(scenes, style))
 
 
 def player_page(scenes: Sequence[Scene], style: Style) -> str:
-    """Give the text of the page.
+    """Build the page.
 
     Args:
         scenes: What can be played, in the order of the list.
-        style: Opacity to begin with, and the colours.
+        style: The first opacity, and the colours.
+
+    Returns:
+        Its HTML.
     """
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    templates.policies["json.dumps_kwargs"] = {"allow_nan": False}  # no browser reads NaN
     bar = np.linspace(0, 1, 160)[None].repeat(10, axis=0)
     data = {
         "opacity": style.opacity,
-        "bar": _png(colour(bar, style.colours)),
+        "bar": _url(colour(bar, style.colours), "PNG"),
         "scenes": [_scene(scene, style) for scene in scenes],
     }
-    # Nothing in a script block ends it but "</", so names can't break out of it.
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    return _TEMPLATE.read_text(encoding="utf-8").replace(_PLACE, text)
+    return templates.get_template("player.html").render(data=data)
 
 
 def _scene(scene: Scene, style: Style) -> dict[str, Any]:
+    """Give all that the page shows of a scene, pictures as data URLs."""
+    views = []
+    for view in scene.views:
+        layers = [heat_layer(cells / scene.peak, view.square.side, style.colours) for cells in view.strength]
+        views.append(_view(view.run, view.title, scene.verdict(view), view.square, layers))
+    for motion in scene.motion:
+        side = motion.square.side
+        layers = [motion_layer(cells, motion.threshold, side, style.colours) for cells in motion.cells]
+        views.append(_view(motion.name, motion.name, "", motion.square, layers))
     return {
         "name": scene.name,
         "action": scene.action,
@@ -55,45 +65,27 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
         "height": scene.frames.shape[1],
         "labels": scene.labels,
         "times": scene.times,
-        "scale": [scene.scale, *([scene.motion_scale] if scene.motion else [])],
-        "frames": [_jpeg(frame) for frame in scene.frames],
-        "looks": [
-            *(_look(scene, look, style) for look in scene.looks),
-            *(_motion(motion, style) for motion in scene.motion),
-        ],
+        "legends": scene.legends,
+        "frames": [_url(frame, "JPEG", quality=_JPEG_QUALITY) for frame in scene.frames],
+        "views": views,
     }
 
 
-def _look(scene: Scene, look: Look, style: Style) -> dict[str, Any]:
-    layers = [heat_layer(cells / scene.peak, *look.box.size, style.colours) for cells in look.strength]
-    return _shown(look.run, title(look), scene.verdict(look), look.box, layers)
-
-
-def _motion(motion: Motion, style: Style) -> dict[str, Any]:
-    size = motion.box.size
-    layers = [motion_layer(cells, motion.level, *size, style.colours) for cells in motion.cells]
-    return _shown(motion.name, motion.name, "", motion.box, layers)
-
-
-def _shown(
-    name: str, title: str, verdict: str, box: Box, layers: Sequence[tuple[Picture, Heat]]
+def _view(
+    name: str, title: str, verdict: str, square: Square, layers: Sequence[tuple[Picture, Heat]]
 ) -> dict[str, Any]:
+    # A layer becomes an RGBA picture whose transparency the page multiplies by its opacity.
+    pictures = [np.dstack([rgb, np.round(255 * cover).astype(np.uint8)]) for rgb, cover in layers]
     return {
         "run": name,
         "title": title,
         "verdict": verdict,
-        "box": [box.left, box.top, *box.size],
-        "layers": [_png(np.dstack([rgb, np.round(255 * cover).astype(np.uint8)])) for rgb, cover in layers],
+        "square": [square.left, square.top, square.side, square.side],
+        "layers": [_url(picture, "PNG") for picture in pictures],
     }
 
 
-def _jpeg(picture: Picture) -> str:
+def _url(picture: Picture, form: str, **options: Any) -> str:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def _png(picture: Picture) -> str:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    Image.fromarray(picture).save(file, format=form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

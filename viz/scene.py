@@ -1,47 +1,47 @@
-"""What one or more runs make of the same frames: the one thing that sheets, films and pages draw.
+"""What one or more runs see in the same frames: what contact sheets, films and pages draw.
 
 Axes: T frames, H W pixels, h w cells of heat, n cells a side of motion.
 """
 
 from dataclasses import dataclass
 
-from viz.overlay import Box, Heat, Picture
+from viz.overlay import Heat, Picture, Square
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What moves: as a motion head tells it, or as a motion map has it.
+    """What moves, as a motion head predicts it or as a motion map has it.
 
     Attributes:
-        name: Stands above it.
-        cells: Share of each cell's pixels that move, of a classification head how likely the cell moves;
-            drawn clipped to [0, 1]. Shape: (T, n, n).
-        level: Value above which a cell counts as moving.
-        box: The part of a frame that the cells tile.
+        name: Its caption.
+        cells: Share of each cell's pixels that move; of a classification head the probability that the cell
+            moves. Drawn clipped to [0, 1]. Shape: (T, n, n).
+        threshold: Value above which a cell counts as moving.
+        square: The part of a frame that the cells tile.
     """
 
     name: str
     cells: Heat
-    level: float
-    box: Box
+    threshold: float
+    square: Square
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one run makes of the frames.
+class RunView:
+    """What one run sees in the frames.
 
     Attributes:
         run: Name of the run.
         heat: Shares, summing to 1 over a frame's cells, or all 0. Shape: (T, h, w).
-        box: The part of a frame that the run sees, which the cells tile.
-        predicted: Name of the winning class.
+        square: The part of a frame that the run sees, which the cells tile.
+        predicted: Name of the predicted action.
         confidence: Its softmax probability, in [0, 1].
-        motion: What its motion heads tell, one a head.
+        motion: What its motion heads predict.
     """
 
     run: str
     heat: Heat
-    box: Box
+    square: Square
     predicted: str
     confidence: float
     motion: tuple[Motion, ...] = ()
@@ -52,20 +52,25 @@ class Look:
         strength: Heat = self.heat * (self.heat.shape[1] * self.heat.shape[2])
         return strength
 
+    @property
+    def title(self) -> str:
+        """Such as "rgb2: open_jam (83 %)"."""
+        return f"{self.run}: {self.predicted} ({100 * self.confidence:.0f} %)"
+
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames under the looks of all runs.
+    """Frames with the views of all runs.
 
     Attributes:
         name: Such as "S2/open_jam/1".
-        action: What is done, None where nobody knows.
+        action: The true action, None where it is unknown.
         frames: Whole frames, RGB, uint8. Shape: (T, H, W, 3).
-        labels: What to call each frame, such as "frame 12". Length: T.
+        labels: Caption of each frame, such as "frame 12". Length: T.
         times: Where each frame lies in the clip or the film, in [0, 1]. Length: T.
-        looks: One a run.
-        source: Which heat it is, such as "attention".
-        motion_map: The clip's motion map, to hold against what motion heads tell.
+        views: One a run.
+        heat: Which heat is drawn, such as "attention".
+        motion_map: The clip's motion map, to compare with what motion heads predict.
     """
 
     name: str
@@ -73,46 +78,38 @@ class Scene:
     frames: Picture
     labels: tuple[str, ...]
     times: tuple[float, ...]
-    looks: tuple[Look, ...]
-    source: str = "attention"
+    views: tuple[RunView, ...]
+    heat: str = "attention"
     motion_map: Motion | None = None
 
     @property
     def peak(self) -> float:
         """The highest strength of all runs, the upper end of their one colour scale; 1 without any heat."""
-        return max(float(look.strength.max()) for look in self.looks) or 1.0
+        return max(float(view.strength.max()) for view in self.views) or 1.0
 
     @property
     def wrong(self) -> bool:
-        """Whether a run takes the action for another."""
-        return self.action is not None and any(look.predicted != self.action for look in self.looks)
-
-    @property
-    def scale(self) -> str:
-        """Say what the colours mean."""
-        return f"{self.source}, in the same colours for every run: 0 to {self.peak:.1f} times even heat"
+        """Whether any run predicts another action than the true one."""
+        return any(self.verdict(view) == "wrong" for view in self.views)
 
     @property
     def motion(self) -> tuple[Motion, ...]:
-        """What every motion head tells, and last the motion map."""
-        told = [motion for look in self.looks for motion in look.motion]
-        return (*told, self.motion_map) if self.motion_map else tuple(told)
+        """The predictions of all motion heads, and last the motion map."""
+        predicted = [motion for view in self.views for motion in view.motion]
+        return (*predicted, self.motion_map) if self.motion_map else tuple(predicted)
 
     @property
-    def motion_scale(self) -> str:
-        """Say what the colours of motion mean."""
-        return (
+    def legends(self) -> tuple[str, ...]:
+        """The meaning of the colours: of heat, and of motion where there is any."""
+        of_heat = f"{self.heat}, in the same colours for every run: 0 to {self.peak:.1f} times even heat"
+        of_motion = (
             "motion, in the same colours: 0 to 1, the share of a cell's pixels that move (a classification "
             "head: how likely the cell moves); cells that count as moving are framed"
         )
+        return (of_heat, of_motion) if self.motion else (of_heat,)
 
-    def verdict(self, look: Look) -> str:
-        """Say "right" or "wrong", and nothing where nobody knows."""
+    def verdict(self, view: RunView) -> str:
+        """Compare a prediction with the true action: "right", "wrong", or "" where it is unknown."""
         if self.action is None:
             return ""
-        return "right" if look.predicted == self.action else "wrong"
-
-
-def title(look: Look) -> str:
-    """Say what a run took the frames for, and how sure it was."""
-    return f"{look.run}: {look.predicted} ({100 * look.confidence:.0f} %)"
+        return "right" if view.predicted == self.action else "wrong"

@@ -1,81 +1,68 @@
-"""A scene as a contact sheet, and as the pictures of a film.
+"""A scene as a contact sheet and as the pictures of a film.
 
 Axes: T frames, H W pixels. Pictures are RGB, uint8.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from viz.motion import tint
-from viz.overlay import ColourMap, Picture, colour, overlay
-from viz.scene import Look, Motion, Scene, title
-from viz.sheet import caption, contact_sheet
+from viz.overlay import Picture, Style, caption, colour, contact_sheet, overlay_heat, overlay_motion
+from viz.scene import Motion, RunView, Scene
 
 _LINE, _MARK = (170, 170, 170), (20, 20, 20)
 _LINE_HEIGHT, _BAR = 9, (10, 160)
 
 
-@dataclass(frozen=True)
-class Style:
-    """How heat is drawn.
-
-    Attributes:
-        opacity: Of the hottest place, in [0, 1].
-        colours: Colour map.
-    """
-
-    opacity: float = 0.6
-    colours: ColourMap = "inferno"
-
-
 def scene_sheet(scene: Scene, style: Style) -> Picture:
-    """Lay out the frames, under them a row for each run, and what the colours mean."""
+    """Lay out the frames, below them a row for each run and each motion, and what the colours mean."""
     plain = [
-        caption(_timed(frame, scene, k), label)
+        caption(_with_timeline(frame, scene, k), label)
         for k, (frame, label) in enumerate(zip(scene.frames, scene.labels, strict=True))
     ]
     rows = [caption(contact_sheet([plain]), _heading(scene, "   "))]
-    for look in scene.looks:
-        words = " - ".join(filter(None, (title(look), scene.verdict(look))))
-        rows.append(caption(contact_sheet([drawn(scene, look, style)]), words))
-    rows += [caption(contact_sheet([tinted(scene, m, style)]), m.name) for m in scene.motion]
+    for view in scene.views:
+        words = " - ".join(filter(None, (view.title, scene.verdict(view))))
+        rows.append(caption(contact_sheet([heat_pictures(scene, view, style)]), words))
+    rows += [
+        caption(contact_sheet([motion_pictures(scene.frames, motion, style)]), motion.name)
+        for motion in scene.motion
+    ]
     return contact_sheet([[row] for row in (*rows, *_legends(scene, style, rows[0].shape[1]))])
 
 
 def scene_film(scene: Scene, style: Style) -> list[Picture]:
-    """Give a picture for each frame: the frame, beside it a column a run, and what the colours mean."""
+    """Draw a picture for each frame: the frame, a column for each run and each motion, and the colours."""
     columns = [[caption(frame, _heading(scene, "\n")) for frame in scene.frames]]
-    for look in scene.looks:
-        # What is long stands last, since captions are cut to the width of a frame.
-        outcome = ", ".join(filter(None, (scene.verdict(look), f"{100 * look.confidence:.0f} %")))
-        words = f"{look.run}\n{outcome}: {look.predicted}"
-        columns.append([caption(picture, words) for picture in drawn(scene, look, style)])
+    for view in scene.views:
+        # The longest part comes last, since captions are cut to the width of a frame.
+        outcome = ", ".join(filter(None, (scene.verdict(view), f"{100 * view.confidence:.0f} %")))
+        words = f"{view.run}\n{outcome}: {view.predicted}"
+        columns.append([caption(picture, words) for picture in heat_pictures(scene, view, style)])
     for motion in scene.motion:
-        columns.append([caption(picture, f"{motion.name}\n") for picture in tinted(scene, motion, style)])
+        pictures = motion_pictures(scene.frames, motion, style)
+        columns.append([caption(picture, f"{motion.name}\n") for picture in pictures])
     rows = [contact_sheet([row]) for row in zip(*columns, strict=True)]
     legends = [[legend] for legend in _legends(scene, style, rows[0].shape[1])]
-    return [contact_sheet([[_timed(row, scene, k)], *legends]) for k, row in enumerate(rows)]
+    return [contact_sheet([[_with_timeline(row, scene, k)], *legends]) for k, row in enumerate(rows)]
 
 
-def drawn(scene: Scene, look: Look, style: Style) -> list[Picture]:
-    """Draw one run's heat over every frame, coloured by the scale of all runs."""
+def heat_pictures(scene: Scene, view: RunView, style: Style) -> list[Picture]:
+    """Draw one run's heat over every frame, on the scale of all runs."""
     return [
-        overlay(frame, cells / scene.peak, look.box, opacity=style.opacity, colours=style.colours)
-        for frame, cells in zip(scene.frames, look.strength, strict=True)
+        overlay_heat(frame, cells / scene.peak, view.square, style)
+        for frame, cells in zip(scene.frames, view.strength, strict=True)
     ]
 
 
-def tinted(scene: Scene, motion: Motion, style: Style) -> list[Picture]:
-    """Draw motion over every frame."""
+def motion_pictures(frames: Picture, motion: Motion, style: Style) -> list[Picture]:
+    """Draw motion over every frame (T, H, W, 3)."""
     return [
-        tint(frame, cells, motion.box, motion.level, opacity=style.opacity, colours=style.colours)
-        for frame, cells in zip(scene.frames, motion.cells, strict=True)
+        overlay_motion(frame, cells, motion.square, motion.threshold, style)
+        for frame, cells in zip(frames, motion.cells, strict=True)
     ]
 
 
 def timeline(width: int, times: tuple[float, ...], now: int) -> Picture:
-    """Draw the clip as a line, a tick where each frame lies, the one that is shown thick.
+    """Draw the clip as a line with a tick at each frame, the tick of the frame that is shown thick.
 
     Args:
         width: Pixels.
@@ -87,14 +74,13 @@ def timeline(width: int, times: tuple[float, ...], now: int) -> Picture:
     """
     strip = np.full((_LINE_HEIGHT, width, 3), 255, np.uint8)
     strip[4:6] = _LINE
-    places = [round(time * (width - 5)) + 2 for time in times]
-    for place in places:
-        strip[2:8, place] = _LINE
-    strip[1:, places[now] - 2 : places[now] + 3] = _MARK
+    columns = [round(time * (width - 5)) + 2 for time in times]
+    strip[2:8, columns] = _LINE
+    strip[1:, columns[now] - 2 : columns[now] + 3] = _MARK
     return strip
 
 
-def _timed(picture: Picture, scene: Scene, now: int) -> Picture:
+def _with_timeline(picture: Picture, scene: Scene, now: int) -> Picture:
     return np.concatenate([picture, timeline(picture.shape[1], scene.times, now)])
 
 
@@ -103,9 +89,9 @@ def _heading(scene: Scene, gap: str) -> str:
 
 
 def _legends(scene: Scene, style: Style, width: int) -> list[Picture]:
-    """Say what the colours mean: one line and bar for heat, one for motion where there is any."""
+    """Draw the colour scale once for heat, and once for motion where there is any."""
     height, length = _BAR
     bar = np.full((height, width, 3), 255, np.uint8)
     scale = np.linspace(0, 1, min(length, width))
     bar[:, : len(scale)] = colour(scale[None], style.colours)
-    return [caption(bar, text) for text in (scene.scale, *([scene.motion_scale] if scene.motion else []))]
+    return [caption(bar, legend) for legend in scene.legends]

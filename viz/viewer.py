@@ -1,4 +1,7 @@
-"""Runs ready to look at frames: of a clip, or of a window of a video."""
+"""Runs loaded to view frames: those of a clip, or of a window of a video.
+
+Axes: T frames, H W pixels.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,23 +24,23 @@ from models.build import build_trained
 from selfsup import MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, reduce_maps
 from viz.heat_sources import HeatName, find_heat, require_heat
-from viz.overlay import Box, centre_box
-from viz.scene import Look, Motion, Scene
+from viz.overlay import centre_square
+from viz.scene import Motion, RunView, Scene
 
 _GRID_ENDING = re.compile(r"-seed\d+-[0-9a-f]{10}$")
-_VIDEO_SHORT_SIDE = 256  # what clips are prepared to, and all that a reader of small pictures can see
+_VIDEO_SHORT_SIDE = 256  # as clips are prepared, and enough detail for small pictures
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """A run ready to look at frames.
+    """A trained run that frames can be shown to.
 
     Attributes:
-        name: What it is called in pictures and files.
+        name: Its name in pictures and files.
         model: In eval mode.
         class_names: Of the actions, by the model's classes.
-        inputs: What it is shown of a clip.
-        heat: Which heat is drawn of it.
+        inputs: What the network takes of a clip.
+        heat: Which heat is drawn.
         motion: The settings of its motion heads, None without any.
     """
 
@@ -53,50 +56,48 @@ class Viewer:
         """Load a run's last checkpoint.
 
         Raises:
-            UserError: It is no run, or one that has no such heat to show, or that needs a package which is
-                not installed.
+            UserError: The path is not a finished run, the run has no such heat, or the package that computes
+                it is not installed.
         """
         checkpoint = RunDirectory.finished(path).checkpoint("last")
         inputs = read_input(checkpoint["preprocessing"])
         model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
         model.to(choose_device(device)).eval()
         require_heat(heat, model, path)
-        headed = "motion" in checkpoint["architecture"]
-        motion = MotionSettings.of_run(checkpoint["config"]) if headed else None
+        has_heads = "motion" in checkpoint["architecture"]
+        motion = MotionSettings.of_run(checkpoint["config"]) if has_heads else None
         return cls(name, model, tuple(checkpoint["class_names"]), inputs, heat, motion)
 
     @torch.no_grad()
-    def look(self, frames: Tensor, clip: Clip | None = None, numbers: Sequence[int] = ()) -> Look:
-        """Run the model on frames, seen as in the test.
+    def view(self, frames: Tensor, clip: Clip | None = None, numbers: Sequence[int] = ()) -> RunView:
+        """Run the model on frames, preprocessed as in the test.
 
         Args:
             frames: RGB, uint8. Shape: (T, 3, H, W).
-            clip: Where they are from, which a run that looks at flow has to know.
-            numbers: Their numbers there, from 1. Length: T.
+            clip: The clip they are from, which a run that takes flow needs.
+            numbers: Their numbers in the clip, from 1. Length: T.
         """
         inputs = self._to_device(self.inputs.look(frames, clip, numbers))
         output = self.model(**inputs)
-        logits = output.logits[0]
+        logits = output.logits[0]  # (K,)
         if clip is not None and (own := self.inputs.shown_numbers(clip).tolist()) != list(numbers):
-            # Heat belongs to the frames that are drawn, but the prediction stays that of the test.
+            # The heat belongs to the frames that are drawn, but the prediction stays that of the test.
             logits = self.model(**self._to_device(self.inputs.look(frames, clip, own))).logits[0]
-        chances = logits.softmax(dim=0)
-        winner = int(chances.argmax())
-        heat = find_heat(self.heat, self.model, inputs, output.heat, winner)
+        probabilities = logits.softmax(dim=0)
+        action = int(probabilities.argmax())
+        heat = find_heat(self.heat, self.model, inputs, output.heat, action)
         height, width = frames.shape[-2:]
-        box = centre_box(height, width, self.inputs.sizes.seen_share)
-        motion = self._motion(output.motion, box)
-        return Look(self.name, heat, box, self.class_names[winner], float(chances[winner]), motion)
-
-    def _motion(self, scores: Mapping[str, Tensor], box: Box) -> tuple[Motion, ...]:
-        """What the motion heads tell, by their scores (1, T, ...)."""
-        if self.motion is None:
-            return ()
-        loss, level = self.motion.motion_loss(), self.motion.motion_target().decision
-        return tuple(
-            Motion(f"{self.name}, {layer} motion", loss.moving(found)[0].cpu().numpy(), level, box)
-            for layer, found in scores.items()
-        )
+        square = centre_square(height, width, self.inputs.sizes.seen_share)
+        motion: tuple[Motion, ...] = ()
+        if self.motion is not None:
+            loss, threshold = self.motion.motion_loss(), self.motion.motion_target().decision
+            found = {layer: loss.moving(scores)[0].cpu().numpy() for layer, scores in output.motion.items()}
+            motion = tuple(
+                Motion(f"{self.name}, {layer} motion", cells, threshold, square)
+                for layer, cells in found.items()
+            )
+        confidence = float(probabilities[action])
+        return RunView(self.name, heat, square, self.class_names[action], confidence, motion)
 
     def _to_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         device = next(self.model.parameters()).device
@@ -113,31 +114,36 @@ def open_viewers(runs: Sequence[Path], device: DeviceName, heat: HeatName = "att
     viewers = [Viewer.open(path, name, device, heat) for path, name in named]
     lengths = {viewer.name: viewer.inputs.num_frames for viewer in viewers if viewer.inputs.num_frames}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise UserError(f"runs that see different numbers of frames can't be drawn together ({said})")
+        listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise UserError(f"runs that take different numbers of frames can't be drawn together ({listed})")
     return viewers
 
 
 def frames_of_a_window(viewers: Sequence[Viewer]) -> int:
-    """Give the number of frames that a window of a video should have.
+    """Return the number of frames that all runs take of a window of a video.
 
     Raises:
-        UserError: A run looks at flow, which a video does not have.
+        UserError: A run takes flow, which a video does not have.
     """
     for viewer in viewers:
         if "flow" in viewer.inputs.names:
             raise UserError(
-                f"{viewer.name} looks at flow, which a video does not have; make clips of it (python -m "
-                "data.prepare), flow of these (python -m data.motion), and name them with --data"
+                f"{viewer.name} takes flow, which a video does not have; cut the video into clips (python -m "
+                "data.prepare), compute their flow (python -m data.motion), and name them with --data"
             )
     return viewers[0].inputs.num_frames
 
 
-def run_names(runs: Sequence[Path]) -> list[str]:
-    """Call runs by their folders' names, with as many of the folders above as it takes to tell them apart.
+def video_short_side(viewers: Sequence[Viewer]) -> int:
+    """Return the short side that larger videos are scaled down to, in pixels: enough for every run."""
+    return max(_VIDEO_SHORT_SIDE, *(viewer.inputs.sizes.short_side for viewer in viewers))
 
-    Where all end alike, as table/attention/seed0 and table/flow/seed0 do, the end is left out, and so are the
-    seed and the hash that a grid puts behind a name, where names differ without.
+
+def run_names(runs: Sequence[Path]) -> list[str]:
+    """Name runs by their folders, with as many parent folders as are needed to tell them apart.
+
+    Where all paths end alike, as table/attention/seed0 and table/flow/seed0 do, the common end is left out,
+    and so are the seed and the hash that a grid appends, unless the names differ only there.
 
     Raises:
         UserError: The same run twice.
@@ -150,53 +156,50 @@ def run_names(runs: Sequence[Path]) -> list[str]:
     for depth in range(1, max(map(len, paths)) + 1):
         names = ["_".join(parts[-depth:]) for parts in paths]
         if len(set(names)) == len(names):
-            plain = [_GRID_ENDING.sub("", name) for name in names]
-            return plain if len(set(plain)) == len(plain) else names
+            short = [_GRID_ENDING.sub("", name) for name in names]
+            return short if len(set(short)) == len(short) else names
     raise AssertionError("different paths have different names")
 
 
-def video_short_side(viewers: Sequence[Viewer]) -> int:
-    """Pixels that the short side of a video's larger frames is scaled to, enough for every run."""
-    return max(_VIDEO_SHORT_SIDE, *(viewer.inputs.sizes.short_side for viewer in viewers))
-
-
-def look_at_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
-    """Have every run look at the frames of a clip: those that are seen, where no run sees any, flow's."""
+def view_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
+    """Show a clip to every run: the frames that the RGB runs take, or if none does those of the flow runs."""
     leader = max(viewers, key=lambda viewer: "frames" in viewer.inputs.names)
     numbers = leader.inputs.shown_numbers(clip)
     frames = read_frames(clip.frames, numbers.tolist())
-    looks = tuple(viewer.look(frames, clip, numbers.tolist()) for viewer in viewers)
+    views = tuple(viewer.view(frames, clip, numbers.tolist()) for viewer in viewers)
     return Scene(
         clip.key,
         clip.action,
-        frames.permute(0, 2, 3, 1).numpy(),
+        frames.permute(0, 2, 3, 1).numpy(),  # (T, 3, H, W) to (T, H, W, 3)
         tuple(f"frame {number} of {clip.num_frames}" for number in numbers),
         tuple(((numbers - 1) / max(clip.num_frames - 1, 1)).tolist()),
-        looks,
+        views,
         leader.heat,
-        _motion_map(clip, numbers, leader.inputs.sizes, looks),
+        _motion_map(clip, numbers, leader.inputs.sizes, views),
     )
 
 
-def _motion_map(clip: Clip, numbers: Numbers, sizes: Preprocessing, looks: Sequence[Look]) -> Motion | None:
-    """Read the motion map that motion heads are held against, on the finest of their cells."""
-    told = [motion for look in looks for motion in look.motion]
-    if clip.maps is None or not told:
-        return None
-    maps = transform_maps(read_maps(clip.maps, numbers.tolist()), sizes, None)
-    finest = max(told, key=lambda motion: motion.cells.shape[-1])
-    cells = reduce_maps(binary(maps)[None], finest.cells.shape[-1], "area")[0].numpy()
-    return Motion("motion map", cells, MOVING_SHARE, finest.box)
-
-
-def look_at_window(name: str, window: Window, viewers: Sequence[Viewer]) -> Scene:
-    """Have every run look at the frames of a window; none may look at flow (`frames_of_a_window`)."""
+def view_window(name: str, window: Window, viewers: Sequence[Viewer]) -> Scene:
+    """Show a window of a video to every run; none may take flow (`frames_of_a_window`)."""
     return Scene(
         f"{name}_{window.times_sec[0]:07.2f}s",
         None,
-        window.frames.permute(0, 2, 3, 1).numpy(),
+        window.frames.permute(0, 2, 3, 1).numpy(),  # (T, 3, H, W) to (T, H, W, 3)
         tuple(f"{time:.2f} s" for time in window.times_sec),
         window.times,
-        tuple(viewer.look(window.frames) for viewer in viewers),
+        tuple(viewer.view(window.frames) for viewer in viewers),
         viewers[0].heat,
     )
+
+
+def _motion_map(
+    clip: Clip, numbers: Numbers, sizes: Preprocessing, views: Sequence[RunView]
+) -> Motion | None:
+    """Read the clip's motion map on the finest grid of the motion heads; None without a map or a head."""
+    predicted = [motion for view in views for motion in view.motion]
+    if clip.maps is None or not predicted:
+        return None
+    finest = max(predicted, key=lambda motion: motion.cells.shape[-1])
+    maps = transform_maps(read_maps(clip.maps, numbers.tolist()), sizes, None)  # (T, 1, S, S)
+    cells = reduce_maps(binary(maps)[None], finest.cells.shape[-1], "area")[0].numpy()  # (T, n, n)
+    return Motion("motion map", cells, MOVING_SHARE, finest.square)

@@ -12,10 +12,9 @@ from metrics.predictions import Predictions, write_evaluation
 from reporting.files import write_report
 from reporting.page import Picture, Section, write_page
 from reporting.table import Table, words
-from viz.overlay import centre_box
+from viz.overlay import Style, centre_square
 from viz.player import player_page
-from viz.scene import Look, Scene
-from viz.storyboard import Style
+from viz.scene import RunView, Scene
 
 EVIL = "<script>alert('1')&amp; \"<img src=x onerror=alert(2)>"
 
@@ -37,8 +36,8 @@ def harmless(html):
 
 
 def test_the_player(clip):
-    look = Look(EVIL, np.full((1, 2, 2), 0.25), centre_box(32, 40, 0.8), EVIL, 0.5)
-    scene = Scene(clip.key, clip.action, np.zeros((1, 32, 40, 3), np.uint8), (EVIL,), (0.0,), (look,))
+    view = RunView(EVIL, np.full((1, 2, 2), 0.25), centre_square(32, 40, 0.8), EVIL, 0.5)
+    scene = Scene(clip.key, clip.action, np.zeros((1, 32, 40, 3), np.uint8), (EVIL,), (0.0,), (view,))
     text = harmless(player_page([scene], Style()))
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
     assert json.loads(data)["scenes"][0]["name"] == clip.key

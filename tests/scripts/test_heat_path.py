@@ -11,7 +11,7 @@ from data.frames import read_frames
 from data.sampling import rgb_frame_numbers
 from data.transforms import Preprocessing, transform_frames
 from tests.support.thin import thin_resnet18
-from viz.viewer import look_at_clip, open_viewers
+from viz.viewer import open_viewers, view_clip
 
 KEY = "S2/open_jam/1"
 
@@ -35,7 +35,7 @@ def test_attention_is_what_the_equations_give(tree, stage_1):
     """M = w_c f for each frame's winning class c, softmax over the cells, on torchvision's own network."""
     (viewer,) = open_viewers([stage_1], "cpu")
     clip = clip_of(tree)
-    look = look_at_clip(clip, [viewer]).looks[0]
+    view = view_clip(clip, [viewer]).views[0]
     prefix, weights = "backbone.resnet.", torch.load(stage_1 / "last.pt", weights_only=True)["model"]
     weights = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
     net = thin_resnet18(num_classes=len(weights["fc.weight"])).eval()
@@ -43,7 +43,7 @@ def test_attention_is_what_the_equations_give(tree, stage_1):
     body = torch.nn.Sequential(*list(net.children())[:-2])
     numbers = rgb_frame_numbers(clip.num_frames, 3).tolist()
     frames = transform_frames(read_frames(clip.frames, numbers), Preprocessing.rgb(64), None)
-    for frame, found in zip(frames, look.heat, strict=True):
+    for frame, found in zip(frames, view.heat, strict=True):
         f = body(frame[None])[0]
         row = net.fc.weight[net.fc(f.mean(dim=(1, 2))).argmax()]
         heat = np.exp(np.tensordot(row.numpy(), f.numpy(), 1).astype(float))
@@ -58,22 +58,22 @@ def test_every_stream_on_the_same_frames_with_the_predictions_of_its_test(
     viewers = open_viewers(list(runs.values()), "cpu", heat)
     index = ClipIndex.from_tree(moving_tree).select(["S2"])
     for clip in index.clips[:2]:
-        scene = look_at_clip(clip, viewers)
+        scene = view_clip(clip, viewers)
         numbers = rgb_frame_numbers(clip.num_frames, 3)
         assert scene.labels == tuple(f"frame {number} of {clip.num_frames}" for number in numbers)
-        for look, run in zip(scene.looks, runs.values(), strict=True):
+        for view, run in zip(scene.views, runs.values(), strict=True):
             winner, chance = saved_chances(run)[clip.key]
-            assert look.predicted == index.class_names[winner]
-            assert look.confidence == pytest.approx(chance, rel=1e-4)
-            assert look.heat.shape == (3, 2, 2) and look.heat.min() >= 0
-            sums = look.heat.sum(axis=(1, 2))
+            assert view.predicted == index.class_names[winner]
+            assert view.confidence == pytest.approx(chance, rel=1e-4)
+            assert view.heat.shape == (3, 2, 2) and view.heat.min() >= 0
+            sums = view.heat.sum(axis=(1, 2))
             assert (np.isclose(sums, 1, atol=1e-5) | (sums == 0)).all()
 
 
 def test_flow_alone_shows_the_frames_its_stacks_begin_with(moving_tree, flow_run, tmp_path):
     cam_viz.main(cam_viz.Config(runs=(flow_run,), data=moving_tree, clips=(KEY,), heat="cam", out=tmp_path))
     clip = clip_of(moving_tree)
-    scene = look_at_clip(clip, open_viewers([flow_run], "cpu", "cam"))
+    scene = view_clip(clip, open_viewers([flow_run], "cpu", "cam"))
     last = clip.num_flow - 3 + 1  # stacks of 3
     assert scene.labels == (
         f"frame 1 of {clip.num_frames}",
@@ -90,5 +90,5 @@ def test_flow_is_asked_for_where_there_is_none(tree, tmp_path, command, request,
     status, _, said = command(cam_viz.main, cam_viz.Config, *settings, "--data", tree, "--clips", KEY)
     assert status == 2 and "has no flow_x" in said and "data.motion" in said
     status, _, said = command(cam_viz.main, cam_viz.Config, *settings, "--video", tree / "none.mp4")
-    assert status == 2 and "looks at flow, which a video does not have" in said
+    assert status == 2 and "takes flow, which a video does not have" in said
     assert not (tmp_path / "out").exists()

@@ -21,11 +21,11 @@ import cam_viz
 from core.errors import UserError
 from data import ClipIndex
 from data.video.untrusted import Limits
-from viz.live import server as serve
+from viz.live import server as server_module
 from viz.live.page import Live
+from viz.overlay import Style
 from viz.player import player_page
-from viz.storyboard import Style
-from viz.viewer import look_at_clip, open_viewers
+from viz.viewer import open_viewers, view_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "S2/open_jam/1"
@@ -48,7 +48,7 @@ def film(path, brightness=40):
 
 @pytest.fixture
 def upload(tmp_path):
-    """A film as a browser would send it, in a folder of its own."""
+    """A film as a browser sends it, in a folder of its own."""
     (tmp_path / "sent").mkdir()
     return film(tmp_path / "sent" / "my <film>.avi")
 
@@ -66,7 +66,7 @@ def scenes(answer):
 
 def test_a_clip_looks_as_it_does_in_the_page_on_disk(live):
     (clip,) = live.clips.find([KEY]).clips
-    expected = player_page([look_at_clip(clip, live.viewers)], live.style)
+    expected = player_page([view_clip(clip, live.viewers)], live.style)
     assert played(live.show_clip(KEY)) == expected
     assert "no clip S9/none/1" in live.show_clip("S9/none/1") and "pick one" in live.show_clip(None)
 
@@ -82,16 +82,16 @@ def test_a_video_is_seen_as_cam_viz_sees_it_and_deleted(live, upload, stage_1, t
     for scene, other in zip(found, expected, strict=True):
         assert scene["name"].startswith("my <film>_") and scene["labels"] == list(other.labels)
         assert (
-            f"{other.looks[0].predicted} ({100 * other.looks[0].confidence:.0f} %)"
-            in scene["looks"][0]["title"]
+            f"{other.views[0].predicted} ({100 * other.views[0].confidence:.0f} %)"
+            in scene["views"][0]["title"]
         )
 
 
 @pytest.mark.parametrize(
     "start_sec, stop_sec, said",
     [
-        (1, 1, "is no part"),
-        (None, 2, "is no part"),
+        (1, 1, "is not a part"),
+        (None, 2, "is not a part"),
         ("<b>", 2, "second &lt;b&gt; to"),
         (1.9, 2, "has 1 frames"),
     ],
@@ -126,8 +126,11 @@ def test_only_what_was_uploaded_is_taken(tmp_path):
         {"path": str(tmp_path / "secret")},
         {"path": str(tmp_path / "up" / "link")},
     ):
-        assert serve._uploaded(tmp_path / "up", made_up) is None
-    assert serve._uploaded(tmp_path / "up", {"path": str(tmp_path / "up" / "film")}).read_text() == "film"
+        assert server_module.uploaded_file(tmp_path / "up", made_up) is None
+    assert (
+        server_module.uploaded_file(tmp_path / "up", {"path": str(tmp_path / "up" / "film")}).read_text()
+        == "film"
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,7 @@ def test_flags_that_contradict_each_other(command, stage_1, words, said):
 def test_without_gradio_it_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-extras\.txt"):
-        serve.import_gradio(tmp_path)
+        server_module.import_gradio(tmp_path)
 
 
 @pytest.fixture
@@ -201,7 +204,7 @@ def test_the_server_looks_at_what_it_is_sent_and_leaves_nothing(server, upload):
     names = [scenes(job.result(timeout=300)[0])[0]["name"] for job in jobs]
     assert names[1] == "other_0000.00s" and names[0].endswith("film_0000.00s")
     (bad := upload.with_name("bad.mp4")).write_text("no video")
-    assert "can&#x27;t be decoded" in client.predict(handle_file(bad), 0, 2, api_name="/video")[0]
+    assert "can&#39;t be decoded" in client.predict(handle_file(bad), 0, 2, api_name="/video")[0]
     bad.write_bytes(bytes(1_100_000))
     with pytest.raises(Exception, match="413|exceed"):
         client.predict(handle_file(bad), 0, 2, api_name="/video")

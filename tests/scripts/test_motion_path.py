@@ -23,7 +23,7 @@ from models import reference_state
 from selfsup import MotionSegmentation
 from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
 from training.batches import open_split
-from viz.viewer import look_at_clip, open_viewers
+from viz.viewer import open_viewers, view_clip
 
 SHARED = ("epoch", "split", "accuracy")
 PIXELS = Preprocessing.rgb(64)
@@ -122,7 +122,7 @@ def test_motion_is_drawn_beside_heat_where_the_run_has_heads(mapped_tree, tree, 
     (clip,), (bare,) = (
         ClipIndex.from_tree(root).find(["S2/open_jam/1"]).clips for root in (mapped_tree, tree)
     )
-    scene = look_at_clip(clip, viewers)
+    scene = view_clip(clip, viewers)
     names = [motion.name for motion in scene.motion]
     assert names == ["both_heads, layer3 motion", "both_heads, layer4 motion", "motion map"]
     settings, inputs = viewers[1].motion, ClipInput(Frames(3, PIXELS), Maps(3, PIXELS))
@@ -131,16 +131,16 @@ def test_motion_is_drawn_beside_heat_where_the_run_has_heads(mapped_tree, tree, 
     found = task.look(inputs.dataset(index)[inputs.test_keys(index)[0]])
     for motion, layer in zip(scene.motion, ("layer3", "layer4"), strict=False):
         np.testing.assert_allclose(motion.cells, found[f"{layer}_predicted"], atol=1e-6)
-        assert motion.level == task.target.decision
+        assert motion.threshold == task.target.decision
     finest = scene.motion_map
     with np.load(tree / "truth" / f"{clip.key}.npz") as truth:
         seen = truth["moving"][rgb_frame_numbers(clip.num_frames, 3) - 1, 8:120, 58:170]
     cells = seen.reshape(3, 4, 28, 4, 28).mean(axis=(2, 4))
     # Maps are scaled by their nearest pixels, from 28 to 16 a side of a cell.
     np.testing.assert_allclose(finest.cells, cells, atol=0.05)
-    assert cells.max() > 0.1 and finest.level == 0.1
-    assert look_at_clip(bare, viewers).motion_map is None
-    assert look_at_clip(clip, viewers[:1]).motion == ()
+    assert cells.max() > 0.1 and finest.threshold == 0.1
+    assert view_clip(bare, viewers).motion_map is None
+    assert view_clip(clip, viewers[:1]).motion == ()
 
 
 def test_the_joint_stage_begins_with_a_backbone_and_no_attention(mapped_tree, frame_run, tmp_path):

@@ -188,7 +188,7 @@ def test_heat_of_a_video(stage_1, tmp_path):
         ("--video film.mp4 --start-sec 3 --stop-sec 2", "should lie after"),
         ("--video film.mp4", "no such file"),
         ("--data {tree} --action open_jar", "no action open_jar"),
-        ("--data {tree} --clips S1/open_jam/1 --user S2", "no clip that is all of"),
+        ("--data {tree} --clips S1/open_jam/1 --user S2", "fits all of --clips, --user and --action"),
     ],
 )
 def test_mistakes_about_what_is_drawn(tree, stage_1, tmp_path, command, arguments, message):

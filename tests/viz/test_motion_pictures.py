@@ -3,16 +3,17 @@
 import numpy as np
 from PIL import Image
 
-from viz.motion import MotionSample, motion_sheet, tint
-from viz.overlay import Box, colour
+from viz.motion import motion_sheet
+from viz.overlay import Square, Style, colour, overlay_motion
+from viz.scene import Motion
 
 
-def test_a_cell_is_tinted_to_its_edges_and_others_are_left_alone():
+def test_a_cell_is_coloured_to_its_edges_and_others_are_left_alone():
     frame = np.full((60, 100, 3), 40, np.uint8)
     cells = np.zeros((4, 4))
     cells[1, 2], cells[3, 0] = 1, 7
     before = frame.copy()
-    drawn = tint(frame, cells, Box(30, 10, 70, 50), level=9)
+    drawn = overlay_motion(frame, cells, Square(30, 10, 40), 9, Style())
     assert (frame == before).all()
     inside = (drawn != 40).any(axis=2)[11:49, 31:69]  # without the border line
     expected = np.zeros((40, 40), bool)
@@ -22,11 +23,12 @@ def test_a_cell_is_tinted_to_its_edges_and_others_are_left_alone():
     assert (drawn[25, 55] == full).all() and (drawn[45, 35] == full).all(), "values above 1 are drawn as 1"
 
 
-def test_places_said_to_move_are_framed():
+def test_cells_that_count_as_moving_are_framed():
     frame = np.zeros((40, 40, 3), np.uint8)
     cells = np.array([[0.0, 0.2], [0.05, 0.0]])
-    box = Box(0, 0, 40, 40)
-    changed = (tint(frame, cells, box, 0.1) != tint(frame, cells, box, 9)).any(axis=2)
+    square = Square(0, 0, 40)
+    framed, plain = (overlay_motion(frame, cells, square, level, Style()) for level in (0.1, 9))
+    changed = (framed != plain).any(axis=2)
     expected = np.zeros((40, 40), bool)
     expected[0:20, 20:40] = True
     expected[1:19, 21:39] = False
@@ -37,8 +39,9 @@ def test_places_said_to_move_are_framed():
 def test_truth_stands_above_prediction():
     frames = np.zeros((2, 40, 60, 3), np.uint8)
     moves, predicted = np.ones((2, 2, 2)), np.zeros((2, 2, 2))
-    sample = MotionSample("S2/open_jam/1", frames, Box(10, 0, 50, 40), moves, predicted, level=0.1)
-    sheet = motion_sheet([sample])
+    square = Square(10, 0, 40)
+    rows = [Motion(name, cells, 0.1, square) for name, cells in (("moves", moves), ("predicted", predicted))]
+    sheet = motion_sheet([(frames, row) for row in rows])
     bright = [(sheet[top : top + 40, 12:48] > 50).any(axis=2).mean() for top in _pictures(sheet)]
     assert bright[0] > 0.9 and bright[1] < 0.2
     assert sheet.shape[1] == 2 * 60 + 4

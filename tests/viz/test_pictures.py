@@ -8,8 +8,17 @@ from PIL import Image, ImageSequence
 
 from reporting.page import Picture, Section, write_page
 from reporting.table import Table, words
-from viz.overlay import Box, centre_box, colour, normalise, overlay
-from viz.sheet import caption, contact_sheet, save_gif, save_png
+from viz.film import save_gif, save_png
+from viz.overlay import (
+    Square,
+    Style,
+    caption,
+    centre_square,
+    colour,
+    contact_sheet,
+    overlay_heat,
+    scale_to_peak,
+)
 
 
 def red(height=60, width=90):
@@ -34,11 +43,11 @@ def test_heat_of_a_cell_lands_on_its_pixels(row, column):
     frame = np.zeros((100, 180, 3), np.uint8)
     heat = np.zeros((4, 4))
     heat[row, column] = 1
-    box = centre_box(100, 180, 0.8)
-    assert box == Box(50, 10, 130, 90)
-    change = overlay(frame, heat, box).astype(int).sum(axis=2)
-    change[[box.top, box.bottom - 1], :] = change[:, [box.left, box.right - 1]] = 0  # the border line
-    top, left = box.top + 20 * row, box.left + 20 * column
+    square = centre_square(100, 180, 0.8)
+    assert square == Square(50, 10, 80)
+    change = overlay_heat(frame, heat, square, Style()).astype(int).sum(axis=2)
+    change[[10, 89], :] = change[:, [50, 129]] = 0  # the border line
+    top, left = 10 + 20 * row, 50 + 20 * column
     y, x = np.unravel_index(change.argmax(), change.shape)
     assert top <= y < top + 20 and left <= x < left + 20
     mass_inside = change[top : top + 20, left : left + 20].sum()
@@ -51,20 +60,20 @@ def test_heat_of_a_cell_lands_on_its_pixels(row, column):
 def test_the_frame_stays_whole_and_the_seen_part_is_framed():
     frame = red()
     before = frame.copy()
-    box = centre_box(60, 90, 0.5)
-    drawn = overlay(frame, np.zeros((2, 2)), box)
+    square = centre_square(60, 90, 0.5)
+    drawn = overlay_heat(frame, np.zeros((2, 2)), square, Style())
     assert (frame == before).all()
     changed = (drawn != frame).any(axis=2)
     expected = np.zeros((60, 90), bool)
-    expected[box.top : box.bottom, box.left : box.right] = True
-    expected[box.top + 1 : box.bottom - 1, box.left + 1 : box.right - 1] = False
+    expected[15:45, 30:60] = True
+    expected[16:44, 31:59] = False
     assert (changed == expected).all()
 
 
 def test_one_scale_for_a_clip():
     heat = np.array([[[0.1, 0.2]], [[0.4, 0.0]]])
-    np.testing.assert_allclose(normalise(heat), [[[0.25, 0.5]], [[1.0, 0.0]]])
-    assert (normalise(np.zeros((1, 2, 2))) == 0).all()
+    np.testing.assert_allclose(scale_to_peak(heat), [[[0.25, 0.5]], [[1.0, 0.0]]])
+    assert (scale_to_peak(np.zeros((1, 2, 2))) == 0).all()
 
 
 def test_jet_is_red_at_the_top_and_blue_at_the_bottom():

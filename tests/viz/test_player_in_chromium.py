@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 from tests.support import chromium
-from viz.overlay import centre_box, colour
+from viz.overlay import Style, centre_square, colour
 from viz.player import write_player
-from viz.scene import Look, Motion, Scene
-from viz.storyboard import Style
+from viz.scene import Motion, RunView, Scene
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
 
 RED, GREYS = (200, 20, 10), (60, 120, 180)
-BOX = centre_box(65, 91, 0.8)
+SQUARE = centre_square(65, 91, 0.8)
 
 
 def scene(name, action, *predicted):
@@ -23,9 +22,9 @@ def scene(name, action, *predicted):
     frames[:, 2:30, 2:16] = RED
     heat = np.zeros((3, 2, 2))
     heat[:, 0, 0] = 1
-    looks = tuple(Look(run, heat, BOX, said, 0.5) for run, said in zip("ab", predicted, strict=True))
+    views = tuple(RunView(run, heat, SQUARE, name, 0.5) for run, name in zip("ab", predicted, strict=True))
     labels = tuple(f"frame {number}" for number in (1, 5, 9))
-    return Scene(name, action, frames, labels, (0.0, 0.5, 1.0), looks)
+    return Scene(name, action, frames, labels, (0.0, 0.5, 1.0), views)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def file(tmp_path_factory):
     wrong = scene("S2/open_jam/2", "open_jam", "close_jam", "take_cup")
     moves = np.zeros((3, 2, 2))
     moves[:, 1, 1] = 1
-    shown = [replace(right, motion_map=Motion("motion map", moves, 0.1, BOX)), half, wrong]
+    shown = [replace(right, motion_map=Motion("motion map", moves, 0.1, SQUARE)), half, wrong]
     write_player(path, shown, Style(opacity=1))
     return path
 
@@ -96,10 +95,10 @@ def test_heat_and_colours_lie_where_they_belong(page):
     """The hot cell's middle has the scale's top colour; the red object and other cells stay as they are."""
     page.until("[...document.images].every((image) => image.complete)")
     top = colour(np.ones((1, 1)))[0, 0].astype(int)
-    assert np.abs(pixel(page, 2, BOX.left + 13, BOX.top + 13) - top).max() < 30
-    assert np.abs(pixel(page, 2, BOX.left + 45, BOX.top + 45) - GREYS[0]).max() < 12
-    assert np.abs(pixel(page, 4, BOX.left + 39, BOX.top + 39) - top).max() < 12
-    assert np.abs(pixel(page, 4, BOX.left + 13, BOX.top + 13) - GREYS[0]).max() < 12
+    assert np.abs(pixel(page, 2, SQUARE.left + 13, SQUARE.top + 13) - top).max() < 30
+    assert np.abs(pixel(page, 2, SQUARE.left + 45, SQUARE.top + 45) - GREYS[0]).max() < 12
+    assert np.abs(pixel(page, 4, SQUARE.left + 39, SQUARE.top + 39) - top).max() < 12
+    assert np.abs(pixel(page, 4, SQUARE.left + 13, SQUARE.top + 13) - GREYS[0]).max() < 12
     for view in (1, 2, 3, 4):
         assert np.abs(pixel(page, view, 9, 16) - RED).max() < 25
 
@@ -155,10 +154,10 @@ def test_an_address_leads_to_a_clip_and_a_frame(page):
 
 def test_opacity_uncovers_the_frame(page):
     page.set("#opacity", 0)
-    assert np.abs(pixel(page, 2, BOX.left + 13, BOX.top + 13) - GREYS[0]).max() < 12
+    assert np.abs(pixel(page, 2, SQUARE.left + 13, SQUARE.top + 13) - GREYS[0]).max() < 12
     page.set("#opacity", 0.5)
     half = (colour(np.ones((1, 1)))[0, 0].astype(int) + GREYS[0]) / 2
-    assert np.abs(pixel(page, 2, BOX.left + 13, BOX.top + 13) - half).max() < 30
+    assert np.abs(pixel(page, 2, SQUARE.left + 13, SQUARE.top + 13) - half).max() < 30
 
 
 @pytest.mark.parametrize(

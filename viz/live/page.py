@@ -1,37 +1,45 @@
-"""What the live page shows: clips of a tree and uploaded videos, each as the page that plays scenes.
+"""The answers of the live page: clips of a tree and uploaded videos, each as the page that plays scenes.
 
-Nothing is left on disk: answers are text, and an uploaded file is deleted once it was looked at.
+Nothing is left on disk: answers are text, and an uploaded file is deleted as soon as it has been viewed.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+
+from markupsafe import Markup
 
 from core.errors import UserError
 from data.index import ClipIndex
 from data.video.untrusted import Limits, read_untrusted
 from data.video.windows import Part
+from viz.overlay import Style
 from viz.player import player_page
 from viz.scene import Scene
-from viz.storyboard import Style
-from viz.viewer import Viewer, frames_of_a_window, look_at_clip, look_at_window, video_short_side
+from viz.viewer import Viewer, frames_of_a_window, video_short_side, view_clip, view_window
 
-_VIDEO = "the video"  # what an upload is called where it is decoded, and so in messages
-_ALERT = "border-left: .3rem solid #c22; padding: .4rem .8rem; font-size: 1.1rem"
+_VIDEO = "the video"  # name of every upload while it is decoded, and so in messages
+# Markup.format escapes what is put in.
+_ALERT = Markup(
+    '<p role="alert" style="border-left: .3rem solid #c22; padding: .4rem .8rem; font-size: 1.1rem">{}</p>'
+)
+_FRAME = Markup(
+    '<iframe title="Where the network looks" sandbox="allow-scripts" '
+    'style="width: 100%; height: 72rem; border: 0" srcdoc="{}"></iframe>'
+)
 
 
 @dataclass(frozen=True)
 class Live:
-    """What the page can look at, and with what.
+    """The runs, and what can be shown to them.
 
     Attributes:
         viewers: The runs.
         style: How heat is drawn.
         clips: The clips that can be picked, None without a tree.
-        limits: How much of an upload is taken.
+        limits: Bounds of an upload.
         window_sec: Length of a window of a video.
     """
 
@@ -42,62 +50,51 @@ class Live:
     window_sec: float
 
     def show_clip(self, key: str | None) -> str:
-        """Look at a clip of the tree; gives HTML."""
-        return _shown(self._clip_scenes(key), self.style)
+        """Show a clip of the tree to the runs; returns HTML."""
+        return self._answer(self._clip_scenes(key))
 
     def show_video(self, upload: Path | None, start_sec: object, stop_sec: object) -> str:
-        """Look at a part of an uploaded video and delete it; gives HTML.
+        """Show a part of an uploaded video to the runs and delete it; returns HTML.
 
         Args:
-            upload: The file, called as its owner calls it; None when there is none.
+            upload: The file, under its owner's name; None when there is none.
             start_sec: Where the part begins, as it was typed.
             stop_sec: Where it ends.
         """
-        return _shown(self._video_scenes(upload, start_sec, stop_sec), self.style)
+        return self._answer(self._video_scenes(upload, start_sec, stop_sec))
 
     def _clip_scenes(self, key: str | None) -> Iterator[Scene]:
         if self.clips is None or key is None:
             raise UserError("no clip was picked; pick one from the list")
         found = self.clips.find([key])
         found.require(list({kind for viewer in self.viewers for kind in viewer.inputs.kinds}))
-        yield from (look_at_clip(clip, self.viewers) for clip in found.clips)
+        yield from (view_clip(clip, self.viewers) for clip in found.clips)
 
     def _video_scenes(self, upload: Path | None, start_sec: object, stop_sec: object) -> Iterator[Scene]:
         if upload is None or not upload.is_file():
-            raise UserError(
-                "there is no video; upload one (again, for another part: it is deleted every time)"
-            )
+            raise UserError("there is no video; upload it (again for another part, since it is deleted)")
         with taken(upload) as video:
-            part = _part(start_sec, stop_sec, self.window_sec)
+            seconds = [second for second in (start_sec, stop_sec) if isinstance(second, int | float)]
+            if len(seconds) < 2 or not 0 <= seconds[0] < seconds[1]:
+                raise UserError(f"second {start_sec} to {stop_sec} is not a part; let it end later")
+            part = Part(seconds[0], seconds[1], self.window_sec)
             frames, short_side = frames_of_a_window(self.viewers), video_short_side(self.viewers)
             windows = read_untrusted(video, frames, part, short_side, self.limits)
-        yield from (look_at_window(upload.stem, window, self.viewers) for window in windows)
+        yield from (view_window(upload.stem, window, self.viewers) for window in windows)
 
-
-def _part(start_sec: object, stop_sec: object, window_sec: float) -> Part:
-    numbers = [second for second in (start_sec, stop_sec) if isinstance(second, int | float)]
-    if len(numbers) == 2 and 0 <= numbers[0] < numbers[1]:
-        return Part(numbers[0], numbers[1], window_sec)
-    raise UserError(f"from second {start_sec} to second {stop_sec} is no part; let it end after it begins")
+    def _answer(self, scenes: Iterator[Scene]) -> str:
+        """Put the page that plays the scenes into a frame without access to this one, or show the error."""
+        try:
+            return _FRAME.format(player_page(list(scenes), self.style))
+        except UserError as error:
+            return _ALERT.format(error)
 
 
 @contextmanager
 def taken(upload: Path) -> Iterator[Path]:
-    """Give an upload a name that nothing can be read into, and delete it afterwards, whatever happens."""
+    """Rename an upload to a harmless name, and delete it afterwards, whatever happens."""
     try:
         with tempfile.TemporaryDirectory(dir=upload.parent) as folder:
             yield upload.rename(Path(folder) / _VIDEO)
     finally:
         upload.unlink(missing_ok=True)
-
-
-def _shown(scenes: Iterator[Scene], style: Style) -> str:
-    """Put the page that plays the scenes into a frame that can't reach out, or say what is wrong."""
-    try:
-        page = player_page(list(scenes), style)
-    except UserError as error:
-        return f'<p role="alert" style="{_ALERT}">{escape(str(error))}</p>'
-    return (
-        '<iframe title="Where the network looks" sandbox="allow-scripts" '
-        f'style="width: 100%; height: 72rem; border: 0" srcdoc="{escape(page)}"></iframe>'
-    )
