@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -155,28 +156,29 @@ def test_without_gradio_it_says_how_to_get_it(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def server(stage_1, tree, tmp_path):
+def server(stage_1, tree):
     """The page as a user starts it: its address, the folder that it keeps files in, its process."""
     if importlib.util.find_spec("gradio") is None:
         pytest.skip("gradio is not installed; pip install -r requirements-extras.txt")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (tmp_path / "kept").mkdir()
     words = f"--serve --runs {stage_1} --data {tree} --device cpu --port {port} --upload-mb 1".split()
-    process = subprocess.Popen(
-        [sys.executable, "tests/support/thin.py", "cam_viz.py", *words],
-        cwd=ROOT,
-        env={"TMPDIR": str(tmp_path / "kept"), "PATH": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert f"open http://127.0.0.1:{port}" in process.stdout.readline()
-        yield f"http://127.0.0.1:{port}", tmp_path / "kept", process
-    finally:
-        process.kill()
-        process.communicate()
+    # A short path: decoding processes are reached by sockets in it, whose names have at most 107 characters.
+    with tempfile.TemporaryDirectory() as kept:
+        process = subprocess.Popen(
+            [sys.executable, "tests/support/thin.py", "cam_viz.py", *words],
+            cwd=ROOT,
+            env={"TMPDIR": kept, "PATH": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert f"open http://127.0.0.1:{port}" in process.stdout.readline()
+            yield f"http://127.0.0.1:{port}", Path(kept), process
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def status_of(url):
