@@ -1,26 +1,31 @@
-"""How well heat falls on what matters: pointing game and share of heat, beside heat that sees no frame.
+"""How well attention falls on what matters: pointing game and share of attention, against blind baselines.
 
-Everything is computed on the cells of the heat. Axes: T frames, h w cells, N clips.
+The baselines see no frame: uniform attention, and a Gaussian about the centre. Everything is computed on the
+cells of the attention. Axes: T frames, h w cells, N clips, S pixels a side.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data.index import ClipIndex
+from data.parts import ClipInput, Frames
 from metrics.accuracy import Floats
-from metrics.bootstrap import bootstrap_interval
-from metrics.paired import paired_difference
+from metrics.masks import clip_masks
+from metrics.predictions import Predictions
+from metrics.statistics import bootstrap_interval, paired_differences
+from selfsup.targets import MOVING_SHARE, binary, reduce_maps
 
 CENTRE_SIGMA = 0.25
 """Standard deviation of the centre prior, as a share of the side of what the network sees."""
 
 
 class Seen(NamedTuple):
-    """A clip's heat and a mask on the same cells.
+    """A clip's attention and a mask on the same cells.
 
     Attributes:
-        heat: Non-negative, summing to more than 0 over a frame's cells. Shape: (T, h, w).
+        heat: Attention, non-negative, summing to more than 0 over a frame's cells. Shape: (T, h, w).
         covered: Share of each cell that the mask covers, in [0, 1]. Shape: (T, h, w).
     """
 
@@ -29,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def share_on_mask(heat: Floats, covered: Floats) -> Floats:
-    """Share of each frame's heat that lies on the mask, a cell's heat being spread evenly over the cell.
+    """Share of each frame's attention that lies on the mask, spread evenly within a cell.
 
     Args:
         heat: As of `Seen`. Shape: (T, h, w).
@@ -51,7 +56,7 @@ def pointing_hits(heat: Floats, covered: Floats, level: float) -> Floats:
         level: A cell is on the mask when more than this share of it is covered.
 
     Returns:
-        1 or 0, and between them the mean over cells that are equally hot. Shape: (T,).
+        1 or 0; the mean over the hottest cells where several are equally hot. Shape: (T,).
     """
     hottest = heat == heat.max(axis=(1, 2), keepdims=True)
     hits: Floats = (hottest & (covered > level)).sum(axis=(1, 2)) / hottest.sum(axis=(1, 2))
@@ -59,7 +64,7 @@ def pointing_hits(heat: Floats, covered: Floats, level: float) -> Floats:
 
 
 def uniform(heat: Floats) -> Floats:
-    """Heat that is the same everywhere, summing to 1 over a frame. Shape: as given, (T, h, w)."""
+    """Equal attention everywhere, summing to 1 over a frame. Shape: as given, (T, h, w)."""
     return np.full(heat.shape, 1 / np.prod(heat.shape[1:]))
 
 
@@ -77,20 +82,45 @@ SOURCES: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
-def attention_quality(clips: Sequence[Seen], level: float) -> dict[str, Any]:
-    """Measure heat against a mask, with 95 % bootstrap intervals over clips, everything in per cent.
-
-    Counted are frames in which some cell is on the mask; a clip's score is the mean over its frames, and
-    clips without such a frame are left out.
+def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipInput) -> dict[str, Any]:
+    """Measure a run's attention on the clips of an index against every mask that is known of them.
 
     Args:
-        clips: Heat and mask of each clip.
+        predictions: Of these clips; attention is what they hold under "heat" among their details.
+        index: The clips.
+        inputs: What the network takes of a clip.
+
+    Returns:
+        The findings of `attention_quality` by the masks' names as of `metrics.masks.clip_masks`; empty
+        without attention, frames or masks.
+    """
+    frames = inputs.part(Frames)
+    if "heat" not in predictions.details or frames is None:
+        return {}
+    clips, seen = dict(zip(index.keys, index.clips, strict=True)), dict[str, list[Seen]]()
+    for key, heat in zip(predictions.keys, predictions.details["heat"], strict=True):
+        masks = clip_masks(index.root, clips[key], inputs.shown_numbers(clips[key]), frames.pixels)
+        for name, mask in masks.items():
+            # (T, 1, S, S) pixels to (T, h, w) shares of cells
+            covered = reduce_maps(binary(mask)[None], heat.shape[-1], "area")[0]
+            seen.setdefault(name, []).append(Seen(heat, covered.numpy()))
+    return {name: attention_quality(pairs, MOVING_SHARE) for name, pairs in seen.items()}
+
+
+def attention_quality(clips: Sequence[Seen], level: float) -> dict[str, Any]:
+    """Measure attention against a mask, with 95 % bootstrap intervals over clips, everything in per cent.
+
+    Frames in which no cell is on the mask are not counted; a clip's score is the mean over its counted
+    frames, and clips without one are left out.
+
+    Args:
+        clips: Attention and mask of each clip.
         level: A cell is on the mask when more than this share of it is covered.
 
     Returns:
         n_clips, n_frames and, under "pointing" and "share": "heat", "uniform" and "centre_prior", each with
-        mean, low and high, then "above_uniform" and "above_centre_prior", the heat's clip by clip advantage
-        with its p value. Nothing but the counts when no frame is counted.
+        mean, low and high, then "above_uniform" and "above_centre_prior", the advantage of the attention clip
+        by clip, with its p value. Only the counts when no frame is counted.
     """
     counted = [(seen, (seen.covered > level).any(axis=(1, 2))) for seen in clips]
     shown = [Seen(seen.heat[there], seen.covered[there]) for seen, there in counted if there.any()]
@@ -98,36 +128,36 @@ def attention_quality(clips: Sequence[Seen], level: float) -> dict[str, Any]:
     if not shown:
         return counts
     return counts | {
-        "pointing": _compared(shown, lambda heat, covered: pointing_hits(heat, covered, level)),
-        "share": _compared(shown, share_on_mask),
+        "pointing": _compare(shown, lambda heat, covered: pointing_hits(heat, covered, level)),
+        "share": _compare(shown, share_on_mask),
     }
 
 
-def _compared(clips: Sequence[Seen], measure: Callable[[Floats, Floats], Floats]) -> dict[str, Any]:
-    scores = {
-        name: np.array([measure(source(seen.heat), seen.covered).mean() for seen in clips])
-        for name, source in SOURCES.items()
+def _compare(clips: Sequence[Seen], measure: Callable[[Floats, Floats], Floats]) -> dict[str, Any]:
+    scores = np.array(
+        [[measure(source(seen.heat), seen.covered).mean() for seen in clips] for source in SOURCES.values()]
+    )  # (sources, N)
+    lows, highs = bootstrap_interval(scores)
+    found = {
+        name: {"mean": 100 * float(values.mean()), "low": 100 * float(low), "high": 100 * float(high)}
+        for name, values, low, high in zip(SOURCES, scores, lows, highs, strict=True)
     }
-    found: dict[str, Any] = {}
-    for name, values in scores.items():
-        low, high = bootstrap_interval(values)
-        found[name] = {"mean": 100 * float(values.mean()), "low": 100 * low, "high": 100 * high}
-    for name in ("uniform", "centre_prior"):
-        above = paired_difference(scores["heat"], scores[name])
-        found[f"above_{name}"] = {"points": above.points, "low": above.low, "high": above.high, "p": above.p}
+    advantages = paired_differences([(scores[0], baseline) for baseline in scores[1:]])
+    for name, above in zip(("above_uniform", "above_centre_prior"), advantages, strict=True):
+        found[name] = {"points": above.points, "low": above.low, "high": above.high, "p": above.p}
     return found
 
 
-def quality_lines(quality: dict[str, Any]) -> list[str]:
-    """Say in a line a mask what `attention_quality` found, masks by name."""
+def quality_lines(quality: Mapping[str, Any]) -> list[str]:
+    """Say what `measure_attention` found in a line a mask."""
     return [
-        f"attention on {name}: pointing {_said(found['pointing'])}; share of heat {_said(found['share'])}"
+        f"attention on {name}: pointing {_words(found['pointing'])}; share of heat {_words(found['share'])}"
         for name, found in quality.items()
         if "pointing" in found
     ]
 
 
-def _said(found: dict[str, Any]) -> str:
+def _words(found: Mapping[str, Any]) -> str:
     heat, even, centre = (found[name]["mean"] for name in SOURCES)
     interval = f"{found['heat']['low']:.1f} to {found['heat']['high']:.1f}"
     return f"{heat:.1f} % ({interval}; uniform {even:.1f}, centre prior {centre:.1f})"

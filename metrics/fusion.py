@@ -3,17 +3,19 @@
 Axes: N items, K classes, M runs.
 """
 
-import csv
-import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import scipy  # loads scipy.special when it is first used
 
 from core.errors import UserError
-from metrics.accuracy import Floats, Ints, cross_entropy, log_softmax
+from data.index import ClipIndex
+from data.split import hold_out
+from metrics.accuracy import Floats, Ints, cross_entropy
 from metrics.predictions import Predictions
 
 Scores = Literal["logits", "probabilities"]
@@ -21,7 +23,7 @@ Scores = Literal["logits", "probabilities"]
 
 @dataclass(frozen=True)
 class Member:
-    """What one run said about the items.
+    """Scores that one run gave the items.
 
     Attributes:
         name: How tables call the run.
@@ -35,18 +37,18 @@ class Member:
 
     @property
     def right(self) -> Ints:
-        """Which items it has right, 0 or 1. Shape: (N,)."""
-        return _right(self.predictions.logits, self.predictions.labels)
+        """1 for the items it has right, else 0. Shape: (N,)."""
+        return _right(self.predictions)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The weights that some items would have chosen.
+    """Weights chosen by their accuracy on some items.
 
     Attributes:
         weights: Non-negative, summing to 1. Shape: (M,).
         accuracy: Of the fusion with them on these items, in per cent.
-        ties: Number of weights on the grid that are as accurate.
+        ties: Number of weights on the grid that are equally accurate.
     """
 
     weights: Floats
@@ -58,15 +60,17 @@ def align(members: Sequence[Member]) -> list[Member]:
     """Bring every run's items into the order of the first one's.
 
     Raises:
-        UserError: The runs know other classes, were measured on other items, or disagree on the true class
-            of one; the message names the difference.
+        UserError: The runs have different classes, were measured on different items, or disagree on the true
+            class of one; the message names the difference.
     """
     first = members[0]
     for other in members[1:]:
         if other.class_names != first.class_names:
-            raise UserError(f"the classes differ: {_difference(first, other, 'class_names')}")
+            found = _difference(first.name, first.class_names, other.name, other.class_names)
+            raise UserError(f"the classes differ: {found}")
         if set(other.predictions.keys) != set(first.predictions.keys):
-            raise UserError(f"the clips differ: {_difference(first, other, 'keys')}")
+            found = _difference(first.name, first.predictions.keys, other.name, other.predictions.keys)
+            raise UserError(f"the clips differ: {found}")
     aligned = [restrict(member, first.predictions.keys) for member in members]
     for other in aligned[1:]:
         wrong = np.flatnonzero(other.predictions.labels != first.predictions.labels)
@@ -76,14 +80,23 @@ def align(members: Sequence[Member]) -> list[Member]:
     return aligned
 
 
+def _difference(first: str, ours: Sequence[str], other: str, theirs: Sequence[str]) -> str:
+    only_ours, only_theirs = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
+    if not only_ours and not only_theirs:
+        return f"{first} and {other} have the same ones in another order"
+    return (
+        f"{first} has {len(ours)}, {other} has {len(theirs)}; only {first} has {only_ours[:5]}, only {other} "
+        f"has {only_theirs[:5]}"
+    )
+
+
 def restrict(member: Member, keys: tuple[str, ...]) -> Member:
-    """Keep a run's items of some keys, in the order of the keys."""
+    """Keep the items of some keys, in the order of the keys."""
     own = member.predictions
     position = {key: number for number, key in enumerate(own.keys)}
     rows = np.array([position[key] for key in keys])
-    return replace(
-        member, predictions=replace(own, keys=keys, labels=own.labels[rows], logits=own.logits[rows])
-    )
+    kept = replace(own, keys=keys, labels=own.labels[rows], logits=own.logits[rows])
+    return replace(member, predictions=kept)
 
 
 def fuse(members: Sequence[Member], weights: Floats, scores: Scores = "logits") -> Predictions:
@@ -95,28 +108,28 @@ def fuse(members: Sequence[Member], weights: Floats, scores: Scores = "logits") 
         scores: Average the logits (as Ego-RNN's late fusion does), or the softmax probabilities.
 
     Returns:
-        The fused scores; of probabilities the logarithm, so that their softmax gives them back.
+        The fused scores; of probabilities the logarithm, whose softmax gives them back.
     """
     shares = np.asarray(weights, float) / np.sum(weights)
-    stacked = np.stack([member.predictions.logits.astype(float) for member in members])
+    stacked = np.stack([member.predictions.logits.astype(float) for member in members])  # (M, N, K)
     if scores == "probabilities":
-        mean = np.tensordot(shares, np.exp(log_softmax(stacked)), axes=1)
+        mean = np.tensordot(shares, scipy.special.softmax(stacked, axis=2), axes=1)
         fused = np.log(np.maximum(mean, np.finfo(float).tiny))
     else:
-        fused = np.tensordot(shares, stacked, axes=1)
+        fused = np.tensordot(shares, stacked, axes=1)  # (N, K)
     own = members[0].predictions
     return Predictions(own.keys, own.labels, fused, cross_entropy(fused, own.labels), {})
 
 
 def choose_weights(members: Sequence[Member], scores: Scores = "logits") -> Choice:
-    """Find the weights with the highest accuracy on the items, among equals those of the lowest loss.
+    """Find the weights with the highest accuracy on the items; among equals, those with the lowest loss.
 
-    The result is only as honest as the items: on clips that the runs have learned from, and know by heart,
-    it says little.
+    The result is only as honest as the items: on clips that the runs have learned from, and know by heart, it
+    says little.
     """
     grid = weight_grid(len(members))
     found = [fuse(members, weights, scores) for weights in grid]
-    accuracy = np.array([_right(one.logits, one.labels).mean() for one in found])
+    accuracy = np.array([_right(one).mean() for one in found])
     best = np.flatnonzero(accuracy == accuracy.max())
     chosen = min(best, key=lambda number: found[number].loss)
     return Choice(grid[chosen], 100.0 * float(accuracy.max()), len(best))
@@ -129,53 +142,126 @@ def weight_grid(runs: int) -> Floats:
     return np.array([[*part, steps - sum(part)] for part in parts]) / steps
 
 
+def held_out_by_all(tree: Path, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+    """Name the training users' clips that no run learned from, None without --val-fraction.
+
+    Args:
+        tree: Root of the clips.
+        configs: Settings of the runs.
+    """
+    splits = [[config[key] for key in ("val_fraction", "seed", "train_users")] for config in configs]
+    fraction, seed, users = splits[0]
+    if fraction == 0 or any(split != splits[0] for split in splits):
+        return None
+    index = ClipIndex.from_tree(tree).select(users)
+    return index.subset(hold_out(index, fraction, seed)[1]).keys
+
+
+def training_choice(
+    tested: Sequence[Member], trained: Sequence[Member], held: tuple[str, ...] | None, scores: Scores
+) -> dict[str, Any]:
+    """Find the weights that clips of the training users would choose, and what these give on the test clips.
+
+    Args:
+        tested: The runs on the test clips, from `align`.
+        trained: The runs on the training users' clips, from `align`.
+        held: Clips to choose on; all of `trained` when None.
+        scores: What is averaged.
+    """
+    shown = trained if held is None else [restrict(member, held) for member in trained]
+    choice = choose_weights(shown, scores)
+    return {
+        "clips": "learned from by the runs" if held is None else "held out by every run",
+        "n_clips": len(shown[0].predictions.labels),
+        "alone": [100.0 * float(member.right.mean()) for member in shown],
+        "weights": choice.weights.tolist(),
+        "top1_there": choice.accuracy,
+        "ties": choice.ties,
+        "top1": _top1(fuse(tested, choice.weights, scores)),
+    }
+
+
 def changes_by_class(fused: Predictions, member: Member) -> tuple[Ints, Ints]:
     """Count for each class the items that the fusion repairs, and those that it breaks. Shapes: (K,)."""
-    ours, theirs = _right(fused.logits, fused.labels), member.right
-    classes = fused.logits.shape[1]
-    repaired, broken = fused.labels[(ours == 1) & (theirs == 0)], fused.labels[(ours == 0) & (theirs == 1)]
+    ours, theirs, classes = _right(fused), member.right, fused.logits.shape[1]
+    repaired, broken = fused.labels[ours > theirs], fused.labels[ours < theirs]
     return np.bincount(repaired, minlength=classes), np.bincount(broken, minlength=classes)
 
 
-def _right(logits: Floats, labels: Ints) -> Ints:
-    right: Ints = (logits.argmax(axis=1) == labels).astype(np.int64)
+def _right(predictions: Predictions) -> Ints:
+    right: Ints = (predictions.logits.argmax(axis=1) == predictions.labels).astype(np.int64)
     return right
 
 
-def _difference(first: Member, other: Member, what: Literal["class_names", "keys"]) -> str:
-    ours, theirs = (
-        member.class_names if what == "class_names" else member.predictions.keys for member in (first, other)
-    )
-    only_ours, only_theirs = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
-    if not only_ours and not only_theirs:
-        return f"{first.name} and {other.name} have the same ones in another order"
-    return (
-        f"{first.name} has {len(ours)}, {other.name} has {len(theirs)}; only {first.name} has "
-        f"{only_ours[:5]}, only {other.name} has {only_theirs[:5]}"
-    )
+def _top1(predictions: Predictions) -> float:
+    return 100.0 * int(_right(predictions).sum()) / len(predictions.labels)
 
 
-def changes_table(fused: Predictions, members: Sequence[Member]) -> str:
-    """Write as CSV what the fusion repairs and breaks in each class, against every run and against the best.
+def changes_table(fused: Predictions, members: Sequence[Member]) -> dict[str, list[Any]]:
+    """Count, for each class with items, what the fusion repairs and breaks against every run.
 
-    The verdict "helped" or "hurt" is by the number of right items against the run that is best overall.
+    The verdict "helped" or "hurt" compares the number of right items with the run that is best overall; None
+    where they are equal.
+
+    Returns:
+        The columns of fusion.csv.
     """
+    classes = fused.logits.shape[1]
+
+    def count(right: Ints) -> Ints:
+        return np.bincount(fused.labels[right == 1], minlength=classes)
+
+    clips = np.bincount(fused.labels, minlength=classes)
+    columns = {"clips": clips, "right": count(_right(fused))}
+    for member in members:
+        repaired, broken = changes_by_class(fused, member)
+        columns |= {f"right of {member.name}": count(member.right)}
+        columns |= {f"repaired of {member.name}": repaired, f"broken of {member.name}": broken}
+    shown = np.flatnonzero(clips)
     best = max(members, key=lambda member: member.right.mean())
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    against = [f"{what} of {member.name}" for member in members for what in ("right", "repaired", "broken")]
-    table.writerow(["class", "clips", "right", *against, "verdict"])
-    by_run = [changes_by_class(fused, member) for member in members]
-    for label in np.unique(fused.labels):
-        own = fused.labels == label
-        right = int(_right(fused.logits[own], fused.labels[own]).sum())
-        cells = [
-            [int(member.right[own].sum()), int(repaired[label]), int(broken[label])]
-            for member, (repaired, broken) in zip(members, by_run, strict=True)
-        ]
-        gain = right - int(best.right[own].sum())
-        verdict = "helped" if gain > 0 else "hurt" if gain < 0 else ""
-        table.writerow(
-            [members[0].class_names[label], int(own.sum()), right, *itertools.chain(*cells), verdict]
+    gains = (columns["right"] - count(best.right))[shown]
+    return {
+        "class": [members[0].class_names[label] for label in shown],
+        **{name: values[shown].tolist() for name, values in columns.items()},
+        "verdict": ["helped" if gain > 0 else "hurt" if gain < 0 else None for gain in gains],
+    }
+
+
+def members_table(
+    paths: Sequence[Path], members: Sequence[Member], weights: Floats, fused: Predictions
+) -> list[dict[str, Any]]:
+    """Describe each run of a fusion: its weight, its own accuracy, and what the fusion repairs and breaks.
+
+    Args:
+        paths: Directories of the runs.
+        members: The runs, from `align`.
+        weights: Summing to 1. Shape: (M,).
+        fused: From `fuse`.
+    """
+    rows = []
+    for path, member, weight in zip(paths, members, weights, strict=True):
+        repaired, broken = (int(counts.sum()) for counts in changes_by_class(fused, member))
+        row = {"name": member.name, "run": str(path), "weight": float(weight)}
+        rows.append(row | {"top1": _top1(member.predictions), "repaired": repaired, "broken": broken})
+    return rows
+
+
+def fusion_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Say what the eval.json of a fusion holds, in a line a run and one or two for the fusion."""
+    width = max(len(row["name"]) for row in summary["runs"])
+    lines = [
+        f"{row['name']:{width}}  weight {row['weight']:.2f}  top-1 {row['top1']:.1f} %; the fusion repairs "
+        f"{row['repaired']} of its clips and breaks {row['broken']}"
+        for row in summary["runs"]
+    ]
+    interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
+    lines.append(f"late fusion: top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips")
+    if choice := summary.get("weights_by_training_clips"):
+        weights = " ".join(f"{weight:.2f}" for weight in choice["weights"])
+        alone = ", ".join(f"{accuracy:.1f}" for accuracy in choice["alone"])
+        lines.append(
+            f"training users' clips ({choice['n_clips']}, {choice['clips']}; alone {alone} %) would choose "
+            f"weights {weights} ({choice['top1_there']:.1f} % there; {choice['ties']} weights are equally "
+            f"accurate), which give {choice['top1']:.1f} % on the test clips"
         )
-    return text.getvalue()
+    return lines

@@ -1,7 +1,8 @@
-"""Scores of a set of clips: saved, read back, checked, and described in numbers."""
+"""Scores of a set of clips: saved, read back, checked, and described in numbers.
 
-import csv
-import io
+Axes: S seeds, N items, K classes.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,8 @@ from metrics.accuracy import (
     mean_class_accuracy,
     rival_wins,
     top_k,
-    wilson_interval,
 )
+from metrics.statistics import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Predictions:
         logits: Scores. Shape: (N, K).
         loss: Mean loss over the items.
         parts: Mean of each named part of the loss.
-        measures: What the task itself measures, by name.
-        details: What else the task kept of every item, by name; not saved. Shapes: (N, ...).
+        measures: Further numbers that the task measured, by name.
+        details: Further arrays that the task kept of every item, by name; not saved. Shapes: (N, ...).
     """
 
     keys: tuple[str, ...]
@@ -55,7 +56,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read what `save` wrote; the loss is computed anew, as plain cross entropy.
+        """Read what `save` wrote; the loss is recomputed as plain cross entropy.
 
         Raises:
             UserError: The file can't be read or holds something else.
@@ -64,7 +65,7 @@ class Predictions:
             with np.load(path, allow_pickle=False) as saved:
                 keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
             _check_predictions(keys, labels, logits)
-        except Exception as error:  # a damaged or made-up file meets numpy's reader in any way
+        except Exception as error:  # a damaged or forged file can fail in numpy's reader in any way
             raise UserError(f"{path} holds no predictions of this project: {error}") from None
         return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
 
@@ -98,16 +99,17 @@ def check_logits(logits: Floats, keys: Sequence[str]) -> None:
         )
     sums_to_one = np.abs(logits.sum(axis=1, dtype=np.float64) - 1) < 1e-5
     if logits.shape[1] > 1 and sums_to_one.all() and logits.min() >= 0:
-        raise UserError("the scores are probabilities, where logits belong; a softmax would be taken twice")
+        raise UserError("the scores are probabilities, but should be logits; a softmax would be taken twice")
 
 
 @dataclass(frozen=True)
 class Relations:
-    """What K classes are to each other.
+    """How the K classes of a task relate to each other.
 
     Attributes:
         groups: Coarser classes by name (such as "verb"), each the group of every class. Shape: (K,).
-        rivals: The class each is hardest told from (such as its reverse in time), -1 for none. Shape: (K,).
+        rivals: The class that each is hardest to tell from (such as its reverse in time), -1 for none. Shape:
+            (K,).
     """
 
     groups: Mapping[str, Ints] = field(default_factory=dict)
@@ -118,17 +120,21 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
     """Describe predictions in numbers.
 
     Args:
-        predictions: What to describe.
-        relations: What else than equal or not classes can be to each other.
+        predictions: Scores of a set of clips.
+        relations: Groups and rivals of the classes.
 
     Returns:
         top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1;
         where classes have rivals also `order`, the share of their items that score above the rival, in per
-        cent, and n_order, their number; and what the task itself measured.
+        cent, and n_order, the number of these items; and the measures of the task.
     """
     logits, labels = predictions.logits, predictions.labels
     right = int((logits.argmax(axis=1) == labels).sum())
     low, high = wilson_interval(right, len(labels))
+    order: dict[str, Any] = {}
+    if relations.rivals is not None:
+        wins, items = rival_wins(logits, labels, relations.rivals)
+        order = {"order": 100.0 * wins / items, "n_order": items} if items else {}
     return {
         "top1": 100.0 * right / len(labels),
         "top5": top_k(logits, labels, 5),
@@ -137,7 +143,7 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
         "n_clips": len(labels),
         "ci95_low": low,
         "ci95_high": high,
-        **_order(predictions, relations.rivals),
+        **order,
         **predictions.measures,
     }
 
@@ -153,26 +159,56 @@ def write_evaluation(
 
     counts = confusion_matrix(predictions.logits, predictions.labels)
     predictions.save(folder / "predictions.npz")
-    write_text(folder / "per_class.csv", _per_class_table(counts, class_names))
+    write_csv(folder / "per_class.csv", _per_class(counts, class_names))
     save_confusion(folder / "confusion.png", counts, class_names)
     write_json(folder / "eval.json", dict(summary))
 
 
-def _order(predictions: Predictions, rivals: Ints | None) -> dict[str, Any]:
-    if rivals is None:
-        return {}
-    wins, items = rival_wins(predictions.logits, predictions.labels, rivals)
-    return {"order": 100.0 * wins / items, "n_order": items} if items else {}
+def _per_class(counts: Ints, class_names: tuple[str, ...]) -> dict[str, Sequence[Any]]:
+    clips, right = counts.sum(axis=1).tolist(), counts.diagonal().tolist()
+    wrong = counts - np.diag(counts.diagonal())
+    return {
+        "class": class_names,
+        "clips": clips,
+        "right": right,
+        "accuracy": [f"{100 * r / n:.2f}" if n else None for r, n in zip(right, clips, strict=True)],
+        "most_often_taken_for": [class_names[row.argmax()] if row.any() else None for row in wrong],
+    }
 
 
-def _per_class_table(counts: Ints, class_names: tuple[str, ...]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["class", "clips", "right", "accuracy", "most_often_taken_for"])
-    for label, name in enumerate(class_names):
-        clips, right = int(counts[label].sum()), int(counts[label, label])
-        wrong = counts[label].copy()
-        wrong[label] = 0
-        rival = class_names[int(wrong.argmax())] if wrong.any() else ""
-        table.writerow([name, clips, right, f"{100 * right / clips:.2f}" if clips else "", rival])
-    return text.getvalue()
+def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table by its columns, all or nothing; None is an empty cell."""
+    import pandas as pd  # takes its time to import, and a help text needs none
+
+    write_text(path, pd.DataFrame(dict(columns)).to_csv(index=False, lineterminator="\n"))
+
+
+def clip_scores(runs: Sequence[Predictions], rivals: Ints | None = None) -> Floats:
+    """Tell which clips were right under each of several seeds.
+
+    Args:
+        runs: Predictions of the same clips, one a seed.
+        rivals: Rival of every class, -1 for none; then a clip is right when its class scores above the rival,
+            and clips of classes without a rival are left out. Shape: (K,).
+
+    Returns:
+        1 or 0, clips in the order of their names. Shape: (S, N).
+
+    Raises:
+        UserError: The clips, or their true classes, are not the same.
+    """
+    found: list[Floats] = []
+    for run in runs:
+        order = np.argsort(run.keys)
+        keys, labels, logits = np.array(run.keys)[order], run.labels[order], run.logits[order]
+        if not found:
+            first_keys, first_labels = keys, labels
+        if not (np.array_equal(keys, first_keys) and np.array_equal(labels, first_labels)):
+            raise UserError("runs that were tested on different clips can't be compared clip by clip")
+        if rivals is None:
+            right = logits.argmax(axis=1) == labels
+        else:
+            items = np.flatnonzero(rivals[labels] >= 0)
+            right = logits[items, labels[items]] > logits[items, rivals[labels[items]]]
+        found.append(right.astype(np.float64))
+    return np.stack(found)

@@ -5,8 +5,8 @@ from itertools import combinations
 
 from core.errors import UserError
 from metrics.accuracy import Ints
-from metrics.holm import holm
-from metrics.paired import Difference, clip_scores, paired_difference
+from metrics.predictions import clip_scores
+from metrics.statistics import Difference, holm, paired_difference
 from reporting.collect import FoundTable, Row
 from reporting.table import EMPTY, Cell, Table, interval, number, p_value, without_gaps, words
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import mean
 
-from metrics.accuracy import wilson_interval
+from metrics.statistics import wilson_interval
 from reporting.collect import Finished, Row
 from reporting.table import EMPTY, Cell, Table, interval, number, spread, words
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metrics.attention import Seen, attention_quality, centre_prior, pointing_hits, share_on_mask, uniform
-from metrics.bootstrap import bootstrap_interval
+from metrics.statistics import bootstrap_interval
 
 
 def random_heat(seed, shape=(3, 4, 4)):

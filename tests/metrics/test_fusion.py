@@ -1,8 +1,5 @@
 """Late fusion against sums by hand."""
 
-import csv
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -66,18 +63,20 @@ def test_what_is_repaired_and_broken():
     assert (repaired.tolist(), broken.tolist()) == ([0, 1, 0], [0, 0, 0])
     repaired, broken = changes_by_class(fused, B)
     assert (repaired.tolist(), broken.tolist()) == ([1, 0, 0], [1, 0, 0])
-    rows = list(csv.DictReader(io.StringIO(changes_table(fused, [A, B]))))
-    assert [row["class"] for row in rows] == list(NAMES)
-    assert [row["right"] for row in rows] == ["1", "1", "1"] and [r["clips"] for r in rows] == ["2", "1", "1"]
-    assert [row["right of b"] for row in rows] == ["1", "1", "1"]
-    assert rows[0]["repaired of b"] == rows[0]["broken of b"] == "1"
+    table = changes_table(fused, [A, B])
+    assert table["class"] == list(NAMES) and table["clips"] == [2, 1, 1]
+    assert table["right"] == table["right of b"] == [1, 1, 1]
+    assert (table["repaired of b"], table["broken of b"]) == ([1, 0, 0], [1, 0, 0])
     # b alone has three right, a two: b is the best, and the fusion helps and hurts no class of it.
-    assert [row["verdict"] for row in rows] == ["", "", ""]
-    only_a = changes_table(fuse([A, B], np.array([1.0, 0.0])), [A, B])
-    assert [row["verdict"] for row in csv.DictReader(io.StringIO(only_a))] == ["", "hurt", ""]
+    assert table["verdict"] == [None, None, None]
+    assert changes_table(fuse([A, B], np.array([1.0, 0.0])), [A, B])["verdict"] == [None, "hurt", None]
     worse = member("worse", -B.predictions.logits)
-    helped = changes_table(fuse([A, B], np.ones(2)), [A, worse])
-    assert [row["verdict"] for row in csv.DictReader(io.StringIO(helped))] == ["", "helped", ""]
+    assert changes_table(fuse([A, B], np.ones(2)), [A, worse])["verdict"] == [None, "helped", None]
+
+
+def test_classes_without_a_clip_are_left_out():
+    few = restrict(A, ("a", "b"))
+    assert changes_table(few.predictions, [few])["class"] == ["open", "close"]
 
 
 def test_the_grid_is_all_of_the_simplex():
@@ -126,18 +125,6 @@ def test_runs_in_another_order_are_brought_into_the_first_ones():
 def test_runs_that_do_not_fit_are_refused_naming_the_difference(other, message):
     with pytest.raises(UserError, match=message):
         align([A, other])
-
-
-def test_predictions_survive_a_file(tmp_path):
-    A.predictions.save(tmp_path / "predictions.npz")
-    again = Predictions.load(tmp_path / "predictions.npz")
-    np.testing.assert_array_equal(again.logits, A.predictions.logits)
-    assert again.keys == A.predictions.keys and again.loss == pytest.approx(
-        cross_entropy(again.logits, again.labels)
-    )
-    (tmp_path / "other.npz").write_bytes(b"no predictions")
-    with pytest.raises(UserError, match="other.npz"):
-        Predictions.load(tmp_path / "other.npz")
 
 
 @pytest.mark.parametrize("gain", [[1, -2, 0], [0, 0, 0]])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from core.files import write_json
-from metrics.accuracy import wilson_interval
+from metrics.statistics import wilson_interval
 from reporting import attention, classes, comparisons, cost, motion, published, results
 from reporting.collect import read_tables
 from reporting.commands import commands_of

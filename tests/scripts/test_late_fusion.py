@@ -98,7 +98,7 @@ def test_runs_that_do_not_fit(runs, tmp_path, changes, message):
     "changes, message",
     [
         ({"fuse": ("rgb",)}, "two run directories or more"),
-        ({"weights": (1.0,)}, "2 runs need as many, got 1"),
+        ({"weights": (1.0,)}, "2 runs need 2, got 1"),
         ({"weights": (1.0, -1.0)}, "not be negative"),
         ({"weights": (0.0, 0.0)}, "nor all zero"),
         ({"split": "train"}, "test users"),
@@ -115,7 +115,7 @@ def test_flags_that_contradict_each_other(changes, message):
 
 def test_a_run_without_predictions(runs):
     (runs[1] / "predictions.npz").unlink()
-    with pytest.raises(UserError, match="flow has no predictions of its test clips; give --data"):
+    with pytest.raises(UserError, match="flow has no predictions of its test clips; name .* --data"):
         fused(runs)
 
 

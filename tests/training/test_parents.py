@@ -34,17 +34,15 @@ def test_a_run_is_measured_on_whom_it_learned_from_only_by_name(tmp_path, capsys
     with pytest.raises(UserError, match="has learned from S2.* --users S2"):
         evaluate.choose_users(tmp_path, saved, settings)
     assert evaluate.choose_users(tmp_path, saved, settings.replace(users=("S2",))) == ("S2",)
-    assert "has learned from S2; this is no measure" in capsys.readouterr().out
+    assert "has learned from S2; this does not measure" in capsys.readouterr().out
     honest = saved | {"train_users": ["S1"]}
     assert evaluate.choose_users(tmp_path, honest, settings) == ["S2"]
     assert capsys.readouterr().out == ""
 
 
-def test_untrained_weights_and_unfinished_runs_are_called_so(tmp_path):
-    settings = evaluate.Config(run=tmp_path, data=tmp_path)
-
+def test_untrained_weights_and_unfinished_runs_are_called_so():
     def selection(epoch, planned):
-        return evaluate._selection({"epoch": epoch, "config": {"epochs": planned}}, settings)
+        return evaluate.selection_of({"epoch": epoch, "config": {"epochs": planned}}, "last")
 
     assert selection(3, 3) == "last_epoch"
     assert selection(1, 3) == "unfinished, of 3 epochs"
