@@ -11,7 +11,7 @@ from pydantic import Field
 
 from core.cli import run
 from core.config import COSTS_MEMORY
-from core.ranks import data_parallel
+from core.ranks import Ranks, join_ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
@@ -75,25 +75,31 @@ def build(config: Config, num_classes: int) -> tuple[dict[str, object], FlowStre
     return {"name": "FlowStream", "num_classes": num_classes, **shared}, stream
 
 
-@data_parallel
 def main(config: Config) -> None:
+    """Train and measure, in as many processes as torchrun has started."""
+    with join_ranks(config.device) as ranks:
+        _train(config, ranks)
+
+
+def _train(config: Config, ranks: Ranks) -> None:
     """Train the stream and measure it on the test users."""
     set_up_numerics()
+    ranks.batch_size(config.batch_size)  # refused before anything is written
     config, stage = resolve(config, {})
-    RunDirectory(config.out).refuse_if_taken(config)
+    RunDirectory(config.out).refuse_if_taken(config, ranks)
     inputs = ClipInput(Flow(config.stack, config.test_stacks, Preprocessing.flow(config.image_size)))
-    split = open_split(config, inputs.kinds)
+    split = open_split(config, inputs.kinds, ranks)
     refuse_seen_users(config.weights, config.test_users)
     seed_everything(config.seed)
     architecture, model = build(config, len(split.class_names))
-    task = Classification(prepare_model(model, config), inputs.names)
+    task = Classification(prepare_model(model, config, ranks), inputs.names)
     relations = action_relations(split.class_names)
     made = motion_made(config.data, inputs.kinds)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
-    with RunDirectory.begin(config) as directory:
-        sets = clip_sets(split, config, inputs)
-        summary = train_and_evaluate(config, directory, task, stage, sets, about)
-    print(result_line(summary))
+    with RunDirectory.begin(config, ranks) as directory:
+        sets = clip_sets(split, config, inputs, ranks)
+        summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
+    ranks.say(result_line(summary))
 
 
 if __name__ == "__main__":

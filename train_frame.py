@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import COSTS_MEMORY
-from core.ranks import data_parallel
+from core.ranks import Ranks, join_ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
@@ -71,36 +71,42 @@ def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[C
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 
-def open_sets(config: Config, inputs: ClipInput) -> tuple[Sets, tuple[str, ...], Relations]:
+def open_sets(config: Config, inputs: ClipInput, ranks: Ranks) -> tuple[Sets, tuple[str, ...], Relations]:
     """Index the source and make its batches; returns them, the class names and their relations."""
     if config.images is not None:
         pictures = open_pictures(config.images)
-        sets = picture_sets(pictures, config, config.held_out, inputs.sizes)
+        sets = picture_sets(pictures, config, config.held_out, inputs.sizes, ranks)
         return sets, pictures.class_names, Relations()
-    split: Split = open_split(config, inputs.kinds)
+    split: Split = open_split(config, inputs.kinds, ranks)
     refuse_seen_users(config.weights, config.test_users)
-    return clip_sets(split, config, inputs), split.class_names, action_relations(split.class_names)
+    return clip_sets(split, config, inputs, ranks), split.class_names, action_relations(split.class_names)
 
 
-@data_parallel
 def main(config: Config) -> None:
+    """Train and measure, in as many processes as torchrun has started."""
+    with join_ranks(config.device) as ranks:
+        _train(config, ranks)
+
+
+def _train(config: Config, ranks: Ranks) -> None:
     """Train the classifier and measure it on the test users, or on the held-out pictures."""
     set_up_numerics()
+    ranks.batch_size(config.batch_size)  # refused before anything is written
     config, stage = resolve(config, {})
-    RunDirectory(config.out).refuse_if_taken(config)
+    RunDirectory(config.out).refuse_if_taken(config, ranks)
     inputs = ClipInput(SingleFrames(config.frames, Preprocessing.rgb(config.image_size)))
-    sets, class_names, relations = open_sets(config, inputs)
+    sets, class_names, relations = open_sets(config, inputs, ranks)
     seed_everything(config.seed)
     model = FrameClassifier(len(class_names), backbone=config.backbone)
     weights = read_backbone_weights(config.weights, config.backbone)
     if weights is not None:
         load_backbone_body(model.backbone, weights)
     architecture = {"name": "FrameClassifier", "num_classes": len(class_names), "backbone": config.backbone}
-    task = Classification(prepare_model(model, config), inputs.names)
+    task = Classification(prepare_model(model, config, ranks), inputs.names)
     about = Description(architecture, class_names, inputs.to_dict(), relations)
-    with RunDirectory.begin(config) as directory:
-        summary = train_and_evaluate(config, directory, task, stage, sets, about)
-    print(result_line(summary))
+    with RunDirectory.begin(config, ranks) as directory:
+        summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
+    ranks.say(result_line(summary))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from core.cache_folder import CacheFlags
 from core.cli import run
 from core.config import COSTS_MEMORY
 from core.errors import UserError
-from core.ranks import data_parallel
+from core.ranks import ONE, Ranks, join_ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
@@ -194,7 +194,9 @@ def build(
     return {"name": "EgoRNN", **arguments}, stream
 
 
-def add_motion_heads(config: Config, split: Split, inputs: ClipInput, model: EgoRNN) -> dict[str, Any]:
+def add_motion_heads(
+    config: Config, split: Split, inputs: ClipInput, model: EgoRNN, ranks: Ranks = ONE
+) -> dict[str, Any]:
     """Give the model its motion heads, last of all, so that every other weight is as it is without them.
 
     Returns:
@@ -214,7 +216,7 @@ def add_motion_heads(config: Config, split: Split, inputs: ClipInput, model: Ego
     maps = evaluation_loader(beside.dataset(split.train), keys, config.batch_size, config.workers)
     if learn_prior(heads, config.motion_target(), maps, balanced=config.ms_classes == "balanced"):
         taken = "brighter than half count as moving" if config.ms == "classification" else "are kept"
-        print(f"note: motion maps of {config.data} hold grey levels, not 0 and 255 alone; those {taken}")
+        ranks.say(f"note: motion maps of {config.data} hold grey levels, not 0 and 255 alone; those {taken}")
     model.motion = heads
     return architecture
 
@@ -227,56 +229,64 @@ def show(config: Config) -> ClipInput:
     return inputs if config.ms == "none" else inputs.plus(Maps(config.frames, pixels))
 
 
-def make_sets(config: Config, split: Split, inputs: ClipInput, model: EgoRNN) -> tuple[Sets, Task]:
+def make_sets(
+    config: Config, split: Split, inputs: ClipInput, model: EgoRNN, ranks: Ranks = ONE
+) -> tuple[Sets, Task]:
     """Give the batches, from frames or from kept outputs, and what is learned from them."""
-    cache = config.open_cache()
+    cache = config.open_cache(ranks.say)
     if cache is not None:
         inputs = with_kept_frames(inputs, cache)
     if cache is None or config.trains_layer3:
-        sets, names = clip_sets(split, config, inputs), inputs.names
+        sets, names = clip_sets(split, config, inputs, ranks), inputs.names
     elif inputs.part(Maps) is not None:
         frozen = [up_to_layer3(model.backbone)]
-        sets, names = cached_joint_sets(split, config, inputs, frozen, cache), ("layer3",)
+        sets, names = cached_joint_sets(split, config, inputs, frozen, cache, ranks), ("layer3",)
     else:
         frozen = [up_to_layer3(model.backbone), layer4_and_attention(model)]
         kept = frozen if config.stage == 1 else frozen[:1]
-        sets, names = cached_rgb_sets(split, config, inputs, kept, cache)
+        sets, names = cached_rgb_sets(split, config, inputs, kept, cache, ranks)
     if config.ms == "none":
         return sets, Classification(model, names)
     return sets, MotionSegmentation(model, names, config)
 
 
-@data_parallel
 def main(config: Config) -> None:
+    """Train and measure, in as many processes as torchrun has started."""
+    with join_ranks(config.device) as ranks:
+        _train(config, ranks)
+
+
+def _train(config: Config, ranks: Ranks) -> None:
     """Train one stage and measure it on the test users."""
     set_up_numerics()
+    ranks.batch_size(config.batch_size)  # refused before anything is written
     parent = open_parent(config)
     config, stage = resolve(config, {} if parent is None else {"init": parent.checkpoint["config"]})
     config = config.replace(init_sha256=None if parent is None else parent.sha256)
-    RunDirectory(config.out).refuse_if_taken(config)
+    RunDirectory(config.out).refuse_if_taken(config, ranks)
     inputs = show(config)
-    split = open_split(config, inputs.kinds)
+    split = open_split(config, inputs.kinds, ranks)
     refuse_seen_users(config.weights, config.test_users)
     saved = config.model_dump() if parent is None else parent.checkpoint["config"]
     if note := untrained_note(saved, str(config.init or config.out)):
-        print(note)
+        ranks.say(note)
     seed_everything(config.seed)
     architecture, model = build(config, parent, split.class_names)
     if config.ms != "none":
-        architecture = architecture | {"motion": add_motion_heads(config, split, inputs, model)}
-    prepare_model(model, config)
+        architecture = architecture | {"motion": add_motion_heads(config, split, inputs, model, ranks)}
+    prepare_model(model, config, ranks)
     relations = action_relations(split.class_names)
     made = motion_made(config.data, inputs.kinds)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
-    with RunDirectory.begin(config) as directory:
-        sets, task = make_sets(config, split, inputs, model)
+    with RunDirectory.begin(config, ranks) as directory:
+        sets, task = make_sets(config, split, inputs, model, ranks)
         draw = None
         if config.ms != "none":
             from viz.motion import draw_motion
 
             draw = partial(draw_motion, directory.path / "motion.png", config, model, split.test, inputs)
-        summary = train_and_evaluate(config, directory, task, stage, sets, about, draw)
-    print(result_line(summary))
+        summary = train_and_evaluate(config, directory, task, stage, sets, about, draw, ranks)
+    ranks.say(result_line(summary))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from core.cache_folder import CacheFlags
 from core.cli import run
-from core.ranks import data_parallel
+from core.ranks import ONE, Ranks, join_ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
@@ -64,7 +64,7 @@ class Config(ClipTrainConfig, CacheFlags):
         return self
 
 
-def open_parents(config: Config) -> tuple[Parent, Parent]:
+def open_parents(config: Config, ranks: Ranks = ONE) -> tuple[Parent, Parent]:
     """Load the RGB run and the flow run.
 
     Raises:
@@ -75,7 +75,7 @@ def open_parents(config: Config) -> tuple[Parent, Parent]:
         config.flow, "--flow", network="FlowStream", script="train_flow.py", sha256=config.flow_sha256
     )
     if rgb.checkpoint["config"].get("stage") == 1:
-        print(f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2")
+        ranks.say(f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2")
     return rgb, flow
 
 
@@ -118,35 +118,41 @@ def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object],
     return architecture, model
 
 
-@data_parallel
 def main(config: Config) -> None:
+    """Train and measure, in as many processes as torchrun has started."""
+    with join_ranks(config.device) as ranks:
+        _train(config, ranks)
+
+
+def _train(config: Config, ranks: Ranks) -> None:
     """Train both streams and measure them on the test users."""
     set_up_numerics()
-    rgb, flow = open_parents(config)
+    ranks.batch_size(config.batch_size)  # refused before anything is written
+    rgb, flow = open_parents(config, ranks)
     config, stage = resolve(config, {"rgb": rgb.checkpoint["architecture"]})
     config = config.replace(rgb_sha256=rgb.sha256, flow_sha256=flow.sha256)
-    RunDirectory(config.out).refuse_if_taken(config)
+    RunDirectory(config.out).refuse_if_taken(config, ranks)
     inputs = join_inputs(rgb, flow)
-    split = open_split(config, inputs.kinds)
+    split = open_split(config, inputs.kinds, ranks)
     for parent in (rgb, flow):
         parent.check(config, split.class_names)
     seed_everything(config.seed)
     architecture, model = build(config, rgb, flow)
-    prepare_model(model, config)
+    prepare_model(model, config, ranks)
     relations = action_relations(split.class_names)
     made = motion_made(config.data, inputs.kinds)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
-    with RunDirectory.begin(config) as directory:
-        cache = config.open_cache()
+    with RunDirectory.begin(config, ranks) as directory:
+        cache = config.open_cache(ranks.say)
         if cache is None:
-            sets, task = clip_sets(split, config, inputs), Classification(model, inputs.names)
+            sets, task = clip_sets(split, config, inputs, ranks), Classification(model, inputs.names)
         else:
             inputs = with_kept_frames(inputs, cache)
             frozen = [up_to_layer3(model.rgb.backbone)]
-            sets = cached_joint_sets(split, config, inputs, frozen, cache)
+            sets = cached_joint_sets(split, config, inputs, frozen, cache, ranks)
             task = Classification(model, ("layer3", "flow"))
-        summary = train_and_evaluate(config, directory, task, stage, sets, about)
-    print(result_line(summary))
+        summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
+    ranks.say(result_line(summary))
 
 
 if __name__ == "__main__":

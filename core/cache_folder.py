@@ -5,6 +5,7 @@ damaged entry, is said once, and training goes on without what could not be kept
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -34,24 +35,34 @@ class CacheFlags(Config):
             raise ValueError("--cache-precision and --cache-gib belong to --cache FOLDER")
         return self
 
-    def open_cache(self) -> "CacheFolder | None":
-        """Open the folder, if there is to be one."""
-        return None if self.cache is None else CacheFolder(self.cache, self.cache_precision, self.cache_gib)
+    def open_cache(self, say: Callable[[str], None] = print) -> "CacheFolder | None":
+        """Open the folder, if there is to be one; `say` prints its messages."""
+        if self.cache is None:
+            return None
+        return CacheFolder(self.cache, self.cache_precision, self.cache_gib, say)
 
 
 class CacheFolder:
     """A folder of stores (`training.cache.store`) with a common bound."""
 
-    def __init__(self, path: Path, precision: Precision = "float32", limit_gib: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        precision: Precision = "float32",
+        limit_gib: float | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
         """Look at what is there; nothing is written.
 
         Args:
             path: The folder.
             precision: What values are kept in.
             limit_gib: Bound of all that the folder holds, in GiB; None leaves only the end of the disk.
+            say: Prints a message; of several ranks the first one does.
         """
         self.path = path
         self.precision = precision
+        self.say = say
         self._limit = float("inf") if limit_gib is None else limit_gib * 2**30
         self._used = _disk_use(path)
         self._unchecked = _CHECK_EVERY
@@ -84,7 +95,7 @@ class CacheFolder:
     def give_up(self, reason: str) -> None:
         """Keep no more, and say why, once."""
         if self.usable:
-            print(f"note: --cache {self.path}: {reason}; what is not kept there is computed every time")
+            self.say(f"note: --cache {self.path}: {reason}; what is not kept there is computed every time")
         self.usable = False
 
 

@@ -105,9 +105,9 @@ def _in_folder(folder: str, task: Callable[[W], R], piece: W) -> R:
 def repeatable_opencv() -> Iterator[None]:
     """Make OpenCV compute the same bits in every process: on one thread, without rounding denormals to zero.
 
-    A piece of work has one core anyway, and how OpenCV divides sums among threads is not documented. Farnebäck
-    flow changes slightly when the processor rounds numbers under 1e-38 to zero, as the training scripts make
-    it do. Earlier settings are restored at the end. Also a decorator.
+    A piece of work has one core anyway, and how OpenCV divides sums among threads is not documented. Flow after
+    Farnebäck changes slightly when the processor rounds numbers under 1e-38 to zero, as the training scripts
+    make it do. Earlier settings are restored at the end. Also a decorator.
     """
     import cv2
 

@@ -1,62 +1,62 @@
-"""One training in several processes, which torchrun starts: each computes its part of every batch.
+"""One training in several processes ("ranks"), which torchrun starts: each computes its part of every batch.
 
-Written out rather than wrapped: a batch's loss is a mean over its items, so the sum of the processes' losses,
-each times its share of the items, is the loss of one process, and the sum of the gradients is its gradient.
-Parameters keep their names, and nothing happens where there is one process.
+A batch's loss is a mean over its items. So the ranks' losses, each weighted by its share of the items, add up
+to the loss of one process, and the sum of their gradients is its gradient. `Ranks` is passed to whatever
+divides work or writes files; in one process it is `ONE`, which sends and divides nothing.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from core.errors import UserError
 from core.seeding import DeviceName, choose_device
-from core.task import Batch
+from core.task import Batch, StepOutput, Task
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
-@dataclass
-class World:
-    """The processes of a training.
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a training, seen from one of them.
 
     Attributes:
-        rank: Which of them this is, from 0.
-        size: How many there are.
-        counts: Whether the batch that this process computes counts; see `side_by_side`.
+        rank: Number of this process, from 0.
+        size: Number of processes.
     """
 
     rank: int = 0
     size: int = 1
-    counts: bool = True
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
+    def say(self, text: str) -> None:
+        """Print a message once, whatever the number of processes."""
+        if self.first:
+            print(text)
+
     def part(self, items: Sequence[T]) -> Sequence[T]:
-        """Take this process's items: every size-th, so that parts of a batch differ by one at most."""
+        """Take this rank's items: every size-th, so that parts of a batch differ by one at most."""
         return items[self.rank :: self.size]
 
     def batch_size(self, of_all: int) -> int:
-        """Give the size of this process's part of a whole batch.
+        """Divide the size of a whole batch by the number of ranks.
 
         Raises:
-            UserError: The processes can't have equal parts.
+            UserError: It can't be divided.
         """
         if of_all % self.size:
             raise UserError(
@@ -66,11 +66,11 @@ class World:
         return of_all // self.size
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every rank has come here."""
         self.total(0.0)
 
     def total(self, *values: float) -> list[float]:
-        """Add numbers up over the processes."""
+        """Add numbers up over the ranks."""
         if self.size == 1:
             return list(values)
         added = torch.tensor(values, dtype=torch.float64)
@@ -78,18 +78,21 @@ class World:
         return added.tolist()
 
     def gather(self, value: T) -> list[T]:
-        """Give every process's value to all, in the order of their ranks."""
+        """Return every rank's value, in the order of the ranks, to all of them."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
-    def side_by_side(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-        """Give this process's part of each whole batch, and its share of the items.
+    def matched(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+        """Yield this rank's part of each whole batch, and its share of the items.
 
-        The last batch of an epoch may have fewer items than there are processes. Who has none of it computes
-        its batch before once more, as share 0, since the others wait for it wherever numbers are added up.
+        The last batch of an epoch may have fewer items than there are ranks. A rank left without items
+        repeats its previous batch with share 0, so that collective operations stay matched.
+
+        Raises:
+            UserError: There are fewer items than ranks.
         """
         batch: Batch | None = None
         while True:
@@ -100,93 +103,67 @@ class World:
                 return
             batch = batch if following is None else following
             if batch is None:
-                raise UserError(
-                    f"there are fewer clips to learn from than the {self.size} processes; start fewer"
-                )
-            self.counts = mine > 0
+                raise UserError(f"fewer clips to learn from than the {self.size} processes; start fewer")
             yield batch, mine / everyones
 
-    def add_gradients(self, model: nn.Module) -> None:
-        """Add up the gradients of all processes."""
-        gradients = [p.grad for p in model.parameters() if p.grad is not None] if self.size > 1 else []
-        for same in _by_kind(gradients):
-            joined = torch.cat([gradient.flatten() for gradient in same])
-            dist.all_reduce(joined)
-            for gradient, added in zip(same, torch.split(joined, [g.numel() for g in same]), strict=True):
-                gradient.copy_(added.view_as(gradient))
+    def data_parallel(self, task: Task) -> Callable[[Batch], StepOutput]:
+        """Return the task with gradients averaged over the ranks, which start from the first one's weights.
 
-    def share_weights(self, model: nn.Module) -> None:
-        """Give every process the first one's parameters and statistics."""
-        if self.size > 1:
-            for tensor in (*model.parameters(), *model.buffers()):
-                dist.broadcast(tensor.data, src=0)
+        PyTorch averages gradients, and a step wants the sum of those weighted by share: multiply the loss by
+        share * size before its backward pass. Call this after the parameters that learn have been chosen.
+        """
+        if self.size == 1:
+            return task
+        # Some parameters get no gradient, such as a backbone's own classifier that no attention reads. They
+        # are the same ones at every step: the graph is static.
+        return DistributedDataParallel(_TaskModule(task), static_graph=True)
 
 
-def _by_kind(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    for kind in dict.fromkeys((tensor.dtype, tensor.device) for tensor in tensors):
-        yield [tensor for tensor in tensors if (tensor.dtype, tensor.device) == kind]
+class _TaskModule(nn.Module):
+    """A task as one module, since DistributedDataParallel follows what a module's forward returns."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model = task.model
+        self.task = task
+
+    def forward(self, batch: Batch) -> StepOutput:
+        return self.task(batch)
 
 
-_world = World()
-_trainings = count()
-
-
-def world() -> World:
-    """Give the processes of the training that runs; one outside of `data_parallel`."""
-    return _world
-
-
-class _Trains(Protocol):
-    @property
-    def device(self) -> DeviceName: ...
-    @property
-    def batch_size(self) -> int: ...
-
-
-C = TypeVar("C", bound=_Trains)
-
-
-def data_parallel(main: Callable[[C], R]) -> Callable[[C], R]:
-    """Make a training script's main one training, however many processes torchrun starts it in."""
-
-    @wraps(main)
-    def started(config: C) -> R:
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return main(config)
-        with _joined(config.device):
-            world().batch_size(config.batch_size)  # refused before anything is written
-            return main(config)
-
-    return started
+ONE = Ranks()  # a training in one process
 
 
 @contextmanager
-def _joined(device: DeviceName) -> Iterator[None]:
-    """Join the processes; of those that fail, the first says why and the others leave in silence."""
-    global _world
+def join_ranks(device: DeviceName) -> Iterator[Ranks]:
+    """Join the processes that torchrun has started; without torchrun there is one.
+
+    Where ranks fail, the first to do so raises its error and the others exit without a word.
+
+    Raises:
+        UserError: There are fewer GPUs than processes on this machine.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ONE
+        return
     store, rank, size = next(rendezvous("env://"))
-    store = PrefixStore(f"training {next(_trainings)}", store)  # one process may train several times
-    stdout = sys.stdout
+    # A process may train several times; each training has its own names in torchrun's store.
+    store = PrefixStore(f"training {store.add(f'trainings of rank {rank}', 1)}", store)
     try:
-        backend = _choose_backend(device)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-        _world = World(rank, size)
-        if rank:
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")
-        yield
-        _world.wait()
+        dist.init_process_group(_choose_backend(device), store=store, rank=rank, world_size=size)
+        ranks = Ranks(rank, size)
+        yield ranks
+        ranks.wait()
         dist.destroy_process_group()
     except BaseException:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends who is left; this one leaves
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to the ranks still there
         if store.add("failed", 1) > 1:
             raise SystemExit(1) from None
         raise
-    finally:
-        _world, sys.stdout = World(), stdout
 
 
 def _choose_backend(device: DeviceName) -> str:
-    """Choose this process's GPU where there are any; what is counted on the CPU goes by gloo in any case.
+    """Choose this rank's GPU where there are any; numbers on the CPU always go by gloo.
 
     Raises:
         UserError: There are fewer GPUs than processes on this machine.

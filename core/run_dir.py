@@ -15,7 +15,7 @@ from core.checkpoint import load_checkpoint
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import leftovers, read_json, release_lock, take_lock, write_json
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from core.train_config import FREE_ON_RESUME, TrainConfig
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "scikit-learn")
@@ -45,23 +45,23 @@ class RunDirectory:
         self._lock: int | None = None
 
     @classmethod
-    def begin(cls, config: TrainConfig) -> Self:
+    def begin(cls, config: TrainConfig, ranks: Ranks = ONE) -> Self:
         """Claim `config.out` for a training, new or resumed, and record how it was started.
 
-        Of a training's processes the first one locks and writes the folder.
+        Of several ranks the first one locks and writes the folder.
 
         Raises:
             UserError: As of `refuse_if_taken`, or another process is writing to the folder, or it can't be
                 written.
         """
         run = cls(config.out)
-        run.refuse_if_taken(config)
-        if world().first:
-            run._begin(config)
-        world().wait()
+        run.refuse_if_taken(config, ranks)
+        if ranks.first:
+            run._begin(config, ranks)
+        ranks.wait()
         return run
 
-    def _begin(self, config: TrainConfig) -> None:
+    def _begin(self, config: TrainConfig, ranks: Ranks) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = take_lock(self._lock_file)
@@ -73,7 +73,7 @@ class RunDirectory:
             for half_written in leftovers(self.path):
                 half_written.unlink()
             config.to_yaml(self.config)
-            write_json(self.env, _environment())
+            write_json(self.env, _environment(ranks))
         except OSError as error:
             self.__exit__()
             raise UserError(f"--out {self.path} can't be written: {error.strerror or error}") from None
@@ -133,16 +133,16 @@ class RunDirectory:
             raise UserError(f"{self.path / which}.pt is no checkpoint of this project: no {absent} in it")
         return content
 
-    def refuse_if_taken(self, config: TrainConfig) -> None:
+    def refuse_if_taken(self, config: TrainConfig, ranks: Ranks = ONE) -> None:
         """Refuse a folder that a training with `config` must not write to; nothing is changed.
 
         Raises:
             UserError: It holds a finished run, an unfinished one and --resume was not given, one with other
                 settings, or other files.
         """
-        if world().first:
+        if ranks.first:
             self._refuse_if_taken(config)
-        world().wait()
+        ranks.wait()
 
     def _refuse_if_taken(self, config: TrainConfig) -> None:
         if not self.path.exists():
@@ -201,14 +201,14 @@ def measure_cost(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
+def _environment(ranks: Ranks) -> dict[str, Any]:
     return {
         "command": [sys.executable, *sys.argv],
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpus": os.cpu_count(),
-        "processes": world().size,
+        "processes": ranks.size,
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

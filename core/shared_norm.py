@@ -1,7 +1,7 @@
-"""Batch norm over the parts of a batch that several processes hold, as if one held them all.
+"""Batch norm over the parts of a batch that several ranks hold, as if one process held them all.
 
-PyTorch's own SyncBatchNorm is for GPUs alone, and counts parts that are only computed to keep step.
-Axes: B items, C channels, H W pixels.
+PyTorch's own SyncBatchNorm runs on GPUs alone, and would count the batch that a rank without items repeats.
+Axes: B items, C channels.
 """
 
 from typing import Any
@@ -9,12 +9,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from core.ranks import world
+from core.ranks import Ranks
+
+_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class _Total(torch.autograd.Function):
-    """The sum over all processes, on which the loss of each of them depends."""
+    """The sum over all ranks, on which the loss of each of them depends."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -34,24 +37,34 @@ def _total(x: Tensor) -> Tensor:
     return added
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose mean and variance in train mode are those of all processes' items."""
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm of any dimension whose mean and variance in train mode are those of all ranks' items.
+
+    Attributes:
+        counts: Whether this rank's items count; False for a batch that is only repeated.
+    """
+
+    counts: bool = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise; in train mode every process has to be here. Shape: (B, C, H, W)."""
+        """Normalise each channel; in train mode all ranks must call this. Shape: (B, C, ...), kept."""
         if not self.training:
-            return super().forward(x)
-        values = x.float()
-        counts = float(world().counts)
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        values, counts = x.float(), float(self.counts)
+        others = [axis for axis in range(x.dim()) if axis != 1]
+        per_channel = (-1, *[1] * (x.dim() - 2))  # (C) against (B, C, ...)
         items = torch.full((1,), counts * values.numel() / values.shape[1], device=values.device)
-        sums = _total(torch.cat([counts * values.sum(dim=(0, 2, 3)), items]))
+        sums = _total(torch.cat([counts * values.sum(dim=others), items]))  # (C + 1)
         number = sums[-1:].detach()
-        centred = values - (sums[:-1] / number)[:, None, None]
-        variance = _total(counts * centred.square().sum(dim=(0, 2, 3))) / number
-        self._remember(sums[:-1].detach() / number, variance.detach() * number / (number - 1))
-        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
-        normalised: Tensor = (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
-        return normalised
+        mean = sums[:-1] / number
+        centred = values - mean.view(per_channel)
+        variance = _total(counts * centred.square().sum(dim=others)) / number
+        self._remember(mean.detach(), variance.detach() * number / (number - 1))
+        scale = (variance + self.eps).rsqrt().view(per_channel)
+        normalised = centred * scale * self.weight.view(per_channel) + self.bias.view(per_channel)
+        return normalised.to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -62,9 +75,26 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance, self.momentum)
 
 
-def share_batch_norm(model: nn.Module) -> None:
-    """Let the batch norms of a model see all processes' items; their names and numbers stay what they are."""
-    if world().size > 1:
-        for module in model.modules():
-            if type(module) is nn.BatchNorm2d:
-                module.__class__ = SharedBatchNorm2d
+def share_batch_norm(model: nn.Module, ranks: Ranks) -> None:
+    """Replace the batch norms inside a model by shared ones; parameters, statistics and names stay."""
+    if ranks.size == 1:
+        return
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) in _KINDS:
+                setattr(parent, name, _shared(child))
+
+
+def _shared(norm: Any) -> SharedBatchNorm:
+    shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, device=norm.weight.device)
+    shared.weight, shared.bias = norm.weight, norm.bias
+    shared.running_mean, shared.running_var = norm.running_mean, norm.running_var
+    shared.num_batches_tracked = norm.num_batches_tracked
+    return shared.train(norm.training)
+
+
+def count_items(model: nn.Module, counts: bool) -> None:
+    """Say whether the next batch of this rank counts in the statistics of the model's shared batch norms."""
+    for module in model.modules():
+        if isinstance(module, SharedBatchNorm):
+            module.counts = counts

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch.utils.data import Sampler
 
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from data.transforms import Draw
 
 Key = TypeVar("Key")
@@ -38,7 +38,7 @@ def draws_for_epoch(seed: int, epoch: int, num_clips: int) -> list[Draw]:
 class EpochSampler(Sampler[Key], Generic[Key]):
     """Training keys of one epoch after the other, in a shuffled order that depends on (seed, epoch) alone.
 
-    Of several processes each is given its part of that order.
+    Of several ranks each is given its part of that order.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class EpochSampler(Sampler[Key], Generic[Key]):
         make_key: Callable[[int, np.random.Generator], Key],
         *,
         shuffle: bool = True,
+        ranks: Ranks = ONE,
     ) -> None:
         """Start at epoch 0.
 
@@ -56,11 +57,13 @@ class EpochSampler(Sampler[Key], Generic[Key]):
             seed: The run's seed.
             make_key: Turns an item and its random numbers into the data set's key.
             shuffle: False keeps the order of the data set.
+            ranks: The processes of the training; this one is given its part of every epoch.
         """
         self.num_items = num_items
         self.seed = seed
         self.make_key = make_key
         self.shuffle = shuffle
+        self.ranks = ranks
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -69,13 +72,13 @@ class EpochSampler(Sampler[Key], Generic[Key]):
 
     def __len__(self) -> int:
         """Count the items of an epoch."""
-        return len(world().part(range(self.num_items)))
+        return len(self.ranks.part(range(self.num_items)))
 
     def __iter__(self) -> Iterator[Key]:
         """Give the keys of the epoch."""
         items = range(self.num_items)
         order = epoch_order(self.seed, self.epoch, self.num_items) if self.shuffle else items
-        for item in world().part(order):
+        for item in self.ranks.part(order):
             yield self.make_key(item, item_rng(self.seed, self.epoch, item))
 
 

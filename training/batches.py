@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from core.cache_folder import CacheFlags
 from core.processes import become_worker
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from core.train_config import TrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
@@ -64,12 +64,13 @@ class Split:
         return self.train.class_names
 
 
-def open_split(config: ClipTrainConfig, kinds: Sequence[Kind]) -> Split:
+def open_split(config: ClipTrainConfig, kinds: Sequence[Kind], ranks: Ranks = ONE) -> Split:
     """Index the tree, look at every image's header, divide by user, and say what was found.
 
     Args:
         config: Tree and users.
         kinds: The images that training will read.
+        ranks: The processes of the training.
 
     Raises:
         UserError: Something in the tree is broken or the users don't fit; the message names it.
@@ -77,34 +78,39 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind]) -> Split:
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
     memory = config.cache if isinstance(config, CacheFlags) else None
-    index.verify(kinds, show="checking images" if world().first else "", memory=memory)
+    index.verify(kinds, show="checking images" if ranks.first else "", memory=memory)
     for note in index.notes:
-        print(f"note: {note}")
+        ranks.say(f"note: {note}")
     train, val = index.select(config.train_users), None
     if config.val_fraction > 0:
         kept, held = hold_out(train, config.val_fraction, config.seed)
         train, val = train.subset(kept), train.subset(held)
     split = Split(train, val, index.select(config.test_users))
     held_out = f", {len(val)} validation" if val else ""
-    print(f"{len(split.class_names)} classes, {len(train)} training{held_out}, {len(split.test)} test clips")
+    ranks.say(
+        f"{len(split.class_names)} classes, {len(train)} training{held_out}, {len(split.test)} test clips"
+    )
     return split
 
 
-def clip_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput) -> Sets:
+def clip_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -> Sets:
     """Make the batches of a stream, or of both."""
     items, key = inputs.training_items(split.train), inputs.training_key(split.train)
-    sampler = EpochSampler(items, config.seed, key)
-    return _measured_sets(split, config, inputs, EpochLoader(inputs.dataset(split.train), sampler, config))
+    sampler = EpochSampler(items, config.seed, key, ranks=ranks)
+    learned = EpochLoader(inputs.dataset(split.train), sampler, config, ranks)
+    return _measured_sets(split, config, inputs, learned, ranks)
 
 
-def picture_sets(pictures: PictureIndex, config: TrainConfig, held_out: float, pixels: Preprocessing) -> Sets:
+def picture_sets(
+    pictures: PictureIndex, config: TrainConfig, held_out: float, pixels: Preprocessing, ranks: Ranks
+) -> Sets:
     """Make the batches of a classifier of pictures; a share of every class is held out for the test."""
     kept, held = stratified_split(pictures.labels, held_out, config.seed)
     train, test = pictures.subset(kept), pictures.subset(held)
-    print(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
-    sampler = EpochSampler(len(train), config.seed, picture_key)
-    learned = EpochLoader(Pictures(train, pixels), sampler, config)
-    keys = world().part(evaluation_keys(len(test)))
+    ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
+    sampler = EpochSampler(len(train), config.seed, picture_key, ranks=ranks)
+    learned = EpochLoader(Pictures(train, pixels), sampler, config, ranks)
+    keys = ranks.part(evaluation_keys(len(test)))
     batches = evaluation_loader(Pictures(test, pixels), keys, config.batch_size, config.workers)
     measured = EvaluationSet("test", test.keys, batches, "centre crop")
     return Sets(TrainingSet(train.keys, learned), measured, measured)
@@ -122,20 +128,22 @@ def open_pictures(root: Path) -> PictureIndex:
 
 
 def evaluation_set(
-    split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int
+    split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int, ranks: Ranks = ONE
 ) -> EvaluationSet:
     """Make the batches that the reported number is measured on: every clip of an index."""
-    keys = world().part(inputs.test_keys(index))
+    keys = ranks.part(inputs.test_keys(index))
     loader = evaluation_loader(inputs.dataset(index), keys, batch_size, workers)
     return EvaluationSet(split, index.keys, loader, inputs.test_protocol())
 
 
-def _measured_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput, learned: "EpochLoader") -> Sets:
-    test = evaluation_set("test", split.test, inputs, config.batch_size, config.workers)
+def _measured_sets(
+    split: Split, config: ClipTrainConfig, inputs: ClipInput, learned: "EpochLoader", ranks: Ranks
+) -> Sets:
+    test = evaluation_set("test", split.test, inputs, config.batch_size, config.workers, ranks)
     name, index = ("test", split.test) if split.val is None else ("val", split.val)
     keys, watched = inputs.validation_keys(index), test
     if index is not split.test or keys != inputs.test_keys(index):  # else one loader does for both
-        mine = world().part(keys)
+        mine = ranks.part(keys)
         loader = evaluation_loader(inputs.dataset(index), mine, config.batch_size, config.workers)
         watched = EvaluationSet(name, index.keys, loader, inputs.validation_protocol())
     return Sets(TrainingSet(split.train.keys, learned), watched, test)
@@ -150,10 +158,12 @@ def action_relations(class_names: Sequence[str]) -> Relations:
 class EpochLoader:
     """Training batches by epoch: call it with the epoch's number."""
 
-    def __init__(self, dataset: Dataset[Any], sampler: EpochSampler[Any], config: TrainConfig) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], sampler: EpochSampler[Any], config: TrainConfig, ranks: Ranks
+    ) -> None:
         """Load `dataset` by the keys of `sampler`; the last batch may be smaller."""
         self.sampler = sampler
-        self.loader = _loader(dataset, sampler, world().batch_size(config.batch_size), config.workers)
+        self.loader = _loader(dataset, sampler, ranks.batch_size(config.batch_size), config.workers)
 
     def __call__(self, epoch: int) -> Batches:
         """Choose the epoch and return its batches."""

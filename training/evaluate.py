@@ -8,14 +8,21 @@ import torch
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from core.task import Batch, Task
 from metrics.accuracy import Floats, Ints
 from metrics.predictions import Predictions, check_logits
 
 
 @torch.no_grad()
-def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show: str = "") -> Predictions:
+def predict(
+    task: Task,
+    batches: Iterable[Batch],
+    keys: tuple[str, ...],
+    *,
+    show: str = "",
+    ranks: Ranks = ONE,
+) -> Predictions:
     """Run a task in eval mode; the modes of its modules are put back afterwards.
 
     Args:
@@ -24,6 +31,7 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
             has its part, and all get the whole.
         keys: Name of each item.
         show: Title of the progress bar; none is shown when empty.
+        ranks: The processes of the training.
 
     Raises:
         UserError: There is no item at all, or the scores are no logits; see `check_logits`.
@@ -31,12 +39,12 @@ def predict(task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show
     modes = {module: module.training for module in task.model.modules()}
     task.model.eval()
     try:
-        silent = None if show and world().first else True
+        silent = None if show and ranks.first else True
         rows = [_row(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
     finally:
         for module, training in modes.items():
             module.training = training
-    rows = [row for part in world().gather(rows) for row in part]
+    rows = [row for part in ranks.gather(rows) for row in part]
     if not rows:
         raise UserError("nothing to evaluate: the set has no clips")
     return _joined(task, rows, keys)

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from core.checkpoint import save_checkpoint
 from core.errors import UserError
 from core.files import write_text
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything
+from core.shared_norm import count_items
 from core.stage import Stage
-from core.task import Batch, Task
+from core.task import Batch, StepOutput, Task
 from metrics.predictions import Predictions
 from training.evaluate import predict
 from training.state import Row, TrainingState
@@ -85,6 +86,7 @@ def fit(
     run: RunDirectory,
     settings: FitSettings,
     description: dict[str, Any],
+    ranks: Ranks = ONE,
 ) -> tuple[TrainingState, Predictions | None]:
     """Train for the stage's epochs, from the run's last saved epoch if there is one.
 
@@ -98,6 +100,7 @@ def fit(
         run: Where results go.
         settings: How the loop runs.
         description: What checkpoints say about the model: architecture, class names, preprocessing, config.
+        ranks: The processes of the training.
 
     Returns:
         The state after the last epoch, and what it says about the watched set; None if no epoch was left.
@@ -113,26 +116,27 @@ def fit(
         saved = run.checkpoint("last")
         _refuse_other_data(saved, description, run)
         state.load_state_dict(saved)
-    world().share_weights(task.model)
+    parallel = ranks.data_parallel(task)
     found: Predictions | None = None
     with (
-        _board(run, state) as board,
-        _progress(stage, state, training) as bar,
+        _board(run, state, ranks) as board,
+        _progress(stage, state, training, ranks) as bar,
     ):
         while state.epoch < stage.epochs:
             epoch = state.epoch + 1
             # Processes would otherwise drop the same units of different items.
-            seed_everything(settings.seed, epoch, *([world().rank] if world().rank else []))
+            seed_everything(settings.seed, epoch, *([ranks.rank] if ranks.rank else []))
             stage.set_modes(task.model)
             batches = _TimedBatches(training.batches(epoch))
-            rows = [_train_epoch(task, state, training, batches, epoch, settings, bar)]
+            rows = [_train_epoch(task, parallel, state, training, batches, epoch, settings, bar, ranks)]
             state.scheduler.step()
             if epoch % settings.eval_every == 0 or epoch == stage.epochs:
-                row, found = _measure(task, watched, epoch)
+                row, found = _measure(task, watched, epoch, ranks)
                 rows.append(row)
             state.epoch = epoch
-            _record(state, rows, run, board, description)
-            bar.write(_line(rows, stage.epochs, batches.waited_sec))
+            _record(state, rows, run, board, description, ranks)
+            if ranks.first:
+                bar.write(_line(rows, stage.epochs, batches.waited_sec))
     return state, found
 
 
@@ -153,27 +157,29 @@ class _TimedBatches:
 
 def _train_epoch(
     task: Task,
+    parallel: Callable[[Batch], StepOutput],
     state: TrainingState,
     training: TrainingSet,
     batches: Iterable[Batch],
     epoch: int,
     settings: FitSettings,
     bar: "tqdm[Any]",
+    ranks: Ranks,
 ) -> Row:
     start = time.monotonic()
     sums: dict[str, float] = {}
     right = items = 0
     lr = state.optimizer.param_groups[0]["lr"]
-    for cpu_batch, share in world().side_by_side(iter(batches)):
+    for cpu_batch, share in ranks.matched(iter(batches)):
         batch = {name: tensor.to(settings.device, non_blocking=True) for name, tensor in cpu_batch.items()}
+        count_items(task.model, share > 0)
         with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bf16):
-            output = task(batch)
+            output = parallel(batch)
         losses = {"loss": output.loss, **output.parts}
         values = {name: float(value.detach()) for name, value in losses.items()}
-        _stop_unless_finite(values, cpu_batch, training.keys, epoch)
+        _stop_unless_finite(values, cpu_batch if share else {}, training.keys, epoch, ranks)
         state.optimizer.zero_grad(set_to_none=True)
-        (output.loss * share).backward()  # type: ignore[no-untyped-call]
-        world().add_gradients(task.model)
+        (output.loss * share * ranks.size).backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         count = len(output.labels) if share else 0
         items += count
@@ -184,14 +190,14 @@ def _train_epoch(
         bar.update()
     _stop_unless_sound(task.model, cpu_batch, training.keys, epoch)
     seconds = time.monotonic() - start
-    all_items, all_right, *totals = world().total(items, right, *sums.values())
+    all_items, all_right, *totals = ranks.total(items, right, *sums.values())
     means = {name: total / all_items for name, total in zip(sums, totals, strict=True)}
     return _row(epoch, "train", means, 100.0 * all_right / all_items, lr, seconds, int(all_items))
 
 
-def _measure(task: Task, watched: EvaluationSet, epoch: int) -> tuple[Row, Predictions]:
+def _measure(task: Task, watched: EvaluationSet, epoch: int, ranks: Ranks) -> tuple[Row, Predictions]:
     start = time.monotonic()
-    found = predict(task, watched.batches, watched.keys)
+    found = predict(task, watched.batches, watched.keys, ranks=ranks)
     accuracy = 100.0 * float((found.logits.argmax(axis=1) == found.labels).mean())
     means = {"loss": found.loss, **found.parts, **found.measures}
     seconds = time.monotonic() - start
@@ -206,9 +212,9 @@ def _row(
 
 
 @contextmanager
-def _board(run: RunDirectory, state: TrainingState) -> Iterator[SummaryWriter | None]:
+def _board(run: RunDirectory, state: TrainingState, ranks: Ranks) -> Iterator[SummaryWriter | None]:
     """Open TensorBoard's files, in the process that writes."""
-    if not world().first:
+    if not ranks.first:
         yield None
         return
     board = SummaryWriter(str(run.tensorboard), purge_step=state.epoch + 1)
@@ -227,6 +233,7 @@ def _record(
     run: RunDirectory,
     board: SummaryWriter | None,
     description: dict[str, Any],
+    ranks: Ranks,
 ) -> None:
     state.rows += rows
     measured = rows[-1]
@@ -234,7 +241,7 @@ def _record(
         state.best_accuracy, state.best_epoch = measured["accuracy"], state.epoch
     if board is not None:
         _write(state, rows, run, board, description)
-    world().wait()  # so that whoever reads these files finds them
+    ranks.wait()  # so that whoever reads these files finds them
 
 
 def _write(
@@ -257,13 +264,15 @@ def _write(
     save_checkpoint(run.last, state.state_dict() | description)
 
 
-def _stop_unless_finite(values: dict[str, float], batch: Batch, keys: tuple[str, ...], epoch: int) -> None:
+def _stop_unless_finite(
+    values: dict[str, float], batch: Batch, keys: tuple[str, ...], epoch: int, ranks: Ranks
+) -> None:
     """Stop every process where the loss of one is not finite; those know best whose clips were in it."""
-    (broken,) = world().total(not _finite(values))
+    (broken,) = ranks.total(not _finite(values))
     if not broken:
         return
-    clips = batch["clip"].tolist() if world().counts else []
-    found = [part for part in world().gather((values, clips)) if not _finite(part[0])]
+    clips = batch["clip"].tolist() if batch else []
+    found = [part for part in ranks.gather((values, clips)) if not _finite(part[0])]
     names = ", ".join(keys[item] for _, items in found for item in items)
     raise UserError(
         f"the loss is no longer finite in epoch {epoch}: {found[0][0]}, at the clips {names}. {_kept(epoch)}"
@@ -307,9 +316,9 @@ def _finite(values: dict[str, float]) -> bool:
     return all(math.isfinite(value) for value in values.values())
 
 
-def _progress(stage: Stage, state: TrainingState, training: TrainingSet) -> "tqdm[Any]":
+def _progress(stage: Stage, state: TrainingState, training: TrainingSet, ranks: Ranks) -> "tqdm[Any]":
     steps = len(training.batches(state.epoch + 1))
-    silent = None if world().first else True
+    silent = None if ranks.first else True
     total, done = steps * stage.epochs, steps * state.epoch
     return tqdm(total=total, initial=done, desc=stage.name, unit="step", disable=silent)
 

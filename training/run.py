@@ -10,7 +10,7 @@ import torch._dynamo
 from torch import nn
 
 from core.files import write_json
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from core.run_dir import RunDirectory, measure_cost
 from core.seeding import choose_device
 from core.shared_norm import share_batch_norm
@@ -57,10 +57,10 @@ class Description:
     motion_made: dict[str, Any] = field(default_factory=dict)
 
 
-def prepare_model(model: nn.Module, config: TrainConfig) -> nn.Module:
+def prepare_model(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.Module:
     """Move a model to the device and compile it if asked to; parts that can't be compiled run as they are."""
     model.to(choose_device(config.device))
-    share_batch_norm(model)
+    share_batch_norm(model, ranks)
     if config.compile:
         torch._dynamo.config.suppress_errors = True  # warns, naming what it could not compile
         model.compile()
@@ -75,6 +75,7 @@ def train_and_evaluate(
     sets: Sets,
     about: Description,
     draw: Callable[[], None] | None = None,
+    ranks: Ranks = ONE,
 ) -> dict[str, Any]:
     """Train a stage, measure its last and its selected epoch on the test items, write the run's files.
 
@@ -88,6 +89,7 @@ def train_and_evaluate(
         sets: What is learned from and measured on.
         about: What checkpoints say about the model.
         draw: Makes the run's own pictures, before eval.json says that the run has finished.
+        ranks: The processes of the training.
 
     Returns:
         The content of eval.json.
@@ -106,11 +108,12 @@ def train_and_evaluate(
         "motion_made": about.motion_made,
         "items": {"train": _digest(sets.train.keys), "test": _digest(sets.test.keys)},
     }
-    state, watched = fit(task, stage, sets.train, sets.watched, run, settings, description)
+    state, watched = fit(task, stage, sets.train, sets.watched, run, settings, description, ranks)
     last = watched if sets.watched is sets.test else None  # measured after the last epoch already
     if last is None:
-        last = predict(task, sets.test.batches, sets.test.keys, show="evaluating")
-    selected = _selected(task, run, sets, about, last if state.best_epoch == state.epoch else None)
+        last = predict(task, sets.test.batches, sets.test.keys, show="evaluating", ranks=ranks)
+    found = last if state.best_epoch == state.epoch else None
+    selected = _selected(task, run, sets, about, found, ranks)
     summary = summarise(last, about.relations) | {
         "split": "test",
         "protocol": sets.test.protocol,
@@ -119,7 +122,7 @@ def train_and_evaluate(
         "selection": "last_epoch",
         "selected": selected,
     }
-    if world().first:
+    if ranks.first:
         run.refuse_if_gone()
         write_json(run.cost, measure_cost(settings.device))
         if draw is not None:
@@ -133,14 +136,19 @@ def _digest(keys: Sequence[str]) -> str:
 
 
 def _selected(
-    task: Task, run: RunDirectory, sets: Sets, about: Description, found: Predictions | None
+    task: Task,
+    run: RunDirectory,
+    sets: Sets,
+    about: Description,
+    found: Predictions | None,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """Measure best.pt, whose predictions are `found` if it is the last epoch's."""
     best, last = run.checkpoint("best"), task.model.state_dict()
     if found is None:
         kept = {key: value.clone() for key, value in last.items()}
         task.model.load_state_dict(best["model"])
-        found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt")
+        found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt", ranks=ranks)
         task.model.load_state_dict(kept)
     return summarise(found, about.relations) | {
         "protocol": sets.test.protocol,

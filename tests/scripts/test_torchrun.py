@@ -13,7 +13,7 @@ import torch
 
 import train_rgb
 from core.errors import UserError
-from core.ranks import World
+from core.ranks import Ranks
 from core.run_dir import read_eval
 from tests.support import parallel_toy
 from tests.support.small_runs import stage_1_config
@@ -102,9 +102,9 @@ def test_one_process_speaks(in_two):
 def test_parts_of_batches_are_the_batches(items, size, number):
     """The k-th parts of all processes together are the k-th batch of one process."""
     order = np.random.default_rng(0).permutation(items).tolist()
-    worlds = [World(rank, number) for rank in range(number)]
-    parts = [list(world.part(order)) for world in worlds]
-    mine = worlds[0].batch_size(size)
+    ranks = [Ranks(rank, number) for rank in range(number)]
+    parts = [list(rank.part(order)) for rank in ranks]
+    mine = ranks[0].batch_size(size)
     for batch in range(-(-items // size)):
         together = [item for part in parts for item in part[batch * mine : (batch + 1) * mine]]
         assert sorted(together) == sorted(order[batch * size : (batch + 1) * size])
@@ -112,5 +112,5 @@ def test_parts_of_batches_are_the_batches(items, size, number):
 
 def test_a_batch_that_cannot_be_divided():
     with pytest.raises(UserError, match="--batch-size 32 is for all 3 processes"):
-        World(0, 3).batch_size(32)
-    assert World(1, 4).batch_size(32) == 8
+        Ranks(0, 3).batch_size(32)
+    assert Ranks(1, 4).batch_size(32) == 8

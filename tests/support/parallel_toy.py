@@ -11,7 +11,7 @@ from torch import nn
 import train_rgb
 from core.cli import run
 from core.errors import UserError
-from core.ranks import data_parallel, world
+from core.ranks import join_ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything
 from core.stage import Group, Stage
@@ -65,20 +65,25 @@ class Batches:
             }
 
 
-@data_parallel
 def main(config):
+    with join_ranks(config.device) as ranks:
+        train(config, ranks)
+
+
+def train(config, ranks):
     seed_everything(config.seed)
-    model = prepare_model(Toy(), config)
+    model = prepare_model(Toy(), config, ranks)
 
     def epoch(number):
         order = np.random.default_rng(number).permutation(ITEMS).tolist()
-        return Batches(world().part(order), world().batch_size(config.batch_size), number)
+        return Batches(ranks.part(order), ranks.batch_size(config.batch_size), number)
 
-    test = EvaluationSet("test", KEYS, Batches(world().part(range(ITEMS)), 4))
+    test = EvaluationSet("test", KEYS, Batches(ranks.part(range(ITEMS)), 4))
     about = Description({"name": "Toy"}, ("a", "b", "c"), {}, Relations())
-    with RunDirectory.begin(config) as directory:
+    with RunDirectory.begin(config, ranks) as directory:
         sets = Sets(TrainingSet(KEYS, epoch), test, test)
-        return train_and_evaluate(config, directory, Classification(model, ("x",)), STAGE, sets, about)
+        task = Classification(model, ("x",))
+        return train_and_evaluate(config, directory, task, STAGE, sets, about, ranks=ranks)
 
 
 def toy_config(out: Path, **changes) -> TrainConfig:

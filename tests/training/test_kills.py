@@ -104,11 +104,11 @@ def test_killed_in_an_evaluation_it_ends_as_the_undisturbed_run(whole, tmp_path)
 def train_slowly(out, ready):
     train = training.fit._train_epoch
 
-    def slowly(task, state, *rest):
+    def slowly(task, parallel, state, *rest):
         if state.epoch == 2:
             ready.set()
             time.sleep(60)
-        return train(task, state, *rest)
+        return train(task, parallel, state, *rest)
 
     training.fit._train_epoch = slowly
     sys.argv = ["train", "--out", str(out), "--epochs", "4", "--resume"]

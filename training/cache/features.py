@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from core.cache_folder import CacheFolder
 from core.processes import become_worker
-from core.ranks import world
+from core.ranks import ONE, Ranks
 from core.task import Batch
 from data.epochs import EpochSampler
 from data.headers import read_size
@@ -181,7 +181,7 @@ class CachedClips:
         good = [all(sound) for sound in zip(*(sound for _, sound in found.values()), strict=True)]
         if not all(good) and not self._damage_said:
             self._damage_said = True
-            print(f"note: --cache {self.cache.path} holds damaged entries; they are computed again")
+            self.cache.say(f"note: --cache {self.cache.path} holds damaged entries; they are computed again")
         return {name: values for name, (values, _) in found.items()}, good
 
     def _make(self, keys: Sequence[ClipKey], inputs: Iterator[Tensor]) -> dict[str, Tensor]:
@@ -231,6 +231,7 @@ def cached_rgb_sets(
     inputs: ClipInput,
     frozen: Sequence[FrozenLayers],
     cache: CacheFolder,
+    ranks: Ranks = ONE,
 ) -> tuple[Sets, tuple[str, ...]]:
     """Make the batches of the RGB stream from kept outputs of frozen layers.
 
@@ -240,6 +241,7 @@ def cached_rgb_sets(
         inputs: How frames are made.
         frozen: Layers that follow each other from the frames on; the outputs of each are kept.
         cache: Where.
+        ranks: The processes of the training.
 
     Returns:
         The batches, and the names of the tensors in them that the network takes.
@@ -247,12 +249,12 @@ def cached_rgb_sets(
     opened = clip_opener(inputs, frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = world().part(inputs.test_keys(index))
+        keys = ranks.part(inputs.test_keys(index))
         batches = CachedBatches(opened(index), keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
-    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
-    train = CachedBatches(opened(split.train), sampler, world().batch_size(config.batch_size))
+    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
+    train = CachedBatches(opened(split.train), sampler, ranks.batch_size(config.batch_size))
 
     def epoch(number: int) -> CachedBatches:
         sampler.set_epoch(number)
@@ -285,7 +287,9 @@ def print_room(clips: CachedClips) -> None:
     while isinstance(source, CachedClips):
         rooms, source = [source.room(), *rooms], source.source
     rooms = [source.room(), *rooms, clips.room()]
-    print(f"keeping what is made of the training clips in {clips.cache.path}: at most {', '.join(rooms)}")
+    clips.cache.say(
+        f"keeping what is made of the training clips in {clips.cache.path}: at most {', '.join(rooms)}"
+    )
 
 
 def weights_hash(modules: Iterable[nn.Module]) -> str:

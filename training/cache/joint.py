@@ -6,7 +6,7 @@ The stores are those of the RGB stream's own trainings: the same seed draws the 
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.cache_folder import CacheFolder
-from core.ranks import world
+from core.ranks import Ranks
 from core.task import Batch
 from data.epochs import EpochSampler
 from data.index import ClipIndex
@@ -52,6 +52,7 @@ def cached_joint_sets(
     inputs: ClipInput,
     frozen: Sequence[FrozenLayers],
     cache: CacheFolder,
+    ranks: Ranks,
 ) -> Sets:
     """Make batches from kept outputs of the RGB stream's frozen layers and from what is read beside them."""
     frames, others = inputs.part(Frames), inputs.without(Frames)
@@ -59,18 +60,18 @@ def cached_joint_sets(
     opened = clip_opener(ClipInput(frames), frozen, cache, config.workers)
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = world().part(inputs.test_keys(index))
+        keys = ranks.part(inputs.test_keys(index))
         beside = evaluation_loader(others.dataset(index), keys, config.batch_size, config.workers)
         batches = JointBatches(opened(index), beside, keys, config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
-    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train))
-    beside = EpochLoader(others.dataset(split.train), sampler, config)
+    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
+    beside = EpochLoader(others.dataset(split.train), sampler, config, ranks)
     rgb = opened(split.train)
     print_room(rgb)
 
     def epoch(number: int) -> JointBatches:
-        return JointBatches(rgb, beside(number), sampler, world().batch_size(config.batch_size))
+        return JointBatches(rgb, beside(number), sampler, ranks.batch_size(config.batch_size))
 
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)
