@@ -16,7 +16,7 @@ from data.flow import Flow, Grey
 from data.index import ClipIndex
 from data.motion.camera import Camera, pixel_grid
 from data.motion.homography import transform
-from data.synthetic.command import true_flow
+from data.synthetic import true_flow
 
 
 @dataclass(frozen=True)

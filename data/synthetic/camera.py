@@ -1,4 +1,4 @@
-"""The head-worn camera: a smooth random homography a frame that never stands still and never wanders off."""
+"""The head-worn camera: a smooth random path of homographies that never rests and never drifts away."""
 
 import numpy as np
 
@@ -6,27 +6,27 @@ from data.synthetic.geometry import apply
 from data.synthetic.painter import Array
 
 _REACH = (10.5, 6.5, 1.45, 0.0145, 0.7e-4, 0.7e-4)
-"""How far a path typically goes in x, y (table units), turn (degrees), zoom, tilt in x and in y."""
+"""Typical extent of a path in x, y (table units), rotation (degrees), zoom, tilt in x and tilt in y."""
 
 _PERIODS = (30.0, 34.0, 50.0, 60.0, 60.0, 60.0)
-"""How quickly each of those comes and goes along the path."""
+"""Typical period of each of those along the path."""
 
-_FAR = 1 << 16
-"""Steps of a path after which it must have gone as far as one frame's motion."""
+_MAX_STEPS = 1 << 16
+"""Steps along a path within which it must have moved the picture by one frame's motion."""
 
 SLOWEST, FASTEST = 1.1, 5.2
-"""Bounds of the camera's motion, pixels a frame, averaged over a picture of 128 lines or more."""
+"""Bounds of the camera's motion, pixels per frame, averaged over a picture of 128 lines or more."""
 
 
 def camera_path(frames: int, shake: float, size: tuple[int, int], rng: np.random.Generator) -> Array:
     """Draw a camera path.
 
-    A smooth curve of views is walked at a pace that swells and fades, so that every step moves the picture by
-    `SLOWEST` to `FASTEST` pixels. Played backwards it is as likely as forwards.
+    It follows a smooth curve of views at a varying pace, so that every step moves the picture by `SLOWEST` to
+    `FASTEST` pixels. A path and its reverse are equally likely.
 
     Args:
         frames: N, at least 1.
-        shake: Typical motion, pixels a frame.
+        shake: Typical motion, pixels per frame.
         size: Width and height of the picture, pixels.
         rng: Decides the path.
 
@@ -45,7 +45,7 @@ def camera_path(frames: int, shake: float, size: tuple[int, int], rng: np.random
 
 
 class _Wave:
-    """A smooth unrest of about unit size."""
+    """A smooth random function of about unit size."""
 
     def __init__(self, period: float, rng: np.random.Generator) -> None:
         self.rates = rng.uniform(0.6, 1.6, 3) * 2 * np.pi / period
@@ -57,9 +57,9 @@ class _Wave:
 
 
 def _next(waves: list[_Wave], at: float, step: float, view: Array, size: tuple[int, int]) -> float:
-    """How far along the curve the picture has first moved by `step` pixels from a view of it at `at`."""
+    """Position beyond `at` where the picture has first moved by `step` pixels away from `view`."""
     ahead = np.arange(0, 3, 1 / 16)
-    while len(ahead) < _FAR:
+    while len(ahead) < _MAX_STEPS:
         moved = _motion(view, _views_at(waves, at + ahead, size), size)
         k = int(np.argmax(moved >= step))
         if k:
@@ -70,17 +70,10 @@ def _next(waves: list[_Wave], at: float, step: float, view: Array, size: tuple[i
 
 
 def _views_at(waves: list[_Wave], at: Array, size: tuple[int, int]) -> Array:
-    """Views of the curve at so many places along it. Shape: (P, 3, 3)."""
-    return _views(
-        np.stack([reach * wave(at) for reach, wave in zip(_REACH, waves, strict=True)], axis=1), size
-    )
-
-
-def _views(parameters: Array, size: tuple[int, int]) -> Array:
-    """View parameters to matrices. Shapes: (P, 6) to (P, 3, 3)."""
+    """Views at P positions along the curve, table coordinates to pixels. Shape: (P, 3, 3)."""
     w, h = size
     scale = h / 256
-    x, y, turn, zoom, px, py = parameters.T
+    x, y, turn, zoom, px, py = (reach * wave(at) for reach, wave in zip(_REACH, waves, strict=True))
     c, s = np.cos(np.deg2rad(turn)) * np.exp(zoom), np.sin(np.deg2rad(turn)) * np.exp(zoom)
     one = np.ones_like(x)
     view = np.stack([c, -s, x, s, c, y, px, py, one], axis=1).reshape(-1, 3, 3)
@@ -90,7 +83,7 @@ def _views(parameters: Array, size: tuple[int, int]) -> Array:
 
 
 def _motion(view: Array, others: Array, size: tuple[int, int]) -> Array:
-    """Mean motion of a grid of picture points from one view to each of the others, pixels. Shape: (P,)."""
+    """Mean motion of a grid of pixels from one view to each of the others, pixels. Shape: (P,)."""
     w, h = size
     share = (np.arange(5) + 0.5) / 5
     points = np.stack(np.meshgrid(w * share - 0.5, h * share - 0.5), axis=-1).reshape(-1, 2)
@@ -99,6 +92,6 @@ def _motion(view: Array, others: Array, size: tuple[int, int]) -> Array:
 
 
 def steps_back(views: Array) -> Array:
-    """Homographies from each frame's pixels to those of the frame before; the identity first. (N, 3, 3)."""
+    """Homographies from each frame's pixels to the frame before; the identity first. Shape: (N, 3, 3)."""
     back = np.concatenate([np.eye(3)[None], views[:-1] @ np.linalg.inv(views[1:])])
     return np.asarray(back / back[:, 2:, 2:])

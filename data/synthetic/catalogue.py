@@ -1,4 +1,4 @@
-"""The catalogue: pictures of one thing each, on any background, to teach a backbone what things look like."""
+"""The catalogue: pictures of one object each, on any background, to pre-train a backbone."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.synthetic import hands, shelf
-from data.synthetic.clip import generator
-from data.synthetic.geometry import pose
-from data.synthetic.hands import HandMotion, HandStyle
-from data.synthetic.layers import Stack
-from data.synthetic.painter import Array
-from data.synthetic.people import PEOPLE
-from data.synthetic.scene import HEIGHT, blend, paint_backdrop, shadow_pose, shadow_sprite
-from data.synthetic.things import LookRange, Thing
+from data.synthetic import hands
+from data.synthetic.distractors import DISTRACTORS
+from data.synthetic.geometry import LayerStack, pose
+from data.synthetic.hands import HandMotion, HandSprites, HandStyle
+from data.synthetic.objects import NOUNS, LookRange, draw_object
+from data.synthetic.painter import Array, DrawnObject
+from data.synthetic.presets import generator
+from data.synthetic.scene import HEIGHT, PEOPLE, blend, paint_backdrop, shadow_pose, shadow_sprite
 
-CLASSES = tuple(sorted((*shelf.NOUNS, *shelf.OTHERS)))
-"""The sixteen nouns of the kitchen and sixteen others."""
+CLASSES = tuple(sorted((*NOUNS, *DISTRACTORS)))
+"""The sixteen nouns of the action names and sixteen distractors."""
 
 _LOOKS = LookRange(stretch=0.14, value=0.12, hue=0.06)
 _HAND_SHARE = 0.3
@@ -25,22 +24,22 @@ _HAND_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Picture:
-    """Which picture, and how large."""
+    """Number and size of one picture."""
 
     number: int
-    """From 0; classes take turns."""
+    """From 0; consecutive numbers go through the classes."""
     size: int
     """Width and height, pixels."""
     seed: int
 
     @property
     def class_name(self) -> str:
-        """What it shows."""
+        """The object it shows."""
         return CLASSES[self.number % len(CLASSES)]
 
     @property
     def file_name(self) -> str:
-        """Its name in its class folder."""
+        """Name of the file in its class folder."""
         return f"{self.number // len(CLASSES) + 1:05d}.png"
 
 
@@ -49,54 +48,59 @@ def draw_picture(picture: Picture) -> NDArray[np.uint8]:
     rng = generator(picture.seed, "catalogue", picture.number)
     image = _background(picture.size, rng)
     share = rng.uniform(0.38, 0.9)
-    thing = shelf.NOUNS | shelf.OTHERS
-    drawn = thing[picture.class_name](share * picture.size / 64, _LOOKS.draw(rng))
-    _show(image, drawn, share, rng)
-    return _light(image, rng)
+    look = _LOOKS.draw(rng)
+    drawn = draw_object(picture.class_name, look, share * picture.size / 64)
+    _show(image, drawn, share, 34.0 if picture.class_name in ("spoon", "fork") else 0.0, rng)
+    return _photograph(image, rng)
 
 
-def _show(image: NDArray[np.uint8], thing: Thing, share: float, rng: np.random.Generator) -> None:
-    """Draw a thing, maybe held by a hand, somewhere in the picture."""
+def _show(
+    image: NDArray[np.uint8], item: DrawnObject, share: float, shift: float, rng: np.random.Generator
+) -> None:
+    """Draw an object, sometimes held by a hand, somewhere in the picture.
+
+    Args:
+        image: Painted in place. Shape: (side, side, 3).
+        item: The object.
+        share: Its size, share of the picture.
+        shift: How far it is moved along its own y to lie in the middle, local units.
+        rng: Decides everything else.
+    """
     side = len(image)
-    unit = share * side / max(64.0, thing.height + 12, thing.width)
+    unit = share * side / max(64.0, item.height + 12, item.width)
     reach = (0.5 - min(0.42, share / 2)) * side
     middle = side / 2 + rng.uniform(-1, 1, 2) * reach
-    foot = middle + (0.0, 0.0 if thing.flat else 0.5 * thing.height * unit)
-    turn = rng.uniform(-70, 70) if thing.flat else rng.normal(0, 12)
-    at = pose(foot, turn, unit)[0]
-    if thing.name in ("spoon", "fork"):
-        at = at @ pose((0, 34))[0]
+    foot = middle + (0.0, 0.0 if item.flat else 0.5 * item.height * unit)
+    turn = rng.uniform(-70, 70) if item.flat else rng.normal(0, 12)
+    at = pose(foot, turn, unit)[0] @ pose((0, shift))[0]
     shadow = shadow_sprite(1.0)
-    blend(image, shadow.rgba, shadow_pose(foot, thing.width * unit)[0] @ shadow.to_local)
-    stack = Stack(1)
-    holding = _holding(side, at, thing, unit, rng) if rng.random() < _HAND_SHARE else None
-    if holding is not None:
-        hands.add_fingers(stack, holding[0], holding[1])
-        _stamp(image, stack)
-    lids = rng.random() < 0.75
-    for part in ("body", "lid"):
-        if part in thing.parts and (part == "body" or (lids and not thing.flat)):
-            blend(image, thing.parts[part].rgba, at @ thing.parts[part].to_local)
-    if holding is not None:
-        stack = Stack(1)
-        hands.add_palm(stack, holding[0], holding[1])
-        _stamp(image, stack)
+    blend(image, shadow.rgba, shadow_pose(foot, item.width * unit)[0] @ shadow.to_local)
+    behind, front = LayerStack(1), LayerStack(1)
+    if rng.random() < _HAND_SHARE:
+        hand, motion = _holding(side, at, item, unit, rng)
+        hands.add_fingers(behind, hand, motion)
+        hands.add_palm(front, hand, motion)
+    _stamp(image, behind)
+    closed = rng.random() < 0.75 and not item.flat and "lid" in item.parts
+    for part in ("body", "lid") if closed else ("body",):
+        blend(image, item.parts[part].rgba, at @ item.parts[part].to_local)
+    _stamp(image, front)
 
 
-def _stamp(image: NDArray[np.uint8], stack: Stack) -> None:
+def _stamp(image: NDArray[np.uint8], stack: LayerStack) -> None:
     for layer in stack.layers:
         blend(image, layer.sprite.rgba, layer.poses[0] @ layer.sprite.to_local)
 
 
 def _holding(
-    side: int, at: Array, thing: Thing, unit: float, rng: np.random.Generator
-) -> tuple[hands.HandSprites, HandMotion]:
-    """A hand at the thing's right or left side."""
+    side: int, at: Array, item: DrawnObject, unit: float, rng: np.random.Generator
+) -> tuple[HandSprites, HandMotion]:
+    """A hand at the object's right or left side."""
     left = bool(rng.random() < 0.5)
     skins = [person.hand.skin for person in PEOPLE.values()]
     style = HandStyle(skins[rng.integers(len(skins))], None, 0)
     way = -1 if left else 1
-    grip = at @ (way * 0.34 * thing.width, 0.0 if thing.flat else -0.45 * thing.height, 1)
+    grip = at @ (way * 0.34 * item.width, 0.0 if item.flat else -0.45 * item.height, 1)
     elbow = np.array([[side * (0.5 + way * 0.4), side * 1.7]])
     size = unit * float(rng.uniform(0.7, 0.95))
     angle = np.array([-way * rng.uniform(20, 50)])
@@ -124,7 +128,7 @@ def _background(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _table(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A cut from somebody's table, at any size."""
+    """Crop somebody's table, at any size."""
     people = list(PEOPLE.values())
     scale = side / HEIGHT
     table = paint_backdrop(people[rng.integers(len(people))], rng, HEIGHT * 1.4, scale).image
@@ -133,8 +137,8 @@ def _table(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(table[top : top + cut, left : left + cut], (side, side)), np.uint8)
 
 
-def _light(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, light and noise of a careless photographer."""
+def _photograph(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Add the blur, light and noise of a careless photographer."""
     soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.0)) * len(image) / 128)
     gain = (rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 5))

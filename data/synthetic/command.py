@@ -1,4 +1,4 @@
-"""The synthetic kitchen's command: render a preset's clips with their truth, or a catalogue of single things.
+"""The synthetic kitchen's command: render a preset's clips with their truth, or pictures of single objects.
 
 `python -m data.synthetic --out DIR --preset demo` writes the canonical tree, with the truth of each clip in
 `DIR/truth/<user>/<action>/<n>.npz`; `python -m data.synthetic --out DIR --catalogue 8000` writes
@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import cv2
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from tqdm import tqdm
 
@@ -24,25 +25,24 @@ from core.errors import UserError
 from core.files import atomic_folder, atomic_path, write_text
 from core.jobs import SpreadConfig, repeatable_opencv, spread
 from data import layout
+from data.synthetic import presets
 from data.synthetic.catalogue import Picture, draw_picture
-from data.synthetic.clip import ClipSpec, stage
-from data.synthetic.plan import plan
-from data.synthetic.truth import make_truth, true_flow
-
-__all__ = ["Settings", "main", "render_clip", "true_flow"]
+from data.synthetic.clip import compose
+from data.synthetic.presets import ClipSpec, PresetName
+from data.synthetic.truth import make_truth
 
 MARK = "synthetic.yaml"
-"""File that says what a folder holds."""
+"""File that records what a folder holds."""
 
 EDITION = 1
 """Raised whenever the same seed gives other pictures than before, so that no folder holds a mixture."""
 
-_PNG = (
-    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
-    *((cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()),
-)
-"""Noisy pictures have no repeats to find: this takes half the time of OpenCV's own choice and no more room.
-OpenCV before 4.12 can't choose the filter."""
+# Noisy pictures have no repeats to find: this takes half the time of OpenCV's default at the same file size.
+# OpenCV before 4.12 can't choose the filter.
+_PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):
+    _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG]
+
 _BATCH = 32
 """Pictures of a catalogue that a worker draws at a time."""
 
@@ -50,15 +50,15 @@ T = TypeVar("T")
 
 
 class Settings(SpreadConfig):
-    """Render clips of a synthetic kitchen, or pictures of single things."""
+    """Render clips of a synthetic kitchen, or pictures of single objects."""
 
     out: Path
     """Folder to write to; new, empty, or holding an unfinished run of the same settings."""
-    preset: Literal["tiny", "demo", "gtea61"] | None = None
-    """Clips to render. tiny: 48 short clips for tests. demo: 560 clips of 20 actions. gtea61: as many and as
-    long as the real set's."""
+    preset: PresetName | None = None
+    """Clips to render. tiny: 48 short clips for tests. demo: 560 clips of 20 actions. gtea61: 457 clips, the
+    real set's actions and lengths."""
     catalogue: PositiveInt | None = None
-    """Number of single-thing pictures to draw instead of clips."""
+    """Number of single-object pictures to draw instead of clips."""
     seed: NonNegativeInt = 0
     """The same seed gives the same bytes."""
     size: int = Field(default=128, ge=32, le=1024)
@@ -71,20 +71,31 @@ class Settings(SpreadConfig):
         return self
 
 
-def main(settings: Settings) -> None:
-    """Write what the settings ask for.
+def main(settings: Settings, plan: Callable[[PresetName, int], list[ClipSpec]] = presets.plan) -> None:
+    """Write the preset's clips or the catalogue's pictures.
+
+    Args:
+        settings: Where to write what.
+        plan: Lists the clips of a preset and a seed.
 
     Raises:
         UserError: The folder holds something else, or can't be written to.
     """
+    out = settings.out
     try:
         claim(settings)
         if settings.preset is not None:
-            _render(settings)
-        else:
-            _draw(settings)
+            specs = plan(settings.preset, settings.seed)
+            missing = [spec for spec in specs if not _frames_folder(out, spec).is_dir()]
+            _run(partial(render_clip, out), missing, settings, "frame", lambda spec: spec.frames)
+            print(f"{out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
+        elif settings.catalogue is not None:
+            starts = range(0, settings.catalogue, _BATCH)
+            batches = [range(start, min(start + _BATCH, settings.catalogue)) for start in starts]
+            _run(partial(draw_batch, settings), batches, settings, "picture", len)
+            print(f"{out}: {settings.catalogue} pictures")
     except OSError as error:
-        raise UserError(f"can't write to --out {settings.out}: {error}; what is finished is kept") from error
+        raise UserError(f"can't write to --out {out}: {error}; what is finished is kept") from error
 
 
 def claim(settings: Settings) -> None:
@@ -102,7 +113,7 @@ def claim(settings: Settings) -> None:
         held = read_yaml(mark)
         if held != wanted:
             raise UserError(
-                f"--out {out} holds {_said(held)}, asked for was {_said(wanted)}; name another folder"
+                f"--out {out} holds {_words(held)}, asked for was {_words(wanted)}; name another folder"
             )
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(
@@ -112,54 +123,46 @@ def claim(settings: Settings) -> None:
         write_text(mark, yaml.safe_dump(wanted, sort_keys=False))
 
 
-def _render(settings: Settings) -> None:
-    assert settings.preset is not None
-    specs = plan(settings.preset, settings.seed)
-    work = [spec for spec in specs if not _frames_folder(settings.out, spec).is_dir()]
-    _run(partial(render_clip, settings.out), work, settings, "frame", lambda spec: spec.frames)
-    print(f"{settings.out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
-
-
-def _draw(settings: Settings) -> None:
-    assert settings.catalogue is not None
-    starts = range(0, settings.catalogue, _BATCH)
-    batches = [range(start, min(start + _BATCH, settings.catalogue)) for start in starts]
-    _run(partial(_draw_batch, settings), batches, settings, "picture", len)
-    print(f"{settings.out}: {settings.catalogue} pictures")
+def _words(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 @repeatable_opencv()
 def render_clip(root: Path, spec: ClipSpec) -> None:
     """Render one clip into the tree under `root`: its truth, then its frames, each whole or not at all."""
-    _sweep(root, spec)
-    truth = layout.truth_file(root, spec.user, spec.action, spec.instance)
-    staged = stage(spec)
+    frames, truth = _frames_folder(root, spec), layout.truth_file(root, spec.user, spec.action, spec.instance)
+    for folder in frames.parent.glob(f".{frames.name}.*"):  # what a killed run left
+        shutil.rmtree(folder)
+    for file in truth.parent.glob(f".{truth.stem}.*"):
+        file.unlink()
+    clip = compose(spec)
     shown = np.zeros((spec.frames, spec.size[1], spec.size[0]), np.uint8)
-    with atomic_folder(_frames_folder(root, spec)) as folder:
-        for k, (frame, layers) in enumerate(staged.frames(spec.size)):
+    with atomic_folder(frames) as folder:
+        for k, (frame, layers) in enumerate(clip.frames(spec.size)):
             shown[k] = layers
             _write_png(folder / layout.rgb_name(k + 1), frame)
         with atomic_path(truth) as temporary:
-            arrays: Any = make_truth(staged.layers, staged.views, shown)
+            arrays: Any = make_truth(clip.layers, clip.views, shown)
             np.savez_compressed(temporary, **arrays)
 
 
 @repeatable_opencv()
-def _draw_batch(settings: Settings, numbers: range) -> None:
+def draw_batch(settings: Settings, numbers: range) -> None:
+    """Draw the catalogue's pictures of these numbers, each file whole or not at all."""
     for number in numbers:
         picture = Picture(number, settings.size, settings.seed)
         path = settings.out / picture.class_name / picture.file_name
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}")
-            _write_png(temporary.with_suffix(".part.png"), draw_picture(picture))
-            os.replace(temporary.with_suffix(".part.png"), path)
+            temporary = path.with_name(f".{path.stem}.part.png")
+            _write_png(temporary, draw_picture(picture))
+            os.replace(temporary, path)
 
 
 def _run(
     task: Callable[[T], None], work: Sequence[T], where: SpreadConfig, unit: str, size: Callable[[T], int]
 ) -> None:
-    """Do every piece of work behind a progress bar."""
+    """Do all pieces of work behind a progress bar."""
     with tqdm(total=sum(map(size, work)), unit=unit, smoothing=0.05, disable=None if work else True) as bar:
         for piece, _ in spread(task, work, where):
             bar.update(size(piece))
@@ -169,20 +172,6 @@ def _frames_folder(root: Path, spec: ClipSpec) -> Path:
     return layout.rgb_folder(root, spec.user, spec.action, spec.instance)
 
 
-def _sweep(root: Path, spec: ClipSpec) -> None:
-    """Remove what a killed run left of a clip."""
-    frames = _frames_folder(root, spec)
-    truth = layout.truth_file(root, spec.user, spec.action, spec.instance)
-    for left in frames.parent.glob(f".{frames.name}.*"):
-        shutil.rmtree(left)
-    for left in truth.parent.glob(f".{truth.stem}.*"):
-        left.unlink()
-
-
-def _write_png(path: Path, image: Any) -> None:
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     if not cv2.imwrite(str(path), image[..., ::-1], _PNG):
         raise OSError(f"{path} could not be written; is the disk full?")
-
-
-def _said(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())

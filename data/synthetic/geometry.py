@@ -1,45 +1,88 @@
-"""Small plane geometry: poses as 3x3 matrices, one a frame, and smooth motion between key points."""
+"""Plane geometry of moving parts: poses as 3x3 matrices, one per frame, smooth motion, and layers of sprites.
+
+N frames, P points, K keys.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from data.synthetic.painter import Array
+from data.synthetic.painter import Array, Sprite
+
+
+class Role(IntEnum):
+    """What a layer is to the truth."""
+
+    SHADOW = 0
+    """Darkens the table; belongs to no mask."""
+    HAND = 1
+    OBJECT = 2
+    """The first noun of the action."""
+    OTHER = 3
+    """Anything else that may move or hide what moves."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One rigid sprite over the frames of a clip."""
+
+    sprite: Sprite
+    poses: Array
+    """Local to table coordinates, affine. Shape: (N, 3, 3)."""
+    role: Role
+    visible: NDArray[np.bool_]
+    """Shape: (N,)."""
+
+
+@dataclass
+class LayerStack:
+    """Layers of a clip, back to front."""
+
+    frames: int
+    layers: list[Layer] = field(default_factory=list)
+
+    def add(self, sprite: Sprite, poses: Array, role: Role, visible: NDArray[np.bool_] | bool = True) -> None:
+        """Put a sprite in front of all others.
+
+        Args:
+            sprite: The picture to show.
+            poses: Local to table coordinates. Shape: (N, 3, 3) or (1, 3, 3).
+            role: What it is to the truth.
+            visible: Frames that show it. Shape: (N,) or one for all.
+        """
+        shown = np.broadcast_to(np.asarray(visible, np.bool_), (self.frames,))
+        self.layers.append(Layer(sprite, np.broadcast_to(poses, (self.frames, 3, 3)), role, shown))
 
 
 def pose(xy: ArrayLike, angle: ArrayLike = 0.0, sx: ArrayLike = 1.0, sy: ArrayLike | None = None) -> Array:
-    """Poses that scale, then rotate, then shift.
+    """Build poses that scale, then rotate, then shift.
 
     Args:
         xy: Where the origin goes. Shape: (N, 2) or (2,).
-        angle: Degrees, clockwise as seen. Shape: (N,) or a number.
+        angle: Degrees, clockwise in the picture. Shape: (N,) or a number.
         sx: Scale along x. Shape: (N,) or a number.
         sy: Scale along y; `sx` where None.
 
     Returns:
-        Matrices. Shape: (N, 3, 3), N being 1 where every argument is of one pose.
+        Matrices. Shape: (N, 3, 3), N being 1 if every argument holds one pose.
     """
-    at = np.atleast_2d(np.asarray(xy, np.float64))
-    turn, wide, high = (
+    origin = np.atleast_2d(np.asarray(xy, np.float64))
+    degrees, wide, high = (
         np.atleast_1d(np.asarray(v, np.float64)) for v in (angle, sx, sx if sy is None else sy)
     )
-    count = max(len(at), len(turn), len(wide), len(high))
-    out = np.zeros((count, 3, 3))
-    c, s = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    out = np.zeros((max(len(origin), len(degrees), len(wide), len(high)), 3, 3))
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     out[:, 0, 0], out[:, 0, 1] = c * wide, -s * high
     out[:, 1, 0], out[:, 1, 1] = s * wide, c * high
-    out[:, :2, 2] = at
+    out[:, :2, 2] = origin
     out[:, 2, 2] = 1
     return out
 
 
-def about(centre: tuple[float, float], angle: ArrayLike) -> Array:
-    """Rotations about a fixed point. Shape: (N, 3, 3)."""
-    shift = pose(np.negative(centre))
-    return np.asarray(pose(centre, angle) @ shift)
-
-
 def apply(matrices: Array, xy: ArrayLike) -> Array:
-    """Points through matrices, perspective included.
+    """Map points by matrices, perspective included.
 
     Args:
         matrices: Shape: (..., 3, 3).
@@ -52,10 +95,10 @@ def apply(matrices: Array, xy: ArrayLike) -> Array:
 
 
 def keyed(phase: Array, times: ArrayLike, values: ArrayLike) -> Array:
-    """Values that pass through key points, at rest at each.
+    """Interpolate smoothly between keys, with zero speed at each.
 
     Args:
-        phase: Shape: (N,), 0 to 1.
+        phase: 0 to 1. Shape: (N,).
         times: Phases of the keys, rising. Shape: (K,).
         values: Shape: (K,) or (K, D).
 
@@ -77,7 +120,7 @@ def within(phase: Array, start: float, stop: float) -> Array:
 
 
 def swing(phase: Array, start: float, stop: float, cycles: float) -> Array:
-    """A sine of so many cycles between two phases that swells and dies away; 0 elsewhere. Shape: (N,)."""
+    """A sine that swells and fades between two phases, `cycles` periods long; 0 elsewhere. Shape: (N,)."""
     share = within(phase, start, stop)
     swell = np.minimum(1, 5 * np.minimum(share, 1 - share))
     return np.asarray(np.sin(2 * np.pi * cycles * share) * swell)

@@ -1,7 +1,7 @@
-"""Hands with arms: skin-shaded rigid parts on a simple skeleton, placed by what they grip.
+"""Hands with arms: skin-shaded rigid parts on a simple skeleton, positioned by their grip.
 
-A hand's local frame: the wrist at the origin, the fingers towards -y, a right hand seen from its back, so the
-thumb is on the left. A left hand is its mirror image.
+Local coordinates of a hand: the wrist at the origin, the fingers towards -y, a right hand seen from its back,
+so the thumb is on the left. A left hand is its mirror image. N: frames.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.synthetic.geometry import apply, pose
-from data.synthetic.layers import Role, Stack
+from data.synthetic.geometry import LayerStack, Role, apply, pose
 from data.synthetic.painter import Array, Colour, Painter, Sprite
 
 GRIP_POINT = (-9.0, -54.0)
-"""Where the hand holds things, between thumb and fingers, local units."""
+"""Between thumb and fingers, local units."""
 
 _KNUCKLES = ((-13.0, -35.0), (-4.5, -38.0), (4.5, -37.5), (12.5, -33.5))
 _LENGTHS = (27.0, 31.0, 29.0, 22.0)
@@ -28,17 +27,17 @@ _ARM_LENGTH = 300.0
 
 @dataclass(frozen=True)
 class HandStyle:
-    """What one person's hands look like."""
+    """How one person's hands look."""
 
     skin: Colour
     sleeve: Colour | None
     sleeve_from: float
-    """Where the sleeve begins, units from the wrist."""
+    """Where the sleeve begins, local units from the wrist."""
 
 
 @dataclass(frozen=True)
 class HandSprites:
-    """Drawn parts of one right hand."""
+    """The parts of one right hand."""
 
     arm: Sprite
     palm: Sprite
@@ -49,10 +48,10 @@ class HandSprites:
 
 @dataclass(frozen=True)
 class HandMotion:
-    """Where a hand is in every frame. N: frames."""
+    """Position, rotation and closure of a hand in every frame."""
 
     grip: Array
-    """Where the grip point is, table coordinates. Shape: (N, 2)."""
+    """Position of the grip point, table coordinates. Shape: (N, 2)."""
     angle: Array
     """Degrees the hand is turned from pointing up, clockwise. Shape: (N,)."""
     close: Array
@@ -60,7 +59,6 @@ class HandMotion:
     elbow: Array
     """Where the arm comes from, table coordinates. Shape: (N, 2)."""
     left: bool = False
-    """Is it a left hand?"""
     size: float = 1.0
 
     def frames(self) -> tuple[Array, Array]:
@@ -75,7 +73,7 @@ class HandMotion:
 
 @lru_cache(maxsize=64)
 def draw_hand(style: HandStyle, scale: float) -> HandSprites:
-    """Draw the parts of a hand at so many sprite pixels a unit."""
+    """Draw the parts of a hand; `scale` is sprite pixels per local unit."""
     return HandSprites(
         _arm(style, scale),
         _palm(style, scale),
@@ -85,14 +83,14 @@ def draw_hand(style: HandStyle, scale: float) -> HandSprites:
     )
 
 
-def add_shadow(stack: Stack, hand: HandSprites, motion: HandMotion) -> None:
+def add_shadow(stack: LayerStack, hand: HandSprites, motion: HandMotion) -> None:
     """Put the shadow of a hand and its arm on the table."""
     _, arm = motion.frames()
     stack.add(hand.shadow, pose((12, 14)) @ arm, Role.SHADOW)
 
 
-def add_fingers(stack: Stack, hand: HandSprites, motion: HandMotion) -> None:
-    """Put the four fingers in front of what is there."""
+def add_fingers(stack: LayerStack, hand: HandSprites, motion: HandMotion) -> None:
+    """Put the four fingers in front."""
     palm, _ = motion.frames()
     for finger, knuckle, spread in zip(hand.fingers, _KNUCKLES, _SPREAD, strict=True):
         bend = spread * (1 - 0.7 * motion.close) - 38 * motion.close
@@ -100,8 +98,8 @@ def add_fingers(stack: Stack, hand: HandSprites, motion: HandMotion) -> None:
         stack.add(finger, palm @ pose(knuckle, bend, 1.0, length), Role.HAND)
 
 
-def add_palm(stack: Stack, hand: HandSprites, motion: HandMotion) -> None:
-    """Put arm, back of the hand and thumb in front of what is there."""
+def add_palm(stack: LayerStack, hand: HandSprites, motion: HandMotion) -> None:
+    """Put arm, back of the hand and thumb in front."""
     palm, arm = motion.frames()
     stack.add(hand.arm, arm, Role.HAND)
     stack.add(hand.palm, palm, Role.HAND)
@@ -110,8 +108,7 @@ def add_palm(stack: Stack, hand: HandSprites, motion: HandMotion) -> None:
 
 
 def _arm(style: HandStyle, scale: float) -> Sprite:
-    coarse = scale * 0.8
-    painter = Painter((-36, -14, 36, _ARM_LENGTH), coarse)
+    painter = Painter((-36, -14, 36, _ARM_LENGTH), scale * 0.8)
     skin = painter.polygon(
         [(-14, -9), (14, -9), (15, 20), (23, 130), (27, 300), (-27, 300), (-22, 130), (-15, 20)]
     )
@@ -130,19 +127,9 @@ def _arm(style: HandStyle, scale: float) -> Sprite:
 
 def _palm(style: HandStyle, scale: float) -> Sprite:
     painter = Painter((-28, -58, 26, 16), scale)
-    outline = [
-        (-14, 10),
-        (14, 10),
-        (16, -6),
-        (19, -28),
-        (15, -38),
-        (0, -43),
-        (-16, -40),
-        (-20, -22),
-        (-18, -8),
-    ]
-    smooth = _rounded(outline)
-    mask = painter.polygon(smooth)
+    right = [(-14, 10), (14, 10), (16, -6), (19, -28), (15, -38)]
+    left = [(0, -43), (-16, -40), (-20, -22), (-18, -8)]
+    mask = painter.polygon(_rounded([*right, *left]))
     shade = painter.puff(mask, 12)
     shade = np.maximum(shade, np.float32(0.86) - 0.02 * np.abs(painter.grid()[0]))
     _fade_bottom(painter, mask, -4.0, 10.0)
@@ -175,15 +162,14 @@ def _finger(skin: Colour, length: float, radius: float, scale: float) -> Sprite:
 
 
 def _fade_bottom(painter: Painter, mask: NDArray[np.uint8], start: float, stop: float) -> None:
-    """Let a part melt into the one below it: its mask fades between two local y."""
+    """Fade the mask between two local y, so that the part blends into the one below it."""
     _, y = painter.grid()
     keep = np.clip((stop - y) / (stop - start), 0, 1)
     mask[:] = np.round(mask * keep).astype(np.uint8)
 
 
 def _shadow(scale: float) -> Sprite:
-    coarse = scale * 0.35
-    painter = Painter((-60, -100, 60, _ARM_LENGTH), coarse)
+    painter = Painter((-60, -100, 60, _ARM_LENGTH), scale * 0.35)
     mask = painter.polygon(
         [(-13, -42), (13, -42), (20, -12), (27, 130), (31, 300), (-31, 300), (-26, 130), (-20, -12)]
     )
@@ -193,7 +179,7 @@ def _shadow(scale: float) -> Sprite:
 
 
 def _rounded(points: Sequence[tuple[float, float]]) -> Array:
-    """A closed curve through the middles of a polygon's edges (quadratic B-spline). Shape: (P, 2)."""
+    """Closed curve through the middles of a polygon's edges (quadratic B-spline). Shape: (P, 2)."""
     corners = np.asarray(points, np.float64)
     before, after = np.roll(corners, 1, 0), np.roll(corners, -1, 0)
     t = np.linspace(0, 1, 8, endpoint=False)[None, :, None]
@@ -203,7 +189,7 @@ def _rounded(points: Sequence[tuple[float, float]]) -> Array:
 
 
 def tremor(phase: Array, rng: np.random.Generator, size: float = 0.8) -> Array:
-    """The little unrest of a hand that holds still. Shape: (N, 2), table units."""
+    """Draw the slight motion of a hand that holds still. Shape: (N, 2), table units."""
     frames = np.arange(len(phase))[:, None]
     speed, start = rng.uniform(0.25, 0.7, (2, 2)), rng.uniform(0, 2 * np.pi, (2, 2))
     waves = np.sin(frames[:, None] * speed + start)

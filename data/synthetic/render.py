@@ -1,4 +1,7 @@
-"""From layers to frames: warp each part through the camera, back to front, then what lens and sensor do."""
+"""From layers to frames: warp each part through the camera, back to front, then simulate lens and sensor.
+
+N frames, H W pixels.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.synthetic.layers import Layer, Role
+from data.synthetic.geometry import Layer, Role
 from data.synthetic.painter import Array, Colour
 from data.synthetic.scene import Backdrop, over, warp_into
 
@@ -17,14 +20,14 @@ _OPAQUE = 127
 
 @dataclass(frozen=True)
 class Sensor:
-    """What light, lens and sensor do to the pictures of one clip. N: frames."""
+    """Effect of light, lens and sensor on the pictures of one clip."""
 
     exposure: Array
     """Factor on the brightness of each frame. Shape: (N,)."""
     light: Colour
     """Factors on red, green and blue."""
     vignette: float
-    """How much darker the corners are, 0 to 1."""
+    """Loss of brightness in the corners, 0 to 1."""
     softness: float
     """Blur of the lens, pixels."""
     noise: float
@@ -42,16 +45,16 @@ def render(
     """Render a clip.
 
     Args:
-        backdrop: What stands still.
-        layers: What may move, back to front, at most 255.
+        backdrop: The still part.
+        layers: The parts that may move, back to front, at most 255.
         views: Table coordinates to pixels of each frame. Shape: (N, 3, 3).
         size: Width and height of the frames, pixels.
-        sensor: What happens to the light on its way.
+        sensor: Effect of light, lens and sensor.
         rng: Decides the noise.
 
     Yields:
-        Frame, RGB, shape (H, W, 3), and which layer each pixel shows, shape (H, W): 0 for the backdrop, else
-        1 + the layer's place in `layers`.
+        Frame, RGB, shape (H, W, 3), and the layer that each pixel shows, shape (H, W): 0 for the backdrop,
+        else 1 + its index in `layers`.
     """
     blur = _Blur(views, size, sensor.softness)
     finish = _Finish(size, sensor, rng)
@@ -62,21 +65,13 @@ def render(
         frame = np.asarray(image, np.uint8)
         shown = np.zeros(frame.shape[:2], np.uint8)
         for number, layer in enumerate(layers, start=1):
-            if layer.visible[k]:
-                _paint(frame, shown, layer, view @ layer.poses[k] @ layer.sprite.to_local, number)
+            matrix = view @ layer.poses[k] @ layer.sprite.to_local
+            if layer.visible[k] and (drawn := warp_into(layer.sprite.rgba, matrix, shown.shape)):
+                part, at = drawn
+                over(frame[at], part)
+                if layer.role is not Role.SHADOW:
+                    shown[at][part[..., 3] > _OPAQUE] = number
         yield finish(blur(frame, k), k), shown
-
-
-def _paint(
-    frame: NDArray[np.uint8], shown: NDArray[np.uint8], layer: Layer, matrix: Array, number: int
-) -> None:
-    drawn = warp_into(layer.sprite.rgba, matrix, frame.shape[:2])
-    if drawn is None:
-        return
-    part, at = drawn
-    over(frame[at], part)
-    if layer.role is not Role.SHADOW:
-        shown[at][part[..., 3] > _OPAQUE] = number
 
 
 class _Blur:

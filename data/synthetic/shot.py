@@ -1,7 +1,7 @@
-"""What a motion program works with: the clip's things, its clock, and a stack of layers to fill.
+"""A clip in the making, as the motion programs see it: its phase, its objects, and a stack of layers to fill.
 
-Programs are written for a right-handed person. For a left-handed clip everything is placed mirrored, the
-things themselves unmirrored, so that labels stay as they are.
+Programs are written for a right-handed person. In a left-handed clip everything is placed mirrored while the
+objects themselves stay unmirrored, so that their labels can be read. N: frames.
 """
 
 from dataclasses import dataclass
@@ -10,31 +10,30 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from data.synthetic import hands, shelf
-from data.synthetic.geometry import apply, keyed, pose
+from data.synthetic import hands
+from data.synthetic.geometry import LayerStack, Role, apply, keyed, pose
 from data.synthetic.hands import HandMotion, HandSprites
-from data.synthetic.layers import Role, Stack
-from data.synthetic.painter import Array, Sprite
+from data.synthetic.objects import Look, cached_object
+from data.synthetic.painter import Array, DrawnObject, Sprite
 from data.synthetic.scene import HEIGHT, Backdrop, shadow_pose, shadow_sprite
-from data.synthetic.things import Look, Thing
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One clip in the making. N: its frames."""
+    """One clip in the making."""
 
     phase: Array
-    """How far the action has gone in each frame, 0 to 1. Shape: (N,)."""
+    """How far the action has progressed in each frame, 0 to 1. Shape: (N,)."""
     rng: Generator
     backdrop: Backdrop
-    stack: Stack
+    stack: LayerStack
     hand: HandSprites
     looks: dict[str, Look]
-    """How this person's things look."""
+    """How this person's objects look."""
     scale: float
-    """Sprite pixels a local unit."""
+    """Sprite pixels per local unit."""
     size: float
-    """Size of things in use, table units a local unit."""
+    """Size of objects in use, table units per local unit."""
     mirrored: bool
 
     @property
@@ -42,12 +41,12 @@ class Shot:
         """Width of the rest view, table units."""
         return self.backdrop.width
 
-    def thing(self, name: str) -> Thing:
-        """The named thing, as it looks at this person's table."""
-        return shelf.thing(name, self.looks.get(name, Look()), self.scale)
+    def object(self, name: str) -> DrawnObject:
+        """The named object, as it looks on this person's table."""
+        return cached_object(name, self.looks.get(name, Look()), self.scale)
 
     def spot(self, x: tuple[float, float], y: tuple[float, float]) -> Array:
-        """A random place; bounds are shares of the view's width and height. Shape: (2,)."""
+        """Draw a position; bounds are shares of the view's width and height. Shape: (2,)."""
         return np.array([self.rng.uniform(*x) * self.width, self.rng.uniform(*y) * HEIGHT])
 
     def pose(
@@ -59,14 +58,14 @@ class Shot:
         sx: ArrayLike = 1.0,
         sy: ArrayLike | None = None,
     ) -> Array:
-        """Poses of a thing in use, mirrored where the clip is.
+        """Poses of an object in use, mirrored if the clip is.
 
         Args:
             xy: Where the pivot goes, unmirrored table coordinates. Shape: (N, 2) or (2,).
             angle: Degrees clockwise. Shape: (N,) or a number.
-            pivot: Point of the thing that it turns about, local units.
-            sx: Stretch along the thing's x. Shape: (N,) or a number.
-            sy: Stretch along its y; as `sx` where None.
+            pivot: Point of the object that it turns about, local units.
+            sx: Stretch along the object's x. Shape: (N,) or a number.
+            sy: Stretch along its y; `sx` where None.
         """
         turn = np.negative(angle) if self.mirrored else angle
         wide, high = np.multiply(sx, self.size), np.multiply(sx if sy is None else sy, self.size)
@@ -75,36 +74,36 @@ class Shot:
     def point(
         self, xy: ArrayLike, local: tuple[float, float], angle: ArrayLike, size: ArrayLike = 1.0
     ) -> Array:
-        """Where a thing's local point is while its origin is at `xy`, both unmirrored. Shape: (N, 2)."""
+        """Position of an object's local point while its origin is at `xy`, both unmirrored. Shape: (N, 2)."""
         return apply(pose(xy, angle, np.multiply(size, self.size)), local)
 
     def flip(self, xy: ArrayLike) -> Array:
-        """Points, mirrored where the clip is. Shape: (..., 2)."""
+        """Mirror points if the clip is mirrored. Shape: (..., 2)."""
         points = np.array(xy, np.float64)
         if self.mirrored:
             points[..., 0] = self.width - points[..., 0]
         return points
 
     def add(self, sprite: Sprite, poses: Array, role: Role, visible: NDArray[np.bool_] | bool = True) -> None:
-        """Put a layer in front of what is there."""
+        """Put a layer in front of the others."""
         self.stack.add(sprite, poses, role, visible)
 
     def shadow(self, xy: Array, width: float, lift: Array | float = 0.0) -> None:
-        """Put the soft shadow of something of a width (local units) under it. `xy`: its foot on the table."""
+        """Lay a soft shadow `width` wide (local units) on the table under an object whose foot is at `xy`."""
         poses = shadow_pose(self.flip(xy), width * self.size, lift)
         self.stack.add(shadow_sprite(self.scale), poses, Role.SHADOW)
 
     def reach(
         self, grip: Array, angle: ArrayLike, *, arrive: float, leave: float | None = None, left: bool = False
     ) -> HandMotion:
-        """A hand that comes from the lower edge, grips and maybe goes again.
+        """A hand that comes from the lower edge, grips and may leave again.
 
         Args:
-            grip: Where the thing it grips is, unmirrored table coordinates. Shape: (N, 2).
+            grip: Where it grips, unmirrored table coordinates. Shape: (N, 2).
             angle: Degrees the hand is turned, clockwise. Shape: (N,) or a number.
-            arrive: Phase at which it has gripped; 0 or less: it holds from the start.
+            arrive: Phase at which it has gripped; 0: it holds from the start.
             leave: Phase at which it lets go; None: never.
-            left: Is it the left hand (of a right-handed clip)?
+            left: Whether it is the left hand of a right-handed clip.
         """
         home = np.array([self.width * (0.16 if left else 0.84), HEIGHT + 70.0])
         stay = np.ones(len(self.phase))
@@ -114,23 +113,23 @@ class Shot:
             stay = stay * keyed(self.phase, (leave, min(1.0, leave + 0.16)), (1.0, 0.0))
         at = home + stay[:, None] * (grip - home) + hands.tremor(self.phase, self.rng)
         close = np.clip((stay - 0.8) / 0.2, 0, 1)
-        return self._motion(at, np.broadcast_to(np.asarray(angle, np.float64), len(at)), close, left)
-
-    def _motion(self, at: Array, angle: Array, close: Array, left: bool) -> HandMotion:
         root = np.array([self.width * (0.22 if left else 0.78), HEIGHT + 150.0])
         elbow = root + (at - (self.width / 2, HEIGHT * 0.7)) * (0.35, 0.1)
-        turn = -angle if self.mirrored else angle
+        turn = np.broadcast_to(np.asarray(angle, np.float64), len(at))
+        turn = -turn if self.mirrored else turn
         size = 1.05 + 0.06 * self.size
         return HandMotion(self.flip(at), turn, close, self.flip(elbow), left != self.mirrored, size)
 
-    def hand_shadow(self, motion: HandMotion) -> None:
-        """Lay a hand's shadow on what is there."""
-        hands.add_shadow(self.stack, self.hand, motion)
+    def hand_shadows(self, *motions: HandMotion) -> None:
+        """Lay the shadows of hands on everything below."""
+        for motion in motions:
+            hands.add_shadow(self.stack, self.hand, motion)
 
     def fingers(self, motion: HandMotion) -> None:
-        """Put the fingers in front of what is there."""
+        """Put the fingers of a hand in front."""
         hands.add_fingers(self.stack, self.hand, motion)
 
-    def palm(self, motion: HandMotion) -> None:
-        """Put arm, palm and thumb in front of what is there."""
-        hands.add_palm(self.stack, self.hand, motion)
+    def palms(self, *motions: HandMotion) -> None:
+        """Put arm, palm and thumb of hands in front."""
+        for motion in motions:
+            hands.add_palm(self.stack, self.hand, motion)

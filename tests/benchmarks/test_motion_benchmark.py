@@ -10,8 +10,8 @@ import pytest
 from benchmarks import motion, motion_pictures
 from benchmarks.motion_truth import TrueClip, draw_clips, draw_pairs
 from core.errors import UserError
-from data.synthetic.clip import ClipSpec
 from data.synthetic.command import render_clip
+from data.synthetic.presets import ClipSpec
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "motion.md"
 SIZE = (114, 64)

@@ -54,7 +54,9 @@ def test_addresses_belong_to_clusters():
 @pytest.mark.stress
 def test_a_cluster_draws_the_same_pictures(tmp_path, monkeypatch):
     """Paths that are relative to where the command was given, too."""
-    from data import synthetic  # loads OpenCV and more, which the other tests' processes can do without
+    from data.synthetic import (
+        command as synthetic,  # loads OpenCV and more, which the other tests' processes can do without
+    )
 
     monkeypatch.chdir(tmp_path)
     for engine in ("local", "ray"):

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,24 +11,21 @@ import pytest
 from core import cli
 from core.errors import UserError
 from data import layout
-from data.synthetic import command as synthetic
+from data.synthetic import command
 from data.synthetic.catalogue import CLASSES, Picture, draw_picture
-from data.synthetic.clip import ClipSpec
-from data.synthetic.command import Settings, main
+from data.synthetic.command import Settings
+from data.synthetic.presets import ClipSpec, PresetName, plan
 
 
-@pytest.fixture(autouse=True)
-def short_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four short, small clips in place of the presets'."""
+def main(settings: Settings) -> None:
+    """The command, with four short, small clips in place of the presets'."""
+    command.main(settings, short_plan)
 
-    def plan(preset: str, seed: int) -> list[ClipSpec]:
-        return [
-            ClipSpec(u, a, "1", 4, (114, 64), seed)
-            for u in ("S1", "S2")
-            for a in ("open_jam", "pour_honey,cup")
-        ]
 
-    monkeypatch.setattr(synthetic, "plan", plan)
+def short_plan(name: PresetName, seed: int) -> list[ClipSpec]:
+    return [
+        ClipSpec(u, a, "1", 4, (114, 64), seed) for u in ("S1", "S2") for a in ("open_jam", "pour_honey,cup")
+    ]
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -51,15 +49,15 @@ def test_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     main(whole)
     written = []
 
-    def dies(path: Path, image: object) -> None:
+    def dies(path: str, *rest: Any) -> bool:
         written.append(path)
         if len(written) == 7:
             raise KeyboardInterrupt
-        write_png(path, image)
+        return imwrite(path, *rest)
 
-    write_png = synthetic._write_png
+    imwrite = cv2.imwrite
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(synthetic, "_write_png", dies)
+        patch.setattr(cv2, "imwrite", dies)
         main(cut)
     frames = layout.rgb_folder(cut.out, "S1", "pour_honey,cup", "1")
     assert not frames.exists() and layout.rgb_folder(cut.out, "S1", "open_jam", "1").is_dir()
@@ -115,7 +113,7 @@ def test_bad_flags_end_with_status_2(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["synthetic", "--out", str(tmp_path / "new"), *flags])
     with pytest.raises(SystemExit) as stop:
-        cli.run(main, Settings)
+        cli.run(command.main, Settings)
     assert stop.value.code == 2 and not (tmp_path / "new").exists()
 
 
@@ -131,9 +129,7 @@ def test_catalogue_fills_class_folders(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_catalogue_has_the_kitchen_s_nouns_and_as_many_others() -> None:
-    from data.synthetic.plan import plan
-
+def test_catalogue_has_the_nouns_and_as_many_distractors() -> None:
     nouns = {noun for spec in plan("gtea61", 0) for noun in spec.nouns}
     assert len(nouns) == 16 and nouns <= set(CLASSES) and len(CLASSES) == 32
 

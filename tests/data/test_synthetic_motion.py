@@ -1,4 +1,4 @@
-"""What the verbs and the camera do: every action works, reverses are reverses, the camera keeps its pace."""
+"""Verbs and camera: every action can be seen, reverses are reverses, the camera keeps its pace."""
 
 from pathlib import Path
 
@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.synthetic import clip as clip_module
 from data.synthetic.camera import camera_path, steps_back
-from data.synthetic.clip import ClipSpec, phases, stage
-from data.synthetic.layers import Role
-from data.synthetic.plan import GTEA61_COUNTS, plan
+from data.synthetic.clip import compose, compose_action, draw_phase
+from data.synthetic.geometry import Role
+from data.synthetic.presets import GTEA61_COUNTS, ClipSpec, plan
 
 ACTIONS = sorted({spec.action for spec in plan("gtea61", 0)})
 
@@ -20,18 +19,12 @@ ACTIONS = sorted({spec.action for spec in plan("gtea61", 0)})
 def test_every_action_shows_hand_and_object(action: str) -> None:
     size = (72, 40)
     spec = ClipSpec("S3", action, "1", 9, size, 0)
-    staged = stage(spec)
-    assert len(staged.layers) < 255
-    shown = np.stack([numbers for _, numbers in staged.frames(size)])
-    roles = np.array([-1, *(layer.role for layer in staged.layers)])[shown]
+    clip = compose(spec)
+    assert len(clip.layers) < 255
+    shown = np.stack([numbers for _, numbers in clip.frames(size)])
+    roles = np.array([-1, *(layer.role for layer in clip.layers)])[shown]
     assert (roles == Role.HAND).any(axis=(1, 2)).sum() >= 2
     assert (roles == Role.OBJECT).mean(axis=(1, 2)).max() > 0.002
-
-
-def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every clip draw the same numbers, and its action take the whole clip."""
-    monkeypatch.setattr(clip_module, "generator", lambda *address: np.random.default_rng(5))
-    monkeypatch.setattr(clip_module, "phases", lambda frames, rng: np.linspace(0, 1, frames))
 
 
 @pytest.mark.parametrize(
@@ -43,17 +36,20 @@ def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
         ("take_bread", "put_bread,bread"),
     ],
 )
-def test_reverse_is_the_same_program_backwards(
-    action: str, reverse: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    same_draws(monkeypatch)
-    ahead, back = (stage(ClipSpec("S1", name, "1", 13, (114, 64), 0)) for name in (action, reverse))
-    things = [[layer for layer in staged.layers if layer.role is Role.OBJECT] for staged in (ahead, back)]
-    assert len(things[0]) == len(things[1]) >= 1
-    for one, other in zip(*things, strict=True):
+def test_reverse_is_the_same_program_backwards(action: str, reverse: str) -> None:
+    """Both draw the same numbers, and their motion takes the whole clip."""
+    ahead, back = (
+        compose_action(
+            ClipSpec("S1", name, "1", 13, (114, 64), 0), np.linspace(0, 1, 13), np.random.default_rng(5)
+        )
+        for name in (action, reverse)
+    )
+    objects = [[layer for layer in clip.layers if layer.role is Role.OBJECT] for clip in (ahead, back)]
+    assert len(objects[0]) == len(objects[1]) >= 1
+    for one, other in zip(*objects, strict=True):
         np.testing.assert_allclose(one.poses, other.poses[::-1], atol=1e-9)
         np.testing.assert_array_equal(one.visible, other.visible[::-1])
-    assert max(np.abs(layer.poses[0] - layer.poses[-1]).max() for layer in things[0]) > 10
+    assert max(np.abs(layer.poses[0] - layer.poses[-1]).max() for layer in objects[0]) > 10
     np.testing.assert_array_equal(ahead.backdrop.image, back.backdrop.image)
 
 
@@ -65,7 +61,7 @@ def test_a_bag_of_sampled_frames_does_not_tell_the_direction(samples: int) -> No
     for _ in range(3000):
         frames = int(rng.integers(16, 33))
         numbers = np.floor(np.linspace(1, frames, samples, endpoint=False)).astype(int)
-        seen.append(phases(frames, rng)[numbers - 1])
+        seen.append(draw_phase(frames, rng)[numbers - 1])
     phase = np.stack(seen)
     slack = {7: 0.01, 16: 0.05}[samples]
     assert abs(phase.mean() - 0.5) < slack

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from data import layout
-from data.synthetic.clip import ClipSpec
-from data.synthetic.command import render_clip, true_flow
+from data.synthetic import true_flow
+from data.synthetic.command import render_clip
+from data.synthetic.presets import ClipSpec
 from data.synthetic.truth import MOVES_PX
 
 SIZE = (228, 128)

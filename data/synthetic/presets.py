@@ -1,0 +1,97 @@
+"""The clips of each preset: users, actions, lengths, sizes."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from data.synthetic.scene import PEOPLE
+
+PresetName = Literal["tiny", "demo", "gtea61"]
+
+GTEA61_COUNTS = Path(__file__).with_name("gtea61_counts.csv")
+"""Users, actions, instances and frame counts of GTEA61: 457 clips, 22,708 frames."""
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Address, length and size of one clip."""
+
+    user: str
+    action: str
+    instance: str
+    frames: int
+    size: tuple[int, int]
+    """Width and height, pixels."""
+    seed: int
+
+    @property
+    def verb(self) -> str:
+        """`open` of `open_jam`."""
+        return self.action.partition("_")[0]
+
+    @property
+    def nouns(self) -> list[str]:
+        """`water`, `cup` of `pour_water,cup`; the first is acted on."""
+        return self.action.partition("_")[2].split(",")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Equally many clips of every action for every user."""
+
+    actions: tuple[str, ...]
+    clips: int
+    """Clips of each action and user."""
+    lengths: tuple[int, int]
+    """Shortest and longest clip, frames."""
+    size: tuple[int, int] = (228, 128)
+
+
+PRESETS = {
+    "tiny": Preset(
+        ("open_jam", "close_jam", "take_cheese", "put_cheese,bread", "pour_water,cup", "stir_spoon,cup"),
+        clips=2,
+        lengths=(16, 24),
+    ),
+    "demo": Preset(
+        (
+            *(f"{verb}_{jar}" for jar in ("coffee", "honey", "jam", "mustard") for verb in ("open", "close")),
+            *(f"take_{food}" for food in ("bread", "cheese", "hotdog")),
+            *(f"put_{food},bread" for food in ("bread", "cheese", "hotdog")),
+            *("pour_water,cup", "scoop_coffee,spoon", "spread_jam,spoon,bread"),
+            *("stir_spoon,cup", "shake_tea,cup", "fold_bread"),
+        ),
+        clips=7,
+        lengths=(16, 32),
+    ),
+}
+"""The presets whose lengths are drawn; those of `gtea61` are the real set's."""
+
+
+def generator(*address: object) -> np.random.Generator:
+    """Return a random generator that depends on nothing but the address."""
+    digest = hashlib.sha256("/".join(map(str, address)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def plan(name: PresetName, seed: int) -> list[ClipSpec]:
+    """List the clips of a preset; the seed decides drawn lengths and what the clips look like."""
+    if name == "gtea61":
+        with GTEA61_COUNTS.open(encoding="utf-8", newline="") as file:
+            return [
+                ClipSpec(row["user"], row["action"], row["instance"], int(row["frames"]), (455, 256), seed)
+                for row in csv.DictReader(file)
+            ]
+    preset, specs = PRESETS[name], []
+    shortest, longest = preset.lengths
+    for user in PEOPLE:
+        for action in preset.actions:
+            for instance in map(str, range(1, preset.clips + 1)):
+                rng = generator(seed, user, action, instance, "length")
+                frames = int(rng.integers(shortest, longest + 1))
+                specs.append(ClipSpec(user, action, instance, frames, preset.size, seed))
+    return specs
