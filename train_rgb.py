@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field, model_validator
 from torch import nn
 
-from core.cache_folder import CacheFlags
 from core.cli import run
 from core.config import COSTS_MEMORY
 from core.errors import UserError
@@ -46,6 +45,7 @@ from training.batches import (
 from training.cache.features import cached_rgb_sets
 from training.cache.frames import with_kept_frames
 from training.cache.joint import cached_joint_sets
+from training.cache.store import CacheFlags
 from training.parents import Parent, refuse_seen_users, untrained_note
 from training.run import Description, Sets, prepare_model, result_line, train_and_evaluate
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from core.cache_folder import CacheFlags
 from core.cli import run
 from core.ranks import ONE, Ranks, join_ranks
 from core.run_dir import RunDirectory
@@ -26,6 +25,7 @@ from selfsup.head import without_heads
 from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
 from training.cache.frames import with_kept_frames
 from training.cache.joint import cached_joint_sets
+from training.cache.store import CacheFlags
 from training.parents import Parent
 from training.run import Description, prepare_model, result_line, train_and_evaluate
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from benchmarks.alternate import Way
 from benchmarks.steps import EXACT, PLAIN, WAYS, PartName, Size, Step, build
-from core.cache_folder import CacheFolder
 from core.task import Batch
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
@@ -16,6 +15,7 @@ from models.frozen import layer4_and_attention, up_to_layer3
 from training.batches import ClipTrainConfig, Split, clip_sets
 from training.cache.features import cached_rgb_sets
 from training.cache.frames import with_kept_frames
+from training.cache.store import CacheFolder
 from training.run import Sets
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.frame_by_frame import BothByFrame, FlowByStack, FrameByFrame
-from core.cache_folder import CacheFolder, Precision
 from core.stage import Group, Stage
 from models.backbone import Backbone
 from models.egornn import EgoRNN
@@ -24,7 +23,7 @@ from models.frozen import layer4_and_attention, up_to_layer3
 from models.outputs import by_clip
 from models.stages import FLOW, rgb_stage, two_stream_stage
 from models.two_stream import TwoStream
-from training.cache.store import TensorStore
+from training.cache.store import CacheFolder, Precision, TensorStore
 
 PartName = Literal["stage 1", "stage 2", "stage 2 and layer3", "joint", "flow"]
 PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")  # of the tables of steps

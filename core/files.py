@@ -1,12 +1,13 @@
 """Files and folders that are complete or absent, never half written; locks that end with their process."""
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -96,6 +97,21 @@ def read_json(path: Path) -> dict[str, Any]:
 def leftovers(folder: Path) -> list[Path]:
     """List the temporary files in `folder` that killed writes have left."""
     return [entry for entry in folder.iterdir() if _TEMPORARY.fullmatch(entry.name) and entry.is_file()]
+
+
+def identify(paths: Iterable[Path]) -> str:
+    """Hash the names, sizes and times of change of files, so that a changed file changes the hash.
+
+    Missing files are left out; whoever reads them says that they are missing.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _umask() -> int:

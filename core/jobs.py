@@ -105,7 +105,7 @@ def _in_folder(folder: str, task: Callable[[W], R], piece: W) -> R:
 def repeatable_opencv() -> Iterator[None]:
     """Make OpenCV compute the same bits in every process: on one thread, without rounding denormals to zero.
 
-    A piece of work has one core anyway, and how OpenCV divides sums among threads is not documented. Flow after
+    A piece of work has one core anyway, and how OpenCV divides sums among threads is not documented. Flow by
     Farnebäck changes slightly when the processor rounds numbers under 1e-38 to zero, as the training scripts
     make it do. Earlier settings are restored at the end. Also a decorator.
     """

@@ -3,12 +3,23 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from core.errors import UserError
+from core.files import identify
 from data.clips import Clip, Fault, Kind, natural_key
 from data.image_faults import header_faults
 from data.scan import scan_tree
-from data.verified import Verified
+
+
+class Memory(Protocol):
+    """Remembers facts from one command to the next."""
+
+    def knows(self, fact: str) -> bool:
+        """Say whether a fact was remembered."""
+
+    def remember(self, fact: str) -> None:
+        """Remember a fact, or do nothing where that is not possible."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +133,15 @@ class ClipIndex:
         return replace(self, clips=clips, class_names=tuple(class_names))
 
     def verify(
-        self, kinds: Sequence[Kind] = ("frames",), *, show: str = "", memory: Path | None = None
+        self, kinds: Sequence[Kind] = ("frames",), *, show: str = "", memory: Memory | None = None
     ) -> None:
         """Open every image that training will read, without decoding it, so that faults are met before it.
 
         Args:
             kinds: What will be read.
             show: Title of the progress bar; none is shown when empty.
-            memory: Folder in which it is remembered what was found sound, for the next time.
+            memory: Remembers which images were found sound, so that they are opened again only after a
+                change.
 
         Raises:
             UserError: An image is empty, cut off, unreadable or of another size than the clip's others, or
@@ -140,12 +152,11 @@ class ClipIndex:
         if absent := [kind for kind in kinds if any(clip.series(kind) is None for clip in self.clips)]:
             remedy = f"make them with `{motion_command(self.root, absent)}`"
             raise UserError(f"{self.root} has no {' and no '.join(absent)} images; {remedy}")
-        seen = None if memory is None else Verified(memory, self._images(kinds))
-        if seen is not None and seen.known:
-            return
-        _raise_first(header_faults(self.clips, kinds, show=show), self.root)
-        if seen is not None:
-            seen.remember()
+        if memory is None:
+            _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+        elif not memory.knows(fact := f"sound images {identify(self._images(kinds))}"):
+            _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+            memory.remember(fact)
 
     def require(self, kinds: Sequence[Kind]) -> None:
         """Refuse clips that lack images.

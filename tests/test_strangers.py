@@ -17,18 +17,19 @@ import evaluate
 import grid
 import published
 import train_rgb
-from core.cache_folder import CacheFolder
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import read_json, write_text
-from data.frames import FrameReader
+from data.index import ClipIndex
 from grids.recipe import Recipe
 from metrics.predictions import Predictions
 from models import build_model
 from models.build import build_trained
 from models.published import read_published
+from tests.support.trees import png_tree
 from training.cache.frames import KeptFrames
+from training.cache.store import CacheFolder
 
 ROOT = Path(__file__).parents[1]
 TOUCH = "touch pwned"
@@ -80,18 +81,16 @@ def test_a_malicious_checkpoint_is_refused_at_every_door(tmp_path, command):
             assert status == 2 and said.count("\n") == 1 and file.suffix in said, said
 
 
-def test_a_malicious_cache_is_made_again(tmp_path, monkeypatch):
-    frames = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
-    monkeypatch.setattr(FrameReader, "read", lambda *_: frames)
+def test_a_malicious_cache_is_made_again(tmp_path):
+    series = ClipIndex.from_tree(png_tree(tmp_path / "tree")).clips[0].frames
     kept = KeptFrames(CacheFolder(tmp_path / "cache"))
-    path = tmp_path / "cache" / "frames" / "x.rgb"
-    monkeypatch.setattr(KeptFrames, "_path", lambda *_: path)
+    frames = kept.read(series, [1, 2], 4)
+    [path] = (tmp_path / "cache").iterdir()
     content = BytesIO()
     np.save(content, np.array([Malicious()], object), allow_pickle=True)
     for evil in (content.getvalue(), pickle.dumps(Malicious()), b"\x93NUMPY\x01\x00\xff\xff"):
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(evil + zlib.crc32(evil).to_bytes(4, "little"))
-        assert torch.equal(kept.read(None, [1, 2], 4), frames)
+        assert torch.equal(kept.read(series, [1, 2], 4), frames)
 
 
 def test_malicious_predictions_are_refused(tmp_path):

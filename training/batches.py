@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
-from core.cache_folder import CacheFlags
 from core.processes import become_worker
 from core.ranks import ONE, Ranks
 from core.train_config import TrainConfig
@@ -24,6 +23,7 @@ from data.parts import ClipInput
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
 from metrics.predictions import Relations
+from training.cache.store import CacheFlags, CacheMemory
 from training.fit import Batches, EvaluationSet, TrainingSet
 from training.run import Sets
 
@@ -77,7 +77,9 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind], ranks: Ranks = ON
     """
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
-    memory = config.cache if isinstance(config, CacheFlags) else None
+    # Trouble with the cache is reported when the training opens it.
+    cache = config.open_cache(lambda _: None) if isinstance(config, CacheFlags) else None
+    memory = None if cache is None else CacheMemory(cache)
     index.verify(kinds, show="checking images" if ranks.first else "", memory=memory)
     for note in index.notes:
         ranks.say(f"note: {note}")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from core.cache_folder import CacheFolder
 from core.errors import UserError
 from data.frames import FrameReader
 from data.index import ClipIndex
@@ -15,6 +14,7 @@ from data.parts import ClipInput, Frames
 from data.transforms import RGB_MEAN, RGB_STD, Draw, Preprocessing
 from tests.support.trees import png_tree
 from training.cache.frames import KeptFrames, with_kept_frames
+from training.cache.store import CacheFolder
 
 SCALED = Preprocessing(32, 36, RGB_MEAN, RGB_STD)
 NUMBERS = [1, 2, 2, 5]
@@ -53,7 +53,7 @@ def test_every_draw_of_a_clip_is_the_same_with_and_without(clip, tmp_path):
     for draw in [None, *map(Draw.from_number, range(40))]:
         one, other = (inputs.dataset(index)[key._replace(draw=draw)] for inputs in (plain, stored))
         assert torch.equal(one["frames"], other["frames"])
-    assert len(list((tmp_path / "cache" / "frames").iterdir())) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_changed_frame_is_read_anew(clip, tmp_path):
@@ -74,7 +74,7 @@ def test_a_missing_frame_is_named_although_it_was_kept(clip, tmp_path):
 @pytest.mark.parametrize("damage", ["flipped bit", "cut short", "empty"])
 def test_damage_is_noticed_and_mended(clip, tmp_path, damage):
     good = kept(tmp_path).read(clip.frames, NUMBERS, 36)
-    [file] = (tmp_path / "cache" / "frames").iterdir()
+    [file] = (tmp_path / "cache").iterdir()
     whole = file.read_bytes()
     if damage == "flipped bit":
         file.write_bytes(whole[:-50] + bytes([whole[-50] ^ 1]) + whole[-49:])

@@ -1,4 +1,4 @@
-"""The store gives back what was written, to everyone, and nothing else; trouble with it is only said."""
+"""A store returns what was written, to every process, and nothing else; trouble with it is only reported."""
 
 import os
 import shutil
@@ -7,9 +7,8 @@ from collections import namedtuple
 import pytest
 import torch
 
-from core.cache_folder import CacheFlags, CacheFolder
 from core.errors import UserError
-from training.cache.store import TensorStore
+from training.cache.store import CacheFlags, CacheFolder, CacheMemory, TensorStore
 
 
 def store(path, identity="x", slots=4, shape=(2,), **cache) -> TensorStore:
@@ -44,10 +43,18 @@ def test_another_identity_is_another_store(tmp_path, other):
     assert store(tmp_path, **same | other).present([1]) == [False]
 
 
-def test_a_slot_without_its_mark_is_not_there(tmp_path):
+def test_a_slot_without_its_mark_is_not_there(tmp_path, monkeypatch):
     """What a process leaves that is killed between the values and the mark."""
-    one = store(tmp_path)
-    os.pwrite(one._files[0], b"\1" * 8, 8)
+    one, write = store(tmp_path), os.pwrite
+
+    def killed(*arguments):
+        monkeypatch.setattr(os, "pwrite", None)
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", killed)
+    with pytest.raises(TypeError):
+        one.write(1, torch.ones(2))
+    assert one.path.stat().st_size == 4 * 8 + 2 * 8, "the values were written"
     assert one.present([1]) == [False] and one.read([1])[1] == [False]
 
 
@@ -67,17 +74,32 @@ def test_half_precision_rounds_once(tmp_path):
     assert one.bytes_at_most == 4 * 4
 
 
+def test_bytes_stay_bytes(tmp_path):
+    one = TensorStore(CacheFolder(tmp_path, "float16"), "pixels", 2, (2, 3), "uint8")
+    pixels = torch.tensor([[0, 1, 127], [128, 254, 255]], dtype=torch.uint8)
+    one.write(1, pixels)
+    read, good = one.read([1])
+    assert good == [True] and read.dtype == torch.uint8 and torch.equal(read[0], pixels)
+    assert one.bytes_at_most == 2 * 6
+
+
+def test_exact_values_in_a_folder_that_rounds(tmp_path):
+    one = TensorStore(CacheFolder(tmp_path, "float16"), "scores", 1, (2,), "float32")
+    values = torch.tensor([1 / 3, 2000.7])
+    one.write(0, values)
+    assert torch.equal(one.read([0])[0][0], values) and torch.equal(one.rounded(values), values)
+
+
 @pytest.mark.parametrize("damage", ["flipped bit", "cut short"])
 def test_damage_is_noticed(tmp_path, damage):
     one = store(tmp_path)
     one.write(0, torch.ones(2))
     one.write(3, torch.ones(2))
-    [values] = tmp_path.glob("*/values.bin")
     if damage == "cut short":
-        os.truncate(values, 30)
+        os.truncate(one.path, one.path.stat().st_size - 2)
     else:
-        with values.open("r+b") as file:
-            file.seek(25)
+        with one.path.open("r+b") as file:
+            file.seek(-7, os.SEEK_END)
             file.write(b"\1")
     assert one.read([0, 3])[1] == [True, False]
     one.write(3, torch.full((2,), 5.0))
@@ -86,9 +108,9 @@ def test_damage_is_noticed(tmp_path, damage):
 
 
 def test_empty_slots_take_no_room(tmp_path):
-    store(tmp_path, slots=1000, shape=(1024,)).write(999, torch.ones(1024))
-    [values] = tmp_path.glob("*/values.bin")
-    assert values.stat().st_blocks * 512 < 100 * 1024
+    one = store(tmp_path, slots=1000, shape=(1024,))
+    one.write(999, torch.ones(1024))
+    assert one.path.stat().st_blocks * 512 < 100 * 1024 < one.bytes_at_most < one.path.stat().st_size
 
 
 def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path, monkeypatch, capsys):
@@ -139,3 +161,35 @@ def test_flags_that_need_a_folder():
     with pytest.raises(UserError, match="--cache FOLDER"):
         CacheFlags(cache_precision="float16")
     assert CacheFlags().open_cache() is None
+
+
+def test_files_of_other_formats_are_left_alone_and_counted(tmp_path):
+    old = tmp_path / "0123" / "values.bin"
+    old.parent.mkdir()
+    old.write_bytes(bytes(8192))
+    (tmp_path / "frames").write_bytes(b"no folder")
+    one = store(tmp_path, limit_gib=12000 / 2**30)
+    one.write(0, torch.ones(2))
+    assert one.present([0]) == [False], "there is no room beside the old files"
+    one = store(tmp_path)
+    one.write(0, torch.ones(2))
+    assert one.present([0]) == [True] and old.read_bytes() == bytes(8192)
+
+
+def test_a_damaged_file_is_an_empty_store(tmp_path):
+    one = store(tmp_path)
+    one.path.write_bytes(b"\xff" * 100)
+    assert one.read([0, 3])[1] == [False, False]
+    one.write(0, torch.ones(2))
+    assert one.read([0, 3])[1] == [True, False]
+
+
+def test_a_fact_is_remembered_by_every_process(tmp_path, capsys):
+    first, second = (CacheMemory(CacheFolder(tmp_path)) for _ in range(2))
+    assert not first.knows("sound")
+    first.remember("sound")
+    assert second.knows("sound") and not second.knows("broken")
+    (tmp_path / "file").write_text("")
+    third = CacheMemory(CacheFolder(tmp_path / "file"))
+    third.remember("sound")
+    assert not third.knows("sound") and "can't be written" in capsys.readouterr().out

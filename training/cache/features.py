@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from core.cache_folder import CacheFolder
 from core.processes import become_worker
 from core.ranks import ONE, Ranks
 from core.task import Batch
@@ -25,7 +24,7 @@ from data.index import ClipIndex
 from data.parts import ClipDataset, ClipInput, ClipKey, Frames
 from data.transforms import NUM_DRAWS
 from training.batches import ClipTrainConfig, Split
-from training.cache.store import TensorStore
+from training.cache.store import CacheFolder, TensorStore
 from training.fit import EvaluationSet, TrainingSet
 from training.run import Sets
 

@@ -5,7 +5,6 @@ The stores are those of the RGB stream's own trainings: the same seed draws the 
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from core.cache_folder import CacheFolder
 from core.ranks import Ranks
 from core.task import Batch
 from data.epochs import EpochSampler
@@ -13,6 +12,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, ClipKey, Frames
 from training.batches import ClipTrainConfig, EpochLoader, Split, evaluation_loader
 from training.cache.features import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
+from training.cache.store import CacheFolder
 from training.fit import Batches, EvaluationSet, TrainingSet
 from training.run import Sets
 

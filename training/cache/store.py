@@ -1,83 +1,178 @@
-"""Tensors of one shape on disk, computed once and read often, shared between runs and processes.
+"""A folder of tensors on disk that are computed once and read often, shared by runs and processes.
 
-A slot's mark holds the checksum of its content and is set after the content is written whole: a slot of a
-killed process is there or not there, and a damaged one is noticed when it is read. Two processes that fill
-the same slot write the same bytes, since the folder's name says what they are made from.
+A store is one sparse file of numbered slots for tensors of one shape. It begins with a mark for each slot, 0
+or the checksum of its content, which is written after the content: a slot of a killed process is there or not
+there, and damage is noticed on reading. Two processes that fill the same slot write the same bytes, since the
+file's name says what they are made from.
+
+A cache only saves time. So whatever goes wrong with it, a full disk, a folder that can't be written or a
+damaged slot, is said once, and training goes on without what could not be kept.
 """
 
 import hashlib
 import json
 import math
 import os
+import shutil
+import weakref
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from core.cache_folder import CacheFolder
+from core.config import Config
 
-_FORMAT = 2  # of the files; stores of another format are not looked at
-_FILLED = np.uint64(1 << 32)  # set in the mark of a filled slot, above its checksum
+Precision = Literal["float32", "float16"]
+
+_FORMAT = 3  # of the files; those of other formats are not looked at
+_FILLED = 1 << 32  # in the mark of a filled slot, above its checksum
+_MARK_BYTES = 8
+_LEFT_FREE = 2**30  # bytes of the disk that a cache never takes
+_CHECK_EVERY = 2**26  # bytes kept between two looks at the disk
+
+
+class CacheFlags(Config):
+    """Flags of the scripts that can keep outputs of layers they never train."""
+
+    cache: Path | None = None
+    """Folder to keep decoded frames and outputs of never-trained layers in, for all epochs, seeds, stages."""
+    cache_precision: Precision = "float32"
+    """float32 gives the same training bit for bit; float16 takes half the disk and rounds."""
+    cache_gib: float | None = Field(None, gt=0)
+    """Upper limit of the folder's size in GiB; outputs that do not fit are recomputed every epoch."""
+
+    @model_validator(mode="after")
+    def _cache_given(self) -> "CacheFlags":
+        if self.cache is None and (self.cache_precision != "float32" or self.cache_gib is not None):
+            raise ValueError("--cache-precision and --cache-gib belong to --cache FOLDER")
+        return self
+
+    def open_cache(self, say: Callable[[str], None] = print) -> "CacheFolder | None":
+        """Open the folder, None without --cache; `say` prints its messages."""
+        if self.cache is None:
+            return None
+        return CacheFolder(self.cache, self.cache_precision, self.cache_gib, say)
+
+
+class CacheFolder:
+    """A folder of stores with one limit.
+
+    Attributes:
+        usable: Whether more is kept; False after trouble or at the limit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        precision: Precision = "float32",
+        limit_gib: float | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """Measure what is there; nothing is written.
+
+        Args:
+            path: The folder.
+            precision: How float values are kept.
+            limit_gib: Upper limit of everything in the folder, in GiB; None: until the disk is full.
+            say: Prints a message.
+        """
+        self.path = path
+        self.precision = precision
+        self.say = say
+        self.usable = True
+        self._limit = math.inf if limit_gib is None else limit_gib * 2**30
+        self._used = _disk_use(path)
+        self._unchecked = _CHECK_EVERY
+
+    def reserve(self, size: int) -> bool:
+        """Say whether `size` more bytes may be written, and count them."""
+        if self.usable and self._used + size > self._limit:
+            self.give_up(f"it holds {self._used / 2**30:.2f} GiB and --cache-gib allows no more")
+        self._unchecked += size
+        if self.usable and self._unchecked >= _CHECK_EVERY:
+            self._unchecked = 0
+            self._look_at_disk()
+        self._used += size if self.usable else 0
+        return self.usable
+
+    def _look_at_disk(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.path).free
+        except OSError as error:
+            self.give_up(f"it can't be written ({error.strerror})")
+            return
+        if free < _LEFT_FREE:
+            self.give_up("the disk has less than 1 GiB left")
+
+    def give_up(self, reason: str) -> None:
+        """Keep no more, and say why, once."""
+        if self.usable:
+            self.say(f"note: --cache {self.path}: {reason}; what is not kept there is computed every time")
+        self.usable = False
 
 
 class TensorStore:
-    """Numbered slots for tensors of one shape; empty slots take no room on disk."""
+    """Numbered slots for tensors of one shape; empty slots take no space on disk."""
 
-    def __init__(self, cache: CacheFolder, identity: Any, slots: int, shape: tuple[int, ...]) -> None:
-        """Open or begin the store for what `identity` describes, in a folder of its own.
-
-        Where that can't be, the cache says so, and the store stays empty.
+    def __init__(
+        self,
+        cache: CacheFolder,
+        identity: Any,
+        slots: int,
+        shape: tuple[int, ...],
+        dtype: Precision | Literal["uint8"] | None = None,
+    ) -> None:
+        """Name the store; its file is made when the first slot is filled.
 
         Args:
-            cache: Where stores are kept, and in which precision.
+            cache: Where stores are kept.
             identity: Plain values that name everything the tensors are made from; another identity is
-                another store, so nothing stale can be read.
+                another store, so nothing outdated can be read.
             slots: Number of slots.
             shape: Shape of every tensor.
+            dtype: How values are kept; None as the cache says.
         """
         self.cache = cache
         self.slots = slots
         self.shape = shape
-        self._dtype = np.dtype(cache.precision)
+        self.dtype = dtype or cache.precision
+        self._dtype = np.dtype(self.dtype)
         self._bytes = self._dtype.itemsize * math.prod(shape)
-        content = json.dumps([_FORMAT, cache.precision, identity, slots, list(shape)], sort_keys=True)
-        folder = cache.path / hashlib.sha256(content.encode()).hexdigest()[:24]
-        self._files: tuple[int, int] | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            values = os.open(folder / "values.bin", os.O_RDWR | os.O_CREAT, 0o666)
-            self._files = values, os.open(folder / "marks.u64", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            cache.give_up(f"it can't be written ({error.strerror})")
+        content = json.dumps([_FORMAT, self.dtype, identity, slots, list(shape)], sort_keys=True)
+        self.path = cache.path / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.slots"
+        self._file: int | None = None
+        self._close: Callable[[], Any] = lambda: None
 
     @property
     def bytes_at_most(self) -> int:
-        """Room on disk when every slot is filled."""
+        """Size on disk when every slot is filled."""
         return self.slots * self._bytes
 
     def present(self, slots: Sequence[int]) -> list[bool]:
         """Say for each slot whether it is filled."""
         marks = self._marks()
-        return [bool(marks[slot] & _FILLED) for slot in slots]
+        return [bool(marks[slot]) for slot in slots]
 
     def rounded(self, values: Tensor) -> Tensor:
-        """Give what `read` will give of these values, float32."""
-        return values.to(getattr(torch, self.cache.precision)).float()
+        """Round values as `write` and `read` do."""
+        return values.to(getattr(torch, self.dtype)).to(values.dtype)
 
     def write(self, slot: int, value: Tensor) -> None:
-        """Fill a slot with a tensor of the store's shape, unless there is no room."""
-        assert tuple(value.shape) == self.shape and value.dtype == torch.float32
-        if self._files is None or not self.cache.take(self._bytes):
+        """Fill a slot with a tensor of the store's shape, float32 or uint8, if there is room for it."""
+        assert tuple(value.shape) == self.shape
+        if not self.cache.reserve(self._bytes) or (file := self._open(os.O_CREAT)) is None:
             return
         content = value.detach().cpu().numpy().astype(self._dtype).tobytes()
-        values, marks = self._files
         try:
-            _write_all(values, content, slot * self._bytes)
-            _write_all(marks, _mark(content), slot * _FILLED.itemsize)
+            _write_all(file, content, self._offset(slot))
+            _write_all(file, _mark(content).to_bytes(_MARK_BYTES, "little"), slot * _MARK_BYTES)
         except OSError as error:
             self.cache.give_up(f"it can't be written ({error.strerror})")
 
@@ -85,46 +180,73 @@ class TensorStore:
         """Read slots.
 
         Returns:
-            The values, float32, shape (len(slots), *shape), and which of them are good: a slot that is empty
-            or damaged is not, and has no meaning.
+            Values, float32 or uint8, of shape (len(slots), *shape); and for each whether it is good: those
+            of an empty or damaged slot mean nothing.
         """
         values = np.empty((len(slots), *self.shape), self._dtype)
         marks = self._marks()
-        good = [
-            self._read_into(row, slot) == int(marks[slot]) for row, slot in zip(values, slots, strict=True)
-        ]
-        return torch.from_numpy(values.astype(np.float32, copy=False)), good
+        good = [self._read_into(row, slot, int(marks[slot])) for row, slot in zip(values, slots, strict=True)]
+        read = torch.from_numpy(values)
+        return (read if self.dtype == "uint8" else read.float()), good
 
-    def _read_into(self, row: npt.NDArray[Any], slot: int) -> int | None:
-        """Read one slot, and give the mark that belongs to what was read."""
-        if self._files is None:
-            return None
+    def _read_into(self, row: npt.NDArray[Any], slot: int, mark: int) -> bool:
+        if self._file is None or not mark:
+            return False
         content = memoryview(row.data).cast("B")
         try:
-            count = os.preadv(self._files[0], [content], slot * self._bytes)
+            count = os.preadv(self._file, [content], self._offset(slot))
         except OSError:
-            return None
-        return int.from_bytes(_mark(content), "little") if count == self._bytes else None
+            return False
+        return count == self._bytes and _mark(content) == mark
+
+    def _offset(self, slot: int) -> int:
+        return self.slots * _MARK_BYTES + slot * self._bytes
 
     def _marks(self) -> npt.NDArray[np.uint64]:
-        size = self.slots * _FILLED.itemsize
-        content = b""
-        if self._files is not None:
+        size, content = self.slots * _MARK_BYTES, b""
+        if (file := self._open()) is not None:
             try:
-                content = os.pread(self._files[1], size, 0)
+                content = os.pread(file, size, 0)
             except OSError as error:
                 self.cache.give_up(f"it can't be read ({error.strerror})")
         return np.frombuffer(content.ljust(size, b"\0"), "<u8")
 
+    def _open(self, create: int = 0) -> int | None:
+        if self._file is None:
+            try:
+                self._file = os.open(self.path, os.O_RDWR | create, 0o666)
+                self._close = weakref.finalize(self, os.close, self._file)
+            except OSError as error:
+                if create or not isinstance(error, FileNotFoundError):
+                    self.cache.give_up(f"it can't be written ({error.strerror})")
+        return self._file
+
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files or ():
-            os.close(file)
-        self._files = None
+        """Close the file; the next use opens it again."""
+        self._close()
+        self._file = None
 
 
-def _mark(content: bytes | memoryview) -> bytes:
-    return (int(_FILLED) | zlib.crc32(content)).to_bytes(_FILLED.itemsize, "little")
+class CacheMemory:
+    """Remembers facts in a cache, each as a store of one byte; where that fails, they are forgotten."""
+
+    def __init__(self, cache: CacheFolder) -> None:
+        self.cache = cache
+
+    def knows(self, fact: str) -> bool:
+        """Say whether a fact was remembered, by whatever process."""
+        return self._store(fact).present([0]) == [True]
+
+    def remember(self, fact: str) -> None:
+        """Remember a fact."""
+        self._store(fact).write(0, torch.zeros(1, dtype=torch.uint8))
+
+    def _store(self, fact: str) -> TensorStore:
+        return TensorStore(self.cache, ["fact", fact], 1, (1,), "uint8")
+
+
+def _mark(content: bytes | memoryview) -> int:
+    return _FILLED | zlib.crc32(content)
 
 
 def _write_all(file: int, content: bytes, offset: int) -> None:
@@ -132,3 +254,14 @@ def _write_all(file: int, content: bytes, offset: int) -> None:
     while rest:
         written = os.pwrite(file, rest, offset)
         rest, offset = rest[written:], offset + written
+
+
+def _disk_use(path: Path) -> int:
+    """Bytes of all files, of other formats too; the empty slots of a store are holes and not on disk."""
+    sizes = []
+    for file in path.rglob("*"):
+        try:
+            sizes.append(file.stat().st_blocks * 512 if file.is_file() else 0)
+        except OSError:  # another process is at work there
+            continue
+    return sum(sizes)
