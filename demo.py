@@ -23,7 +23,7 @@ from data.actions import reversed_actions
 from data.index import ClipIndex
 from data.motion import command as motion
 from data.synthetic import command as synthetic
-from grids.recipe import Recipe, Training
+from grids.recipe import Training, read_recipes
 from report import has_heat, heat_section
 from reporting.attention import lacks_attention
 from reporting.collect import Row, read_tables
@@ -129,8 +129,9 @@ def precision() -> str:
 
 def training_minutes(config: Config) -> float:
     """Estimate all trainings together on two cores, without those that both recipes name counted twice."""
-    steps = [step for file in RECIPES for step in Recipe.from_yaml(file).replace(seeds=config.seeds).steps()]
-    trainings = {(step.training.name, step.seed): step.training for step in steps}.values()
+    recipes = read_recipes(RECIPES, config.seeds).values()
+    seeded = [found for recipe in recipes for found in recipe.seeded_trainings()]
+    trainings = {(found.training.name, found.seed): found.training for found in seeded}.values()
     return sum(_epochs(training, config) * _minutes_per_epoch(training) for training in trainings)
 
 

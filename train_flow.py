@@ -5,7 +5,7 @@ five stacks for the reported number.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ from training.run import Description, prepare_model, result_line, train_and_eval
 
 class Config(ClipTrainConfig):
     """Train the flow stream of Ego-RNN on stacks of flow images."""
+
+    SAME_COST: ClassVar[tuple[str, ...]] = ("weights", "test_stacks", "dropout")
 
     stack: int = Field(5, ge=1, json_schema_extra=COSTS_MEMORY)
     """Consecutive flow images (pairs of x and y) that the network sees."""

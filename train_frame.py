@@ -7,7 +7,7 @@ train_rgb.py a meaning where ImageNet weights can't be downloaded.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,8 @@ from training.run import Description, Sets, prepare_model, result_line, train_an
 
 class Config(ClipTrainConfig):
     """Train a ResNet on single frames of clips (--data) or on pictures in class folders (--images)."""
+
+    SAME_COST: ClassVar[tuple[str, ...]] = ("weights",)
 
     data: Path | None = None  # type: ignore[assignment]
     """Tree of clips."""

@@ -7,7 +7,7 @@ can learn motion segmentation beside the actions (--ms); stage joint trains ever
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -66,6 +66,8 @@ INHERITED = tuple(key for key in STAGE_1_DEFAULTS if key != "weights")
 
 class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages, or SparNet."""
+
+    SAME_COST: ClassVar[tuple[str, ...]] = ("weights", "attention", "dropout")
 
     stage: StageName
     """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too; joint trains

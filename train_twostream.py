@@ -5,7 +5,7 @@ Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -36,6 +36,8 @@ class Config(ClipTrainConfig, CacheFlags):
     Frames, stack and image size are those the streams were trained with. --lr is the rate of the classifier
     and of what learns in the RGB stream.
     """
+
+    SAME_COST: ClassVar[tuple[str, ...]] = ("flow_lr", "gamma", "dropout")
 
     rgb: Path
     """Run directory of train_rgb.py, stage 2."""

@@ -19,8 +19,7 @@ from tqdm import tqdm
 from benchmarks.alternate import alternate
 from benchmarks.pages import markdown
 from benchmarks.steps import BF16, EXACT, PartName, Size, build
-from grids.recipe import Recipe
-from grids.recipe import Step as RecipeStep
+from grids.recipe import Recipe, SeededTraining
 
 RECIPES = ("step1", "step2_classification", "step2_regression")
 TRAIN_CLIPS, TEST_CLIPS = 341, 116  # of GTEA61 with S2 as test user, by its manifest
@@ -49,7 +48,7 @@ def measure_recipes(size: Size, lengths: Sequence[int], rounds: int) -> dict[str
     for part, frames in tqdm(wanted, "recipes"):
         at.setdefault(part, {})[frames] = _costs(part, replace(size, frames=frames), rounds)
     return {
-        name: {"trainings": len(recipes[name].steps()), **_total(counted, at)}
+        name: {"trainings": len(recipes[name].seeded_trainings()), **_total(counted, at)}
         for name, counted in epochs.items()
     }
 
@@ -57,12 +56,12 @@ def measure_recipes(size: Size, lengths: Sequence[int], rounds: int) -> dict[str
 def epochs_of(recipe: Recipe) -> "Counter[Kind]":
     """Count the epochs of each kind that all trainings of a recipe take together."""
     counted: Counter[Kind] = Counter()
-    for step in recipe.steps():
+    for step in recipe.seeded_trainings():
         counted[kind_of(step)] += step.training.settings["epochs"]
     return counted
 
 
-def kind_of(step: RecipeStep) -> Kind:
+def kind_of(step: SeededTraining) -> Kind:
     """Tell what a training trains, and at how many frames; the flow stream always takes one stack."""
     settings = step.training.settings
     if step.training.script == "train_flow":

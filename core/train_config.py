@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,9 @@ def spare_cores() -> int:
 
 class TrainConfig(Config):
     """Flags that say how long, how fast and where to train, whatever is trained."""
+
+    SAME_COST: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
+    """Settings that leave the time of an epoch as it is; scripts add theirs."""
 
     out: Path
     """Run directory to make; one that holds a finished run is refused."""
@@ -54,6 +57,11 @@ class TrainConfig(Config):
     def reads(self) -> tuple[str, ...]:
         """Names of the parts of its data that the training reads, where data has parts."""
         return ()
+
+    @classmethod
+    def same_cost(cls) -> frozenset[str]:
+        """Collect `SAME_COST` of this config and its bases; any other setting may change an epoch's time."""
+        return frozenset(name for base in cls.__mro__ for name in vars(base).get("SAME_COST", ()))
 
     @field_validator("milestones")
     @classmethod

@@ -1,18 +1,75 @@
-"""Searches the ranges of a recipe: trials are asked for while there is room, watched, pruned and judged."""
+"""Searches of a recipe's ranges: Optuna proposes trials, which are trained as runs of a grid and judged.
 
-import time
-from collections.abc import Callable
+A trial is one set of values for the searched settings. Its run has a folder like any other, so a trial that
+was stopped is resumed, and one that is proposed twice is trained once. Trials are judged on held-out training
+clips: of metrics.csv only the rows of the validation split are read, and eval.json is not.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from optuna.trial import Trial, TrialState
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from grids.planner import Change, Terms, make_plan
-from grids.progress import Progress
-from grids.recipe import Recipe
-from grids.runs import Run
-from grids.schedule import POLL_SEC, Schedule, Watcher, Workers, advance
-from grids.trials import Trials, study_name
+from core.errors import UserError
+from core.files import write_text
+from core.ray_cluster import refuse_unreachable
+from grids.plan import GridOptions, Override, make_plan
+from grids.progress import EpochTimes, Progress, run_with_progress
+from grids.recipe import Range, Recipe
+from grids.run import Run, Schedule, Workers
+
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+
+
+def search(
+    file: Path,
+    recipe: Recipe,
+    options: GridOptions,
+    workers: Workers,
+    *,
+    trials: int,
+    val_fraction: float,
+    storage: str | None = None,
+) -> int:
+    """Search until enough trials are judged, print the best, and write all of them to search/NAME.csv.
+
+    Args:
+        file: The recipe's file.
+        recipe: The recipe, which has ranges.
+        options: How it is run.
+        workers: Run the trials, as many at a time as they have slots.
+        trials: How many trials to judge, including those of earlier starts.
+        val_fraction: Share of the training clips to hold out.
+        storage: URL of a database that several grids share; None: search.db in the grid's folder.
+
+    Returns:
+        The exit status, as `run_with_progress`.
+
+    Raises:
+        UserError: The database can't be opened, or a script refuses the values.
+    """
+    assert recipe.search is not None
+    space = Space.of(file, recipe, options, val_fraction)
+    study = open_study(storage or f"sqlite:///{options.out / 'search.db'}", space.name)
+    kept = Trials(study, recipe.search.ranges, recipe.seeds[0], options.out, alone=storage is None)
+    searcher = Searcher(space, kept, Schedule(), trials)
+    status = run_with_progress(searcher.schedule, workers, EpochTimes(), searcher.update)
+    table = options.out / "search" / f"{space.name}.csv"
+    kept.write(table)
+    print(f"{kept.judged} trials: {table}")
+    if best := kept.best():
+        found = f"{best.value:.1f} % of the held-out clips with {best.params}"
+        print(f"best: {found}, in {best.user_attrs['run']}")
+    return status
 
 
 @dataclass(frozen=True)
@@ -21,43 +78,140 @@ class Space:
 
     Attributes:
         file: Its file.
-        recipe: It, with the searched training and its parents alone, and one seed.
-        terms: What whoever runs it decides, the validation split included.
+        recipe: The searched training and its ancestors alone, with one seed.
+        options: How it is run, including the share of clips that is held out.
     """
 
     file: Path
     recipe: Recipe
-    terms: Terms
+    options: GridOptions
 
     @classmethod
-    def of(cls, file: Path, recipe: Recipe, terms: Terms, val_fraction: float) -> "Space":
-        """Prepare a recipe; whatever learns from clips holds the same share of them out."""
+    def of(cls, file: Path, recipe: Recipe, options: GridOptions, val_fraction: float) -> "Space":
+        """Prepare a recipe; every training that learns from clips holds out the same share of them."""
         assert recipe.search is not None
-        only = recipe.only(recipe.search.training)
-        held = [Change(t.name, "val_fraction", val_fraction) for t in only.trainings if "data" in t.inputs]
-        return cls(file, only, replace(terms, changes=(*terms.changes, *held)))
+        reduced = recipe.reduced_to(recipe.search.training)
+        on_clips = [training.name for training in reduced.trainings if "data" in training.inputs]
+        held_out = [Override(name, "val_fraction", val_fraction) for name in on_clips]
+        return cls(file, reduced, replace(options, overrides=(*options.overrides, *held_out)))
 
     @property
     def name(self) -> str:
-        """A name for the study: that of the file, and a hash of all that the trials have in common."""
-        terms = self.terms
-        given = (terms.changes, terms.epochs, terms.fingerprints)
-        return study_name(self.file.stem, self.recipe.model_dump(mode="json", exclude={"title"}), *given)
+        """The study's name: the file's, and a hash of everything that its trials have in common."""
+        # An override once was called Change; its old form keeps the names of studies that exist.
+        changes = [str(o).replace("Override(", "Change(", 1) for o in self.options.overrides]
+        prints = {name: found.fingerprint for name, found in self.options.inputs.items()}
+        recipe = self.recipe.model_dump(mode="json", exclude={"title"})
+        content = json.dumps([recipe, changes, self.options.max_epochs, prints], sort_keys=True, default=str)
+        return f"{self.file.stem}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
-    def runs(self, values: dict[str, object]) -> list[Run]:
-        """Give the runs of a trial, its own as the last one.
+    def plan(self, values: Mapping[str, object]) -> list[Run]:
+        """Plan the runs of a trial, parents first, its own last.
 
         Raises:
             UserError: The script refuses the values.
         """
         assert self.recipe.search is not None
-        changes = [Change(self.recipe.search.training, name, value) for name, value in values.items()]
-        terms = replace(self.terms, changes=(*self.terms.changes, *changes))
-        return list(make_plan({self.file: self.recipe}, terms).runs.values())
+        overrides = [Override(self.recipe.search.training, name, value) for name, value in values.items()]
+        options = replace(self.options, overrides=(*self.options.overrides, *overrides))
+        return list(make_plan({self.file: self.recipe}, options).runs.values())
+
+
+def open_study(storage: str, name: str) -> optuna.Study:
+    """Open a study or create it; its first trials, up to five, are never pruned.
+
+    Args:
+        storage: URL of a database; that of an SQLite file is sqlite:///PATH.
+        name: The study's name in it.
+
+    Raises:
+        UserError: The database can't be reached or opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        url = sqlalchemy.make_url(storage)
+        if url.host:
+            port = url.port or _PORTS.get(url.get_backend_name(), 0)
+            refuse_unreachable(url.host, port, "--storage")
+        pruner = optuna.pruners.MedianPruner()
+        return optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", pruner=pruner, load_if_exists=True
+        )
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, optuna.exceptions.OptunaError) as error:
+        raise UserError(f"--storage {storage} can't be opened: {str(error).splitlines()[0]}") from None
+
+
+class Trials:
+    """The trials of a study, as one grid of possibly several sees them."""
+
+    def __init__(
+        self, study: optuna.Study, ranges: Mapping[str, Range], seed: int, grid: Path, *, alone: bool
+    ) -> None:
+        """Put the trials that an earlier start of this grid left open back into the queue.
+
+        Args:
+            study: The study.
+            ranges: The searched settings.
+            seed: With one trial at a time, the same seed proposes the same trials.
+            grid: The grid's folder, by which it recognises its own trials.
+            alone: Whether no other grid uses the study, so that all trials are its own.
+        """
+        self.study = study
+        self.distributions = {name: _distribution(values) for name, values in ranges.items()}
+        self.seed = seed
+        self.owner = f"{socket.gethostname()}:{grid}"
+        for trial in self._in_state(TrialState.RUNNING):
+            if alone or trial.user_attrs.get("owner") == self.owner:
+                study.tell(trial.number, state=TrialState.FAIL)
+                study.enqueue_trial(trial.params, user_attrs={"again": True})
+
+    @property
+    def judged(self) -> int:
+        """How many trials have finished or were pruned."""
+        return len(self._in_state(TrialState.COMPLETE, TrialState.PRUNED))
+
+    def propose(self) -> Trial:
+        """Propose values; they depend on the seed, the number of trials before, and their results alone."""
+        trials = self.study.get_trials(deepcopy=False)
+        begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+        drawn = sum("again" not in trial.user_attrs for trial in begun)
+        self.study.sampler = optuna.samplers.TPESampler(seed=self.seed + drawn)
+        trial = self.study.ask(self.distributions)
+        trial.set_user_attr("owner", self.owner)
+        return trial
+
+    def best(self) -> FrozenTrial | None:
+        """Return the best finished trial, if there is one."""
+        return self.study.best_trial if self._in_state(TrialState.COMPLETE) else None
+
+    def write(self, file: Path) -> None:
+        """Write a CSV row for each trial: number, state, accuracy on the held-out clips, values and run."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["trial", "state", "val_accuracy", *self.distributions, "run"])
+        for trial in self._in_state(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
+            last = max(trial.intermediate_values.items(), default=(0, ""))[1]
+            values = [trial.params.get(name, "") for name in self.distributions]
+            run = trial.user_attrs.get("run", "")
+            table.writerow([trial.number, trial.state.name.lower(), last, *values, run])
+        write_text(file, text.getvalue())
+
+    def _in_state(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states)
+
+
+def _distribution(values: Range) -> BaseDistribution:
+    if values.choices is not None:
+        return CategoricalDistribution(values.choices)
+    low, high = values.low, values.high
+    assert low is not None and high is not None
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=values.log)
+    return FloatDistribution(low, high, log=values.log)
 
 
 @dataclass(frozen=True)
-class _Open:
+class _OpenTrial:
     """A trial that is not judged yet, its run, and the epochs whose accuracy was reported."""
 
     trial: Trial
@@ -66,88 +220,64 @@ class _Open:
 
 
 class Searcher:
-    """Keeps a schedule supplied with trials."""
+    """Supplies a schedule with trials, and judges them."""
 
     def __init__(self, space: Space, trials: Trials, schedule: Schedule, limit: int) -> None:
-        """Go on until `limit` trials are judged, those of earlier starts included."""
+        """Search until `limit` trials are judged, including those of earlier starts."""
         self.space = space
         self.trials = trials
         self.schedule = schedule
         self.limit = limit
-        self.failed = 0
-        self._open: list[_Open] = []
+        self._failed = 0
+        self._open: list[_OpenTrial] = []
 
-    @property
-    def over(self) -> bool:
-        """Whether every trial is judged."""
-        return not self._open and self._left() == 0
+    def update(self, workers: Workers) -> bool:
+        """Judge the open trials and propose as many as there is room for, in every round of `run_all`.
 
-    def supply(self, room: int) -> None:
-        """Ask for as many trials as can run at a time."""
-        while len(self._open) < room and self._left() > 0:
-            trial = self.trials.ask()
-            *parents, run = self.space.runs(trial.params)
-            trial.set_user_attr("run", run.name)
-            for needed in (*parents, run):
-                if not self.schedule.knows(needed):
-                    self.schedule.add(needed)
-            self._open.append(_Open(trial, run))
+        Returns:
+            Whether trials are open or still to come.
+        """
+        for open_trial in list(self._open):
+            self._judge(open_trial, workers)
+        slots = workers.free_slots() + len(self.schedule.running)
+        while len(self._open) < slots and self._left() > 0:
+            self._propose()
+        return bool(self._open)
 
-    def judge(self, workers: Workers) -> None:
-        """Stop what falls behind the others, and close what has ended."""
-        for one in list(self._open):
-            measured = Progress.of(one.run, splits=("val",)).measured
-            if self._falls_behind(one, measured):
-                self._abandon(one.run, workers)
-                self._close(one, TrialState.PRUNED)
-            elif one.run.key in self.schedule.done:
-                self._close(one, TrialState.COMPLETE, measured[one.run.epochs])
-            elif one.run.key in self.schedule.failed or self._hopeless(one.run):
-                self.failed += 1
-                self._close(one, TrialState.FAIL)
+    def _left(self) -> int:
+        return self.limit - self.trials.judged - len(self._open) - self._failed
 
-    def _falls_behind(self, one: _Open, measured: dict[int, float]) -> bool:
-        """Ask after every epoch, also when a run was faster than the eye: its fate is then the same."""
-        for epoch in sorted(measured.keys() - one.reported):
-            one.trial.report(measured[epoch], epoch)
-            one.reported.add(epoch)
-            if epoch < one.run.epochs and one.trial.should_prune():
+    def _propose(self) -> None:
+        trial = self.trials.propose()
+        runs = self.space.plan(trial.params)
+        trial.set_user_attr("run", runs[-1].name)
+        for run in runs:
+            self.schedule.add(run)
+        self._open.append(_OpenTrial(trial, runs[-1]))
+
+    def _judge(self, open_trial: _OpenTrial, workers: Workers) -> None:
+        run, schedule = open_trial.run, self.schedule
+        accuracies = Progress.of(run, splits=("val",)).accuracies
+        if self._falls_behind(open_trial, accuracies):
+            if run.key in schedule.running:
+                workers.stop([run])
+                schedule.drop(run)
+            self._close(open_trial, TrialState.PRUNED)
+        elif run.key in schedule.done:
+            self._close(open_trial, TrialState.COMPLETE, accuracies[run.epochs])
+        elif run.key in schedule.failed or (schedule.over and run.key in schedule.waiting):  # a parent failed
+            self._failed += 1
+            self._close(open_trial, TrialState.FAIL)
+
+    def _falls_behind(self, open_trial: _OpenTrial, accuracies: Mapping[int, float]) -> bool:
+        """Report every epoch in turn, so that a run faster than this loop is judged like any other."""
+        for epoch in sorted(accuracies.keys() - open_trial.reported):
+            open_trial.trial.report(accuracies[epoch], epoch)
+            open_trial.reported.add(epoch)
+            if epoch < open_trial.run.epochs and open_trial.trial.should_prune():
                 return True
         return False
 
-    def _abandon(self, run: Run, workers: Workers) -> None:
-        if run.key in self.schedule.running:
-            workers.stop([run])
-            self.schedule.drop(run)
-
-    def _left(self) -> int:
-        return max(self.limit - self.trials.judged - len(self._open) - self.failed, 0)
-
-    def _hopeless(self, run: Run) -> bool:
-        return self.schedule.over and run.key in self.schedule.waiting
-
-    def _close(self, one: _Open, state: TrialState, accuracy: float | None = None) -> None:
-        self._open.remove(one)
-        self.trials.study.tell(one.trial, accuracy, state=state)
-
-
-def run_search(searcher: Searcher, workers: Workers, watcher: Watcher, stopping: Callable[[], bool]) -> None:
-    """Search until enough trials are judged, or until it is to stop; open trials are taken up again later.
-
-    Args:
-        searcher: What asks for trials.
-        workers: What runs them, as many at a time as it has room for.
-        watcher: Is told what happens.
-        stopping: Asked now and then whether to stop.
-    """
-    schedule, jobs = searcher.schedule, workers.room()
-    try:
-        while not stopping():
-            searcher.supply(jobs)
-            advance(schedule, workers, watcher)
-            searcher.judge(workers)
-            if searcher.over:
-                return
-            time.sleep(POLL_SEC)
-    finally:
-        workers.stop(list(schedule.running.values()))
+    def _close(self, open_trial: _OpenTrial, state: TrialState, accuracy: float | None = None) -> None:
+        self._open.remove(open_trial)
+        self.trials.study.tell(open_trial.trial, accuracy, state=state)

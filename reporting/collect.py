@@ -12,7 +12,7 @@ from core.config import read_yaml
 from core.errors import UserError
 from core.files import read_json
 from core.run_dir import RunDirectory, read_eval
-from grids.table import TABLES, TablePlan, TableRow, TableRun
+from grids.plan import TABLES, TablePlan, TableRow, TableRun
 from metrics.predictions import Predictions
 
 Epoch = dict[str, Any]

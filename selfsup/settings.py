@@ -1,7 +1,7 @@
 """The flags of the motion head: which of them belong together, and what left-out ones mean."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 class MotionSettings(Config):
     """Flags of motion segmentation as a self-supervised second task."""
+
+    # Costly is only whether there is a head, and where (core.train_config).
+    SAME_COST: ClassVar[tuple[str, ...]] = (
+        "ms_weight", "ms_target", "ms_threshold", "ms_loss", "ms_activation", "ms_join", "ms_classes",
+    )  # fmt: skip
 
     ms: Literal["none"] | VariantName = "none"
     """The second task: none, or which places move as classification (static, moving) or as regression (how

@@ -7,25 +7,22 @@ from pathlib import Path
 
 import pytest
 
-import grid
 from core.errors import UserError
-from grids.folder import only_grid
-from grids.local import LocalWorkers
-from grids.progress import Paces
-from grids.schedule import Workers
-from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe, results
+from grids.progress import EpochTimes, run_with_progress
+from grids.run import Schedule, Workers, grid_lock
+from tests.support.fakes import CHAIN, SETTINGS, plan, recipe, results, workers
 
 ray = pytest.importorskip("ray")
-ROOT = Path(grid.__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
 ONE_CPU = {"CPU": 1.0, "GPU": 0.0}
 SLOW = [t | {"settings": SETTINGS | t.get("settings", {}) | {"epochs": 12, "sleep": 0.25}} for t in CHAIN]
 WANTED = recipe(*SLOW, seeds=(0, 1))
 
 
 def start(out: Path, workers: Workers) -> int:
-    made = plan(out, WANTED)
-    with only_grid(out):
-        return grid.run_grid(list(made.runs.values()), Paces(made.runs.values()), workers)
+    runs = plan(out, WANTED).runs.values()
+    with grid_lock(out):
+        return run_with_progress(Schedule(runs), workers, EpochTimes())
 
 
 @pytest.mark.stress
@@ -36,12 +33,11 @@ def test_a_lost_machine_costs_time_and_nothing_else(tmp_path):
     from grids.cluster import RayWorkers
 
     out = tmp_path / "out"
-    assert start(tmp_path / "whole", LocalWorkers(code(tmp_path / "code"), 4)) == 0
+    assert start(tmp_path / "whole", workers(out, 4)) == 0
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8})
     machines = [cluster.add_node(num_cpus=2, object_store_memory=10**8) for _ in range(2)]
-    workers = RayWorkers(ROOT, cluster.address, ONE_CPU)
-    workers.code = tmp_path / "code"
-    assert workers.room() == 4
+    on_cluster = RayWorkers(tmp_path / "code", cluster.address, ONE_CPU)
+    assert on_cluster.free_slots() == 4
 
     def lose_a_machine() -> None:
         while len(list(out.glob("runs/*/metrics.csv"))) < 3:
@@ -51,7 +47,7 @@ def test_a_lost_machine_costs_time_and_nothing_else(tmp_path):
     killer = threading.Thread(target=lose_a_machine)
     killer.start()
     try:
-        assert start(out, workers) == 0
+        assert start(out, on_cluster) == 0
     finally:
         killer.join()
         ray.shutdown()

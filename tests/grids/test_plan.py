@@ -5,14 +5,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from grids.outline import estimate, outline
-from grids.planner import Change
-from grids.process import last_line
-from grids.progress import Paces, Progress, duration
+from grids.inputs import Input
+from grids.plan import GridOptions, Override, TablePlan
 from grids.recipe import Recipe
-from grids.table import TablePlan
 from tests.support import fakes
-from tests.support.fakes import CHAIN, SETTINGS, plan, recipe
+from tests.support.fakes import CHAIN, SETTINGS, STAGE, FakeScript, load_script, plan, recipe, runs_of
 
 FRAMES = {"frames": "f1", "maps": "m1"}
 WITH_DATA = {"name": "one", "row": "one", "inputs": {"data": "clips"}}
@@ -28,7 +25,7 @@ class Reader(fakes.Config):
         return ("frames",)
 
 
-class ReaderScript(fakes.FakeScript):
+class ReaderScript(FakeScript):
     Config = Reader
 
 
@@ -39,11 +36,11 @@ def keys(out: Path, wanted: Recipe, **changes) -> dict[str, str]:
 def read_key(data: Path, found: dict[str, str]) -> str:
     """The key of a run that reads frames."""
     wanted = recipe(WITH_DATA, inputs={"clips": "clips"})
-    given = {"inputs": {"clips": data}, "fingerprints": {"clips": found}}
-    return keys(Path("out"), wanted, script=lambda name: ReaderScript(), **given)["one"]
+    given = {"inputs": {"clips": Input(data, found)}, "load_script": lambda name: ReaderScript()}
+    return keys(Path("out"), wanted, **given)["one"]
 
 
-def test_a_changed_value_makes_its_run_and_those_that_build_upon_it_new(tmp_path):
+def test_a_changed_value_makes_its_run_and_those_that_start_from_it_new(tmp_path):
     before = keys(tmp_path, recipe(*CHAIN))
     assert len(set(before.values())) == 4 and all(len(key) == 10 for key in before.values())
     changed = [CHAIN[0], CHAIN[1] | {"settings": SETTINGS | {"lr": 0.2}}, *CHAIN[2:]]
@@ -59,17 +56,18 @@ def test_every_setting_that_changes_numbers_is_in_the_key(tmp_path, setting, val
     assert keys(tmp_path, other) != keys(tmp_path, recipe({"name": "one"}))
 
 
-def test_defaults_are_in_the_key_and_places_are_not(tmp_path, monkeypatch):
+def test_defaults_are_in_the_key_and_where_it_runs_is_not(tmp_path):
     one = recipe({"name": "one"})
     before = keys(tmp_path, one)
-    places = {"device": "cpu", "workers": 3, "cache": "/no/such/flag"}
-    assert keys(tmp_path / "elsewhere", one, places=places) == before
+    runtime = {"device": "cpu", "workers": 3, "cache": "/no/such/flag"}
+    assert keys(tmp_path / "elsewhere", one, runtime_settings=runtime) == before
     assert (
         keys(tmp_path, recipe({"name": "other", "settings": SETTINGS | {"eval_every": 1}})).popitem()[1]
         == before["one"]
     )
-    monkeypatch.setattr(fakes, "STAGE", fakes.STAGE.override(milestones=(2,)))
-    assert keys(tmp_path, one) != before, "a published value that is changed in the code"
+    changed = FakeScript(STAGE.override(milestones=(2,)))
+    after = keys(tmp_path, one, load_script=lambda name: changed)
+    assert after != before, "a published value that is changed in the code"
 
 
 def test_the_same_data_elsewhere_is_the_same_run_and_other_data_is_not():
@@ -91,22 +89,19 @@ def test_recipes_share_runs_whatever_they_call_them(tmp_path):
     assert next(iter(plan(tmp_path, other).runs.values())).name.startswith("old-name-seed0-")
 
 
-def test_settings_of_whoever_runs_it(tmp_path):
-    changes = (Change("*", "amp", "bf16"), Change("sec*", "lr", 0.7))
-    made = {
-        run.training.name: run
-        for run in plan(tmp_path, recipe(*CHAIN), changes=changes, epochs=2).runs.values()
-    }
+def test_overrides_replace_the_recipes_settings(tmp_path):
+    overrides = (Override("*", "amp", "bf16"), Override.parse("sec*.lr=0.7"))
+    made = runs_of(tmp_path, recipe(*CHAIN), overrides=overrides, max_epochs=2)
     assert {run.config.amp for run in made.values()} == {"bf16"}
     assert {run.epochs for run in made.values()} == {2}
-    assert {name: run.config.lr for name, run in made.items() if run.config.lr == 0.7} == {"second": 0.7}
-    assert made["second"].words[made["second"].words.index("--epochs") + 1] == "2"
+    assert {name: run.config.lr for name, run in made.items() if run.config.lr == 0.7} == {"second0": 0.7}
+    assert made["second0"].command[made["second0"].command.index("--epochs") + 1] == "2"
 
 
-def test_what_is_written_for_the_report(tmp_path):
+def test_the_table_that_is_written_for_the_report(tmp_path):
     wanted = recipe(*CHAIN, {"name": "body", "row": "body", "every_seed": False}, seeds=(3, 4))
-    made = plan(tmp_path, wanted, places={"workers": 0})
-    made.tables[0].write(tmp_path, {})
+    made = plan(tmp_path, wanted, runtime_settings={"workers": 0})
+    made.tables[0].write(GridOptions(tmp_path, {}, load_script))
     table = TablePlan.from_yaml(tmp_path / "tables" / "table0.yaml")
     assert (table.title, table.recipe) == ("fakes", "table0.yaml")
     assert [row.row for row in table.rows] == ["second", "third", "alone", "body"]
@@ -115,16 +110,16 @@ def test_what_is_written_for_the_report(tmp_path):
     for row in table.rows:
         for entry in row.runs:
             run = by_folder[tmp_path / entry.folder]
-            assert entry.command == ("python", *run.words) and row.settings == run.training.settings
+            assert entry.command == ("python", *run.command) and row.settings == run.training.settings
     assert table.rows[2].settings == {"lr": 0.3, "epochs": 3}
 
 
 def test_rows_and_what_they_need(tmp_path):
     made = plan(tmp_path, recipe(*CHAIN))
-    assert [run.training.name for run in made.chosen(["third"])] == ["first", "second", "third"]
-    assert len(made.chosen([])) == 4
+    assert [run.training.name for run in made.select(["third"])] == ["first", "second", "third"]
+    assert len(made.select([])) == 4
     with pytest.raises(UserError, match="--only fourth: no such row; there are: second; third; alone"):
-        made.chosen(["fourth"])
+        made.select(["fourth"])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +127,7 @@ def test_rows_and_what_they_need(tmp_path):
     [
         ([{"name": "a", "row": "A", "settings": {"lr": "no"}}], "table0.yaml: training a .*'A'.*--lr.*'no'"),
         ([{"name": "a", "row": "A", "settings": {"lrr": 1}}], "training a .*'A'.*unknown key 'lrr'"),
-        ([{"name": "a", "row": "A"}, {"name": "b", "row": "B"}], "the rows 'A' and 'B' are one run"),
+        ([{"name": "a", "row": "A"}, {"name": "b", "row": "B"}], "the rows 'A' and 'B' are the same run"),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_recipe_name_file_row_and_key(tmp_path, trainings, message):
@@ -143,24 +138,23 @@ def test_mistakes_in_a_recipe_name_file_row_and_key(tmp_path, trainings, message
 def test_rows_that_differ_in_length_alone_are_one_run_when_both_are_cut_short(tmp_path):
     longer = SETTINGS | {"epochs": 9}
     wanted = recipe({"name": "a", "row": "A"}, {"name": "b", "row": "B", "settings": longer})
-    assert len(plan(tmp_path, wanted).runs) == 2 and len(plan(tmp_path, wanted, epochs=2).runs) == 1
+    assert len(plan(tmp_path, wanted).runs) == 2 and len(plan(tmp_path, wanted, max_epochs=2).runs) == 1
     same = recipe({"name": "a", "row": "A"}, {"name": "b", "row": "B"})
-    with pytest.raises(UserError, match="the rows 'A' and 'B' are one run"):
-        plan(tmp_path, same, epochs=2)
+    with pytest.raises(UserError, match="the rows 'A' and 'B' are the same run"):
+        plan(tmp_path, same, max_epochs=2)
 
 
 def test_mistakes_in_what_is_asked_for(tmp_path):
     with pytest.raises(UserError, match="--settings lrr: no training"):
-        plan(tmp_path, recipe(*CHAIN), changes=(Change("*", "lrr", 1),))
+        plan(tmp_path, recipe(*CHAIN), overrides=(Override("*", "lrr", 1),))
     with pytest.raises(UserError, match=r"--settings nobody\*\.lr: no training"):
-        plan(tmp_path, recipe(*CHAIN), changes=(Change("nobody*", "lr", 1),))
+        plan(tmp_path, recipe(*CHAIN), overrides=(Override("nobody*", "lr", 1),))
     with pytest.raises(UserError, match="takes the inputs clips: a tree; given were none"):
         plan(tmp_path, recipe(WITH_DATA, inputs={"clips": "a tree"}))
 
 
 def test_a_run_directory_that_was_edited_is_named(tmp_path):
-    made = plan(tmp_path, recipe(*CHAIN))
-    second = next(run for run in made.runs.values() if run.training.name == "second")
+    second = runs_of(tmp_path, recipe(*CHAIN))["second0"]
     file = second.folder / "config.yaml"
     second.config.to_yaml(file)
     plan(tmp_path, recipe(*CHAIN))
@@ -173,45 +167,7 @@ def test_a_run_directory_that_was_edited_is_named(tmp_path):
         plan(tmp_path, recipe(*CHAIN))
 
 
-METRICS = "epoch,split,accuracy,seconds\n1,train,50,1.5\n1,test,40,0.5\n2,train,60,1.5\n2,test,45,0.5\n"
-
-
-def test_progress_and_the_time_that_is_left(tmp_path):
-    wanted = recipe(*CHAIN, seeds=(0, 1))
-    made = {f"{run.training.name}{run.config.seed}": run for run in plan(tmp_path, wanted).runs.values()}
-    first, second = made["first0"], made["second0"]
-    assert Progress.of(first) == Progress(0, 0.0, {}) and Progress.of(first).accuracy is None
-    assert Paces(made.values()).total(made.values()) == (0.0, 8)
-    text = outline(plan(tmp_path, wanted), list(made.values()))
-    assert text.endswith("8 runs: 8 to do, 0 done, 2 shared")
-    assert estimate(list(made.values()), Paces([]), 2).startswith("time: unknown")
-    for run in (first, second):
-        run.folder.mkdir(parents=True)
-        (run.folder / "metrics.csv").write_text(METRICS)
-    (first.folder / "eval.json").write_text("{}")
-    found = Progress.of(second)
-    assert (found.epoch, found.seconds, found.measured, found.accuracy) == (2, 4.0, {1: 40.0, 2: 45.0}, 45.0)
-    paces = Paces(made.values())
-    assert paces.seconds_left(second, found) == 2.0, "one epoch of three, at its own pace of 2 s"
-    assert paces.total([second, made["third0"]]) == (2.0 + 3 * 2.0, 0)
-    lines = outline(plan(tmp_path, wanted), list(made.values())).splitlines()
-    assert lines[1:5] == [
-        "├─ first: 1 to do, 1 done",
-        "│  └─ second [second]: 2 to do",
-        "│     └─ third [third]: 2 to do",
-        "└─ alone [alone]: 2 to do",
-    ]
-    assert lines[5] == "8 runs: 7 to do, 1 done, 2 shared"
-    said = estimate(list(made.values()), paces, 2)
-    assert said == "time: about 19 s with 2 at a time", "(2 + 6 * 6) / 2 seconds"
-
-
-def test_times_in_words():
-    said = [duration(seconds) for seconds in (0.4, 29, 60, 3599, 3601, 86400 * 2 + 3 * 3600)]
-    assert said == ["0 s", "29 s", "1 min", "1 h 0 min", "1 h 0 min", "2 d 3 h"]
-
-
-def test_last_words(tmp_path):
-    assert last_line(tmp_path) == "it left no log"
-    (tmp_path / "log.txt").write_text("started\nValueError: no\n\n")
-    assert last_line(tmp_path) == "ValueError: no"
+@pytest.mark.parametrize("text", ["lr", "=1", "lr=[1", "lr=!tag 1"])
+def test_overrides_that_can_not_be_read(text):
+    with pytest.raises(UserError, match="--settings"):
+        Override.parse(text)

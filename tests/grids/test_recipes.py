@@ -10,8 +10,8 @@ from core.errors import UserError
 from core.stage import Stage
 from core.train_config import TrainConfig
 from grid import load_script
-from grids.plan import Table
-from grids.planner import Terms, make_plan
+from grids.inputs import Input
+from grids.plan import GridOptions, Table, make_plan
 from grids.recipe import Recipe, Training
 from models.stages import FLOW, rgb_stage, two_stream_stage
 from reporting.published import SOURCES
@@ -26,33 +26,33 @@ def planned(name: str, out: Path) -> Table:
     """A shipped recipe with its runs, on data that has all kinds of images."""
     file = next(path for path in RECIPES if path.name == name)
     recipe = Recipe.from_yaml(file)
-    inputs = {name: out / name for name in recipe.inputs}
-    return make_plan({file: recipe}, Terms(out, inputs, dict.fromkeys(inputs, IMAGES), load_script)).tables[0]
+    inputs = {name: Input(out / name, IMAGES) for name in recipe.inputs}
+    return make_plan({file: recipe}, GridOptions(out, inputs, load_script)).tables[0]
 
 
 def first_seed(name: str, out: Path) -> dict[str, TrainConfig]:
     """The resolved configs of the first seed by training."""
     table = planned(name, out)
-    return {step.training.name: run.config for step, run in table.steps if step.seed == table.recipe.seeds[0]}
+    return {step.training.name: run.config for step, run in table.runs if step.seed == table.recipe.seeds[0]}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, tmp_path):
     table = planned(path.name, tmp_path)
     done = set()
-    for step, run in table.steps:
+    for step, run in table.runs:
         assert done >= {parent.folder for parent in run.parents}, f"{run.name} stands before a parent"
         done.add(run.folder)
         config_class = load_script(step.training.script).Config
-        given = tyro.cli(config_class, args=run.words[1:], config=(tyro.conf.FlagCreatePairsOff,))
+        given = tyro.cli(config_class, args=run.command[1:], config=(tyro.conf.FlagCreatePairsOff,))
         assert (given.out, given.seed, given.resume) == (run.folder, run.config.seed, True)
         asked = {name: getattr(given, name) for name in step.training.settings}
         assert asked == {name: getattr(run.config, name) for name in asked}
         for parent in run.parents:
-            assert str(parent.folder) in run.words
+            assert str(parent.folder) in run.command
     rows = {training.row for training in table.recipe.variants} - {None}
     for seed in table.recipe.seeds:
-        assert {step.training.row for step, _ in table.steps if step.seed == seed} >= rows
+        assert {step.training.row for step, _ in table.runs if step.seed == seed} >= rows
 
 
 def test_step_1_has_the_rows_of_the_table_and_the_published_epochs(tmp_path):
@@ -63,7 +63,7 @@ def test_step_1_has_the_rows_of_the_table_and_the_published_epochs(tmp_path):
     }
     assert {training.row for training in recipe.variants} - {None} == expected
     table = planned("step1.yaml", tmp_path)
-    runs = {step.training.name: run for step, run in table.steps if step.seed == 0}
+    runs = {step.training.name: run for step, run in table.runs if step.seed == 0}
     for frames in (7, 16, 25):
         joint = runs[f"joint-frames-{frames}"]
         assert joint.parents == (runs[f"attention-frames-{frames}"], runs["flow"])
@@ -115,14 +115,14 @@ def test_published_numbers_are_of_what_the_row_trains(path):
 def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
     """Stage 1 with attention at 7 frames is in three recipes for GTEA61, under two names; the quick ones
     share a backbone and both stages with attention."""
-    inputs = {"data": tmp_path, "pictures": tmp_path}
-    terms = Terms(tmp_path, inputs, dict.fromkeys(inputs, IMAGES), load_script)
+    inputs = {name: Input(tmp_path, IMAGES) for name in ("data", "pictures")}
+    options = GridOptions(tmp_path, inputs, load_script)
 
     def counts(*names):
         recipes = {path: Recipe.from_yaml(path) for path in RECIPES if path.stem in names}
         assert len(recipes) == len(names)
-        plan = make_plan(recipes, terms)
-        return sum(len({run.key for _, run in table.steps}) for table in plan.tables), len(plan.runs)
+        plan = make_plan(recipes, options)
+        return sum(len({run.key for _, run in table.runs}) for table in plan.tables), len(plan.runs)
 
     assert counts("step1_quick", "step2_quick") == (22 + 13, 22 + 13 - (1 + 3 + 3))
     alone, together = counts("step1", "step2_classification", "step2_regression")
@@ -153,7 +153,7 @@ PLAIN = {
 
 
 def test_shared_trainings_are_run_once_and_found_by_all_seeds():
-    steps = Recipe(**PLAIN).steps()
+    steps = Recipe(**PLAIN).seeded_trainings()
     assert [(step.training.name, step.seed) for step in steps] == [("body", 3), ("flow", 3), ("flow", 4)]
     assert [step.parents for step in steps] == [{}, {"weights": steps[0]}, {"weights": steps[0]}]
 
@@ -204,15 +204,15 @@ def test_one_setting_varied_twice_and_values_that_are_lists():
         (1, {"setings": {}}, "setings"),
         (1, {"name": "body"}, "two trainings are called body"),
         (1, {"parents": {"weights": "head"}}, "row 'flow'.: weights takes head, but no training is called"),
-        (1, {"parents": {"weights": "flow"}}, "takes flow, which is itself"),
-        (0, {"parents": {"weights": "flow"}}, "training body: weights takes flow, which stands after it"),
+        (1, {"parents": {"weights": "flow"}}, "takes flow, which is the training itself"),
+        (0, {"parents": {"weights": "flow"}}, "training body: weights takes flow, which comes after it"),
         (0, {"grid": {"lr": []}}, "training body: grid.lr lists no value"),
         (0, {"grid": {"images": ["here"]}}, "sets images twice"),
         (1, {"grid": {"lr": [0.1, 0.1]}}, "two trainings are called flow-lr-0.1"),
-        (1, {"settings": {"cache": "here"}}, "sets cache, which is for who runs the recipe"),
+        (1, {"settings": {"cache": "here"}}, "sets cache, which is chosen when the recipe is run"),
         (1, {"inputs": {"data": "films"}}, "input films, which is not declared"),
         (1, {"settings": {"weights": "none"}}, "sets weights twice"),
-        (1, {"settings": {"seed": 1}}, "sets seed, which is for who runs the recipe"),
+        (1, {"settings": {"seed": 1}}, "sets seed, which is chosen when the recipe is run"),
         (0, {"row": "flow"}, "two trainings have the row 'flow'"),
         (0, {"script": "rm -rf"}, "script"),
         (0, {"name": "../x"}, "name"),
@@ -230,13 +230,13 @@ def test_recipes_that_do_not_fit_together(tmp_path, number, change, message):
 
 def test_a_training_for_all_seeds_with_a_parent_for_each():
     trainings = [PLAIN["trainings"][0] | {"every_seed": True}, PLAIN["trainings"][1] | {"every_seed": False}]
-    with pytest.raises(UserError, match="is for all seeds, its parent body for each"):
+    with pytest.raises(UserError, match="is trained once for all seeds, but its parent body with each"):
         Recipe(**(PLAIN | {"trainings": trainings}))
 
 
 def test_a_baseline_is_a_row():
     assert Recipe(**PLAIN, baseline="flow").baseline == "flow"
-    with pytest.raises(UserError, match="the baseline 'body' is no row"):
+    with pytest.raises(UserError, match="the baseline 'body' is not a row"):
         Recipe(**PLAIN, baseline="body")
 
 

@@ -10,29 +10,20 @@ from pathlib import Path
 
 import pytest
 
-import grid
 from core.errors import UserError
 from core.files import release_lock, take_lock
-from grids.folder import only_grid
-from grids.local import LocalWorkers
-from grids.process import start_process
-from grids.progress import Paces
+from grids.local import start_process
+from grids.progress import EpochTimes, run_with_progress
 from grids.recipe import Recipe
-from grids.runs import Run
-from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe, results
+from grids.run import Run, Schedule, grid_lock
+from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe, results, runs_of, workers
 
 
 def start(out: Path, wanted: Recipe, jobs: int = 2, gpus: tuple[str, ...] = ()) -> int:
     """What grid.py does after planning; gives its exit status."""
-    made = plan(out, wanted)
-    with only_grid(out):
-        workers = LocalWorkers(code(out.parent / "code"), jobs, gpus)
-        return grid.run_grid(list(made.runs.values()), Paces(made.runs.values()), workers)
-
-
-def runs(out: Path, wanted: Recipe) -> dict[str, Run]:
-    """The runs by their training and seed."""
-    return {f"{run.training.name}{run.config.seed}": run for run in plan(out, wanted).runs.values()}
+    runs = plan(out, wanted).runs.values()
+    with grid_lock(out):
+        return run_with_progress(Schedule(runs), workers(out, jobs, gpus), EpochTimes(runs))
 
 
 def times(run: Run, what: str) -> list[float]:
@@ -42,7 +33,7 @@ def times(run: Run, what: str) -> list[float]:
 def test_children_follow_their_parents_and_no_more_run_than_may(tmp_path):
     wanted = recipe(*CHAIN, seeds=(0, 1, 2))
     assert start(tmp_path / "out", wanted, jobs=2) == 0
-    made = runs(tmp_path / "out", wanted)
+    made = runs_of(tmp_path / "out", wanted)
     assert len(made) == 12 and all(run.done for run in made.values())
     spans = {name: (times(run, "starts")[0], times(run, "ends")[0]) for name, run in made.items()}
     for seed in range(3):
@@ -54,21 +45,21 @@ def test_children_follow_their_parents_and_no_more_run_than_may(tmp_path):
     assert all(len(times(run, "starts")) == 1 for run in made.values()), "nothing is repeated"
 
 
-def test_a_failure_holds_up_what_builds_upon_it_and_is_tried_again(tmp_path, capsys):
+def test_a_failure_holds_up_what_starts_from_it_and_is_retried(tmp_path, capsys):
     fire = tmp_path / "fire"
     fire.touch()
     changed = [dict(training) for training in CHAIN]
     changed[1]["settings"] = SETTINGS | {"fail": str(fire)}
     wanted = recipe(*changed)
     assert start(tmp_path / "out", wanted) == 1
-    made = runs(tmp_path / "out", wanted)
+    made = runs_of(tmp_path / "out", wanted)
     assert {name: run.done for name, run in made.items()} == {
         "first0": True, "second0": False, "third0": False, "alone0": True
     }  # fmt: skip
     assert not made["third0"].folder.exists()
     said = capsys.readouterr().out
     assert "training second (row 'second'), seed 0: error: the kitchen is on fire" in said
-    assert str(made["second0"].folder / "log.txt") in said and "1 failed and 1 that build upon them" in said
+    assert str(made["second0"].folder / "log.txt") in said and "1 failed and 1 that start from them" in said
     fire.unlink()
     assert start(tmp_path / "out", wanted) == 0
     starts = {name: len(times(run, "starts")) for name, run in made.items()}
@@ -127,7 +118,7 @@ def test_a_grid_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, stre
     assert start(tmp_path / "killed", wanted) == 0
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
     assert len(results(tmp_path / "whole")) == 16
-    made = runs(tmp_path / "killed", wanted)
+    made = runs_of(tmp_path / "killed", wanted)
     assert sum(len(times(run, "starts")) for run in made.values()) > len(made), "the kills met running runs"
     assert all(len(times(run, "ends")) == 1 for run in made.values()), "a finished run is not repeated"
 
@@ -135,7 +126,7 @@ def test_a_grid_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, stre
 def test_runs_end_with_a_killed_grid(tmp_path):
     wanted = recipe({"name": "long", "row": "long", "settings": SETTINGS | {"epochs": 600, "sleep": 0.1}})
     process = in_another_process(tmp_path / "out", wanted)
-    metrics = runs(tmp_path / "out", wanted)["long0"].folder / "metrics.csv"
+    metrics = runs_of(tmp_path / "out", wanted)["long0"].folder / "metrics.csv"
     wait_for(metrics.exists)
     process.kill()
     process.join()
@@ -150,7 +141,7 @@ def test_a_signal_stops_all_and_the_next_start_goes_on(tmp_path, number):
     settings = SETTINGS | {"epochs": 8, "sleep": 0.1}
     wanted = recipe({"name": "long", "row": "long", "settings": settings})
     process = in_another_process(tmp_path / "out", wanted)
-    long = runs(tmp_path / "out", wanted)["long0"]
+    long = runs_of(tmp_path / "out", wanted)["long0"]
     wait_for((long.folder / "metrics.csv").exists)
     os.kill(process.pid, number)
     process.join(5)
@@ -165,8 +156,8 @@ def test_a_signal_stops_all_and_the_next_start_goes_on(tmp_path, number):
 
 
 def test_a_second_grid_is_refused_while_the_first_one_runs(tmp_path):
-    with only_grid(tmp_path / "out"):
-        with pytest.raises(UserError, match="another grid is at work in .*out"):
+    with grid_lock(tmp_path / "out"):
+        with pytest.raises(UserError, match="another grid is running in .*out"):
             start(tmp_path / "out", recipe(*CHAIN))
     assert start(tmp_path / "out", recipe(*CHAIN)) == 0
 
@@ -180,3 +171,11 @@ def test_a_run_waits_for_the_last_process_of_an_earlier_start(tmp_path):
     assert process.poll() is None and not (tmp_path / "starts.txt").exists()
     release_lock(lock)
     assert process.wait(10) == 0 and (tmp_path / "eval.json").exists()
+
+
+def test_the_last_line_of_a_log(tmp_path):
+    (run,) = plan(tmp_path, recipe({"name": "one"})).runs.values()
+    assert run.last_log_line() == "it left no log"
+    run.folder.mkdir(parents=True)
+    run.log.write_text("started\nValueError: no\n\n")
+    assert run.last_log_line() == "ValueError: no"

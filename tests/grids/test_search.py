@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import grid
 from core.errors import UserError
-from grids.folder import only_grid
-from grids.local import LocalWorkers
-from grids.planner import Terms
+from grids.inputs import Input
+from grids.plan import GridOptions
 from grids.recipe import Recipe
+from grids.run import grid_lock
+from grids.search import search
 from tests.support.fake_training import held_out
-from tests.support.fakes import SETTINGS, code, recipe, script
+from tests.support.fakes import SETTINGS, load_script, recipe, workers
 
 RANGES = {"lr": {"low": 1e-5, "high": 10.0, "log": True}}
 
@@ -33,13 +33,19 @@ def searched(ranges=RANGES, **settings) -> Recipe:
     )
 
 
-def start(out: Path, wanted: Recipe, trials: int, jobs: int = 1, **changes) -> int:
+def start(out: Path, wanted: Recipe, trials: int, jobs: int = 1, storage: str | None = None) -> int:
     """What grid.py --search does after planning."""
-    config = grid.Config(recipe=("fake.yaml",), out=out, search="optuna", trials=trials, **changes)
-    terms = Terms(out, {"clips": Path("clips")}, {"clips": {"frames": "f"}}, script)
-    with only_grid(out):
-        workers = LocalWorkers(code(out.parent / "code"), jobs)
-        return grid.search_grid(Path("fake.yaml"), wanted, config, terms, workers)
+    options = GridOptions(out, {"clips": Input(Path("clips"), {"frames": "f"})}, load_script)
+    with grid_lock(out):
+        return search(
+            Path("fake.yaml"),
+            wanted,
+            options,
+            workers(out, jobs),
+            trials=trials,
+            val_fraction=0.2,
+            storage=storage,
+        )
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -102,12 +108,15 @@ def test_trials_that_fall_behind_are_stopped(tmp_path):
 @pytest.mark.parametrize(
     "ranges, message",
     [
-        ({"lr": {"low": 1.0, "high": 0.1}}, "low should be under high"),
-        ({"lr": {"low": 0.0, "high": 0.1, "log": True}}, "lies above 0"),
+        ({"lr": {"low": 1.0, "high": 0.1}}, "low should be less than high"),
+        ({"lr": {"low": 0.0, "high": 0.1, "log": True}}, "should lie above 0"),
         ({"lr": {"low": 0.1}}, "either low and high, or choices"),
-        ({"lr": {"choices": [1, 2], "log": True}}, "choices go without"),
+        ({"lr": {"choices": [1, 2], "log": True}}, "choices exclude low"),
         ({"lr": {"lowest": 1}}, "--search: --ranges.lr: unknown key 'lowest'; check its spelling$"),
-        ({"init": {"choices": ["a", "b"]}}, "search.ranges.init is no setting of training second"),
+        (
+            {"init": {"choices": ["a", "b"]}},
+            "search.ranges.init: a search can't vary this flag of training second",
+        ),
     ],
 )
 def test_ranges_that_can_not_be_meant(ranges, message):

@@ -1,10 +1,11 @@
-"""grid.py with real trainings on the tiny kitchen: nothing twice, and only what changed anew."""
+"""grid.py with real trainings on the tiny kitchen: nothing is trained twice, and only what has changed."""
 
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,8 @@ import yaml
 
 import grid
 from data.index import ClipIndex
-from grids.local import LocalWorkers
-from grids.runs import Run
-from grids.table import TablePlan
+from grids.plan import TablePlan
+from grids.run import Run
 from tests.support.thin import thin_networks
 
 ROOT = Path(grid.__file__).resolve().parent
@@ -32,15 +32,15 @@ def thin():
 class InThisProcess:
     """Workers without processes of their own, each of which would take seconds to load torch."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, config: grid.Config) -> None:
         self.over: list[tuple[Run, bool]] = []
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         return 1
 
     def start(self, run: Run) -> None:
         script = grid.load_script(run.training.script)
-        script.main(tyro.cli(script.Config, args=run.words[1:], config=(tyro.conf.FlagCreatePairsOff,)))
+        script.main(tyro.cli(script.Config, args=run.command[1:], config=(tyro.conf.FlagCreatePairsOff,)))
         self.over.append((run, run.done))
 
     def ended(self) -> list[tuple[Run, bool]]:
@@ -49,6 +49,9 @@ class InThisProcess:
 
     def stop(self, runs: object) -> None:
         pass
+
+
+main_in_this_process = partial(grid.main, engines={"local": InThisProcess})
 
 
 def write_recipe(folder: Path, rates: list[float]) -> Path:
@@ -69,11 +72,11 @@ def write_recipe(folder: Path, rates: list[float]) -> Path:
 
 
 def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
-    moving_tree, tmp_path, monkeypatch, command
+    moving_tree, tmp_path, command
 ):
     """The last training is a process of its own, as all are outside of this test."""
 
-    def start(rates, *flags):
+    def start(main, rates, *flags):
         words = (
             "--data",
             moving_tree,
@@ -85,21 +88,19 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
             "cpu",
             *flags,
         )
-        return command(grid.main, grid.Config, "--recipe", write_recipe(tmp_path, rates), *words)
+        return command(main, grid.Config, "--recipe", write_recipe(tmp_path, rates), *words)
 
-    def started(rates, *flags):
-        status, said, _ = start(rates, *flags)
+    def started(rates, *flags, main=main_in_this_process):
+        status, said, _ = start(main, rates, *flags)
         assert status == 0, said
         return [
             line.split()[1].rpartition("-")[0] for line in said.splitlines() if line.startswith("started")
         ]
 
-    monkeypatch.setattr(grid, "LocalWorkers", InThisProcess)
     assert started([1e-4], "--dry-run") == [] and not (tmp_path / "out").exists()
     assert started([1e-4]) == ["first-seed0", "second-lr-0.0001-seed0"]
     assert started([1e-4]) == []
-    monkeypatch.setattr(grid, "LocalWorkers", LocalWorkers)
-    assert started([1e-4, 2e-3]) == ["second-lr-0.002-seed0"]
+    assert started([1e-4, 2e-3], main=grid.main) == ["second-lr-0.002-seed0"]
     table = TablePlan.from_yaml(tmp_path / "out/tables/small.yaml")
     assert [row.row for row in table.rows] == ["rate 0.0001", "rate 0.002"]
     for row in table.rows:
@@ -109,19 +110,18 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
     assert "epoch 1/1: train loss" in log and "top-1" in log.splitlines()[-1]
     edited = tmp_path / "out" / table.rows[0].runs[0].folder / "config.yaml"
     edited.write_text(edited.read_text().replace("frames: 2", "frames: 3"))
-    status, _, said = start([1e-4, 2e-3])
+    status, _, said = start(grid.main, [1e-4, 2e-3])
     assert status == 2 and f"{edited} of training second-lr-0.0001" in said and "frames: 3" in said
 
 
 def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypatch, command):
     """Stage 2 is rehearsed upon a rehearsed stage 1; two rates are one kind."""
-    monkeypatch.setattr(grid, "LocalWorkers", InThisProcess)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     words = ("--recipe", write_recipe(tmp_path, [1e-4, 2e-3]), "--data", tree, "--out", tmp_path / "out")
     words = (*words, "--workers", "0", "--device", "cpu", "--epochs", "40", "--dry-run", "--rehearse", "8")
     with thin_networks():
-        status, said, _ = command(grid.main, grid.Config, *words)
+        status, said, _ = command(main_in_this_process, grid.Config, *words)
     assert status == 0 and not (tmp_path / "out").exists()
     assert not list((tmp_path / "temporary").glob("egornn-rehearsal-*"))
     rehearsed = [line.split()[1] for line in said.splitlines() if line.startswith("rehearsed")]
@@ -136,10 +136,10 @@ def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypat
         ("--recipe none.yaml --data {tree}", "none.yaml"),
         ("--recipe {recipe} --data nowhere", "no such folder or file: {here}/nowhere"),
         ("--recipe {recipe}", "takes the inputs data: clips; given were none"),
-        ("--recipe {recipe} --data {tree} --inputs films=x", "are of ['data']"),
+        ("--recipe {recipe} --data {tree} --inputs films=x", "is one of ['data']"),
         ("--recipe {recipe} --data {tree} --inputs films", "--inputs films should look like NAME=FOLDER"),
         ("--recipe {recipe} --data {tree} --settings amp", "--settings amp should look like NAME=VALUE"),
-        ("--recipe {recipe} --data {tree} --settings lr=[", "no value"),
+        ("--recipe {recipe} --data {tree} --settings lr=[", "not a value"),
         ("--recipe {recipe} {recipe} --data {tree}", "two recipes have one name"),
         ("--recipe {recipe} --data {tree} --search optuna", "has ranges under `search:`"),
         ("--recipe {recipe} --data {tree} --address here:1", "--address needs --engine ray"),

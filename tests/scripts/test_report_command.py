@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import report
-from grids.table import TABLES
+from grids.plan import TABLES
 from tests.support.fake_grid import make_plan, make_run, right_but
 
 

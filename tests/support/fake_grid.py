@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from core.files import write_json, write_text
-from grids.table import TABLES, TablePlan, TableRow, TableRun
+from grids.plan import TABLES, TablePlan, TableRow, TableRun
 from metrics.accuracy import cross_entropy
 from metrics.predictions import Predictions, summarise
 from training.batches import action_relations

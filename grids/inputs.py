@@ -1,0 +1,257 @@
+"""The inputs of a grid: where a recipe's data lies, which data it is, and a small part of it for rehearsals.
+
+An input is a tree of clips, a folder of pictures in class folders, or a single file.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from core.errors import UserError
+from core.files import write_json
+from data.clips import KINDS, Clip, Kind
+from data.image_folder import PictureIndex
+from data.index import ClipIndex, motion_command
+from data.tree_kinds import tree_kinds
+from grids.recipe import Recipe
+from grids.run import Run
+
+Fingerprint = Mapping[str, str]
+"""Hashes of the parts of an input. A tree has one for each kind of images that it holds ("frames", "maps",
+"flow_x", "flow_y"), so that maps added later leave the frames' hash alone; pictures have "pictures", a file
+has "file"."""
+
+USERLESS = ""  # the user of pictures, which have none
+
+
+@dataclass(frozen=True)
+class Input:
+    """Data that a recipe takes.
+
+    Attributes:
+        path: Where it lies, absolute.
+        fingerprint: Which data it is.
+    """
+
+    path: Path
+    fingerprint: Fingerprint
+
+    @classmethod
+    def open(cls, path: Path) -> "Input":
+        """Hash what lies at a path by names, numbers and file sizes; no image is opened.
+
+        A folder that is moved keeps its fingerprint.
+
+        Raises:
+            UserError: Nothing is there, it can't be read, or the folder holds neither clips nor pictures.
+        """
+        content = _open(path)
+        try:
+            return cls(path, content.fingerprint())
+        except OSError as error:
+            raise _unreadable(error) from None
+
+
+def find_inputs(data: Path | None, others: Sequence[str], recipes: Mapping[Path, Recipe]) -> dict[str, Input]:
+    """Open the inputs of recipes.
+
+    Args:
+        data: Path of the input called data, if it is given.
+        others: The other inputs, each as NAME=FOLDER.
+        recipes: The recipes, by file.
+
+    Raises:
+        UserError: An input is malformed, given twice, missing on disk, or unknown to all recipes.
+    """
+    given = [("data", str(data))] if data is not None else []
+    for text in others:
+        name, equals, path = text.partition("=")
+        if not name or not equals:
+            raise UserError(f"--inputs {text} should look like NAME=FOLDER")
+        given.append((name, path))
+    paths = {name: Path(path).absolute() for name, path in given}
+    known = {name for recipe in recipes.values() for name in recipe.inputs}
+    if len(paths) < len(given) or paths.keys() - known:
+        raise UserError(f"each input is given once and is one of {sorted(known)}; given were {given}")
+    return {name: Input.open(path) for name, path in paths.items()}
+
+
+def refuse_missing_images(runs: Iterable[Run], inputs: Mapping[str, Input]) -> None:
+    """Check that trees of clips hold every kind of images that runs read.
+
+    Raises:
+        UserError: One is missing; the message names the training and the command that makes it.
+    """
+    for run in runs:
+        for name in run.training.inputs.values():
+            path, found = inputs[name].path, inputs[name].fingerprint
+            if "frames" in found and (absent := [kind for kind in run.config.reads if kind not in found]):
+                command = motion_command(path, cast(list[Kind], absent))
+                raise UserError(
+                    f"{run.training.label} reads {' and '.join(absent)}, which {path} lacks; make them with "
+                    f"`{command}`"
+                )
+
+
+def record_inputs(out: Path, inputs: Mapping[str, Input]) -> None:
+    """Write the fingerprints to inputs.json in a grid's folder, and print which inputs have changed since."""
+    file = out / "inputs.json"
+    before: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    now = {name: dict(found.fingerprint) for name, found in inputs.items()}
+    for name, found in now.items():
+        if any(part in found and found[part] != value for part, value in before.get(name, {}).items()):
+            print(f"note: the input {name} has changed since the last start; runs that read it start again")
+    write_json(file, before | now)
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of an input.
+
+    Attributes:
+        path: Where it lies; the path of the whole if everything was taken.
+        whole: Clips or pictures of the whole, by user.
+        part: Clips or pictures of the part, by user.
+    """
+
+    path: Path
+    whole: Counter[str] = field(default_factory=Counter)
+    part: Counter[str] = field(default_factory=Counter)
+
+    def ratio(self, users: Iterable[str]) -> float:
+        """Divide the number of clips in the whole by that in the part.
+
+        Args:
+            users: Count only their clips; if the part has none of them, count all. A file has ratio 1.
+        """
+        known = set(users) & self.part.keys() or self.part.keys()
+        part = sum(self.part[user] for user in known)
+        return sum(self.whole[user] for user in known) / part if part else 1.0
+
+
+def make_excerpt(path: Path, items: int, folder: Path) -> Excerpt:
+    """Link to some of the clips or pictures of an input, such that anything can be trained on them.
+
+    Args:
+        path: The input; a file is taken whole.
+        items: About this many. Every class that is included has two pictures, or a clip of every user.
+        folder: Where to make the links; it should not exist.
+
+    Raises:
+        UserError: As `Input.open`.
+    """
+    files, whole, part = _open(path).excerpt(items)
+    if whole == part:
+        return Excerpt(path, whole, part)
+    for file in files:
+        link = folder / file.relative_to(path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.absolute())
+    return Excerpt(folder, whole, part)
+
+
+class _Content(Protocol):
+    """What lies at an input's path."""
+
+    def fingerprint(self) -> Fingerprint: ...
+
+    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+        """Choose about `items` items; gives their files, and the items by user of the whole and the part."""
+
+
+def _open(path: Path) -> _Content:
+    try:
+        if path.is_file():
+            return _File(path)
+        if not path.exists():
+            raise UserError(f"no such folder or file: {path}")
+        if not any((path / tree.top).is_dir() for tree in tree_kinds()):
+            try:
+                return _Pictures(PictureIndex.from_folder(path))
+            except UserError:
+                pass  # the message about a tree helps more: it may be the folder above or below
+        return _Clips(ClipIndex.from_tree(path))
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: OSError) -> UserError:
+    return UserError(f"can't read {error.filename}: {error.strerror}; repair that first")
+
+
+class _File:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fingerprint(self) -> Fingerprint:
+        with self.path.open("rb") as file:
+            return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
+
+    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+        return [], Counter(), Counter()
+
+
+class _Pictures:
+    def __init__(self, index: PictureIndex) -> None:
+        self.index = index
+
+    def fingerprint(self) -> Fingerprint:
+        return {"pictures": _hash([self.index.keys, _bytes(self.index.paths)])}
+
+    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+        per_class = max(items // len(self.index.class_names), 2)
+        taken: Counter[int] = Counter()
+        chosen = []
+        for path, label in zip(self.index.paths, self.index.labels, strict=True):
+            taken[label] += 1
+            if taken[label] <= per_class:
+                chosen.append(path)
+        return chosen, Counter({USERLESS: len(self.index)}), Counter({USERLESS: len(chosen)})
+
+
+class _Clips:
+    def __init__(self, index: ClipIndex) -> None:
+        self.index = index
+
+    def fingerprint(self) -> Fingerprint:
+        parts = {kind: self._describe(kind) for kind in KINDS}
+        return {kind: _hash([self.index.class_names, found]) for kind, found in parts.items() if found}
+
+    def _describe(self, kind: Kind) -> list[Any]:
+        series = [(clip.key, clip.series(kind)) for clip in self.index.clips]
+        return [[key, found.numbers, _bytes(found.paths)] for key, found in series if found is not None]
+
+    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+        chosen = self._choose(items)
+        series = [clip.series(kind) for clip in chosen for kind in KINDS]
+        files = [path for found in series if found is not None for path in found.paths]
+        whole, part = (Counter(clip.user for clip in clips) for clips in (self.index.clips, chosen))
+        return files, whole, part
+
+    def _choose(self, items: int) -> list[Clip]:
+        """Take a clip of every user and action, then a second one, of the actions that all users have."""
+        found: dict[str, dict[str, list[Clip]]] = {}
+        for clip in self.index.clips:
+            found.setdefault(clip.action, {}).setdefault(clip.user, []).append(clip)
+        common = [users for users in found.values() if len(users) == len(self.index.users)]
+        if len(common) < 2:  # too few classes to train on
+            return list(self.index.clips)
+        chosen: list[Clip] = []
+        for rank in range(max(len(clips) for users in common for clips in users.values())):
+            for number, users in enumerate(common):
+                if len(chosen) >= items and (rank or number >= 2):
+                    return chosen
+                chosen += [clips[rank] for clips in users.values() if rank < len(clips)]
+        return chosen
+
+
+def _bytes(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
