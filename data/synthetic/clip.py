@@ -19,7 +19,7 @@ from data.synthetic.presets import ClipSpec, generator
 from data.synthetic.render import Sensor, render
 from data.synthetic.scene import HEIGHT, PEOPLE, Backdrop, Person, furnish, paint_backdrop
 from data.synthetic.shot import Shot
-from data.synthetic.verbs import PROGRAMS
+from data.synthetic.verbs import PROGRAMS, REVERSED
 
 _MIDDLE = 0.41
 """Where in a clip the middle of the motion lies.
@@ -70,13 +70,12 @@ def compose_action(spec: ClipSpec, progress: Array, rng: np.random.Generator) ->
     """
     person = PEOPLE[spec.user]
     width, scale = spec.size[0] * HEIGHT / spec.size[1], spec.size[1] / HEIGHT
-    program, backwards = PROGRAMS[spec.verb]
     backdrop = paint_backdrop(person, rng, width, scale)
     looks_rng = generator(spec.seed, spec.user, "looks")
     looks = {name: LookRange().draw(looks_rng) for name in (*NOUNS, *DISTRACTORS, "teabag", "plate")}
     furnish(backdrop, rng, looks, set(spec.nouns), scale)
     shot = Shot(
-        phase=1 - progress if backwards else progress,
+        phase=1 - progress if spec.verb in REVERSED else progress,
         rng=rng,
         backdrop=backdrop,
         stack=LayerStack(spec.frames),
@@ -86,7 +85,7 @@ def compose_action(spec: ClipSpec, progress: Array, rng: np.random.Generator) ->
         size=float(rng.uniform(1.15, 1.4)),
         mirrored=bool(rng.random() < 0.3),
     )
-    program(shot, spec.nouns)
+    PROGRAMS[spec.verb](shot, spec.nouns)
     views = camera_path(spec.frames, person.shake * float(rng.uniform(0.8, 1.25)), spec.size, rng)
     return Composition(backdrop, shot.stack.layers, views, _sensor(person, spec.frames, scale, rng), rng)
 

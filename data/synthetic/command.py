@@ -95,7 +95,7 @@ def main(settings: Settings, plan: Callable[[PresetName, int], list[ClipSpec]] =
             _run(partial(draw_batch, settings), batches, settings, "picture", len)
             print(f"{out}: {settings.catalogue} pictures")
     except OSError as error:
-        raise UserError(f"can't write to --out {out}: {error}; what is finished is kept") from error
+        raise UserError(f"can't write to --out {out}: {error}; finished files are kept") from error
 
 
 def claim(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The kitchen's nouns and extras that are no vessels: boxes, bread, cheese, hotdog, spoon, tea bag, plate."""
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -7,20 +8,20 @@ import numpy as np
 from data.synthetic.painter import Colour, DrawnObject, ObjectPainter, Painter, Sketch, Sprite, rounded_box
 
 
-def paint_bread(scale: float, seed: int) -> DrawnObject:
-    """Draw a slice of bread lying flat; parts `body`, and `left` and `right` for folding."""
+def _bread(scale: float, seed: int) -> DrawnObject:
+    """A slice of bread lying flat; parts `body`, and `left` and `right` for folding."""
     painter = Painter((-36, -26, 36, 26), scale)
-    _paint_slice(painter, seed)
+    _slice(painter, seed)
     parts = {"body": painter.sprite()}
     for name, (start, stop) in (("left", (0.8, 40)), ("right", (-40, -0.8))):
         half = Painter((-36, -26, 36, 26), scale)
-        _paint_slice(half, seed)
+        _slice(half, seed)
         half.erase(half.polygon([(start, -30), (stop, -30), (stop, 30), (start, 30)]))
         parts[name] = half.sprite()
     return DrawnObject(parts, 22, 60, flat=True, content=(240, 214, 160))
 
 
-def _paint_slice(painter: Painter, seed: int) -> None:
+def _slice(painter: Painter, seed: int) -> None:
     crust = _slice_outline(32, 21)
     painter.fill(painter.polygon(np.add(crust, (0, 3))), (126, 74, 30))
     edge = painter.polygon(crust)
@@ -38,8 +39,8 @@ def _slice_outline(rx: float, ry: float) -> list[tuple[float, float]]:
     return list(zip(x.tolist(), (y + dome).tolist(), strict=True))
 
 
-def paint_cheese(scale: float, _seed: int) -> DrawnObject:
-    """Draw a square of cheese lying flat; part `lid` is the wrapper that is pulled off."""
+def _cheese(scale: float, _seed: int) -> DrawnObject:
+    """A square of cheese lying flat; part `lid` is the wrapper that is pulled off."""
     outline = [(-23, -13), (21, -16), (25, 14), (-26, 17)]
     painter = Painter((-34, -24, 34, 26), scale)
     painter.fill(painter.polygon(np.add(outline, (0, 3))), (206, 140, 20))
@@ -54,26 +55,17 @@ def paint_cheese(scale: float, _seed: int) -> DrawnObject:
     return DrawnObject(parts, 16, 48, 4.0, flat=True, content=(252, 190, 44))
 
 
-def paint_sugar(scale: float, seed: int) -> DrawnObject:
-    """Draw a yellow and white box with a flap; parts `body`, `front` and `lid`."""
-    return _paint_box("words", scale, seed, (44, 58), (246, 214, 70), (250, 248, 240), (30, 50, 120))
-
-
-def paint_tea(scale: float, seed: int) -> DrawnObject:
-    """Draw a green box with a leaf on it; parts `body`, `front` and `lid`."""
-    return _paint_box("leaf", scale, seed, (56, 36), (38, 116, 70), (224, 232, 190), (90, 160, 60))
-
-
-def _paint_box(
-    emblem: Literal["words", "leaf"],
-    scale: float,
-    seed: int,
-    size: tuple[float, float],
+def _box(
+    w: float,
+    h: float,
     colour: Colour,
     panel: Colour,
     ink: Colour,
+    emblem: Literal["words", "leaf"],
+    scale: float,
+    seed: int,
 ) -> DrawnObject:
-    w, h = size
+    """A box with a flap; parts `body`, `front` and `lid`."""
     box = (-w / 2 - 16, -h - 24, w / 2 + 16, 10)
     front = [(-w / 2, 4), (w / 2 - 6, 5), (w / 2 - 6, -h + 2), (-w / 2, -h)]
     side = [(w / 2 - 6, 5), (w / 2 + 5, -2), (w / 2 + 5, -h - 4), (w / 2 - 6, -h + 2)]
@@ -158,10 +150,10 @@ def _plate(painter: Painter, _seed: int) -> None:
 
 
 FOODS: dict[str, ObjectPainter] = {
-    "sugar": paint_sugar,
-    "bread": paint_bread,
-    "cheese": paint_cheese,
-    "tea": paint_tea,
+    "sugar": partial(_box, 44, 58, (246, 214, 70), (250, 248, 240), (30, 50, 120), "words"),
+    "bread": _bread,
+    "cheese": _cheese,
+    "tea": partial(_box, 56, 36, (38, 116, 70), (224, 232, 190), (90, 160, 60), "leaf"),
     "hotdog": Sketch(_hotdog, (-38, -18, 38, 18), width=60, height=8, flat=True, content=(186, 72, 40)),
 }
 TABLEWARE = {

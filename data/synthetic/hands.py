@@ -186,11 +186,3 @@ def _rounded(points: Sequence[tuple[float, float]]) -> Array:
     start, stop = (before + corners)[:, None] / 2, (corners + after)[:, None] / 2
     curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * corners[:, None] + t**2 * stop
     return np.asarray(curve.reshape(-1, 2))
-
-
-def tremor(phase: Array, rng: np.random.Generator, size: float = 0.8) -> Array:
-    """Draw the slight motion of a hand that holds still. Shape: (N, 2), table units."""
-    frames = np.arange(len(phase))[:, None]
-    speed, start = rng.uniform(0.25, 0.7, (2, 2)), rng.uniform(0, 2 * np.pi, (2, 2))
-    waves = np.sin(frames[:, None] * speed + start)
-    return np.asarray(waves.mean(axis=1) * size)

@@ -56,53 +56,45 @@ def render(
         Frame, RGB, shape (H, W, 3), and the layer that each pixel shows, shape (H, W): 0 for the backdrop,
         else 1 + its index in `layers`.
     """
-    blur = _Blur(views, size, sensor.softness)
-    finish = _Finish(size, sensor, rng)
+    w, h = size
+    blur = _blur_widths(views, size, sensor.softness)
+    x, y = np.linspace(-1, 1, w, dtype=np.float32), np.linspace(-1, 1, h, dtype=np.float32)
+    vignette = 1 - sensor.vignette * (x[None, :] ** 2 + y[:, None] ** 2) / 2  # (H, W)
+    gain = (vignette[..., None] * np.asarray(sensor.light, np.float32)).astype(np.float32)
+    # Every frame takes its noise from another place of one larger picture of noise, which is faster.
+    pool = rng.standard_normal((h + _NOISE_PAD, w + _NOISE_PAD, 3), dtype=np.float32) * sensor.noise
+    noise = pool.astype(np.float32)
+    offsets = rng.integers(0, _NOISE_PAD, (len(views), 2))
     for k, view in enumerate(views):
-        image = cv2.warpPerspective(
-            backdrop.image, view @ backdrop.to_table, size, borderMode=cv2.BORDER_REFLECT
-        )
-        frame = np.asarray(image, np.uint8)
-        shown = np.zeros(frame.shape[:2], np.uint8)
-        for number, layer in enumerate(layers, start=1):
-            matrix = view @ layer.poses[k] @ layer.sprite.to_local
-            if layer.visible[k] and (drawn := warp_into(layer.sprite.rgba, matrix, shown.shape)):
-                part, at = drawn
-                over(frame[at], part)
-                if layer.role is not Role.SHADOW:
-                    shown[at][part[..., 3] > _OPAQUE] = number
-        yield finish(blur(frame, k), k), shown
+        frame, shown = _paint(backdrop, layers, k, view, size)
+        sx, sy = blur[k].tolist()
+        blurred = cv2.GaussianBlur(frame, (0, 0), sx, sigmaY=sy)
+        lit = cv2.multiply(blurred, gain, scale=float(sensor.exposure[k]), dtype=cv2.CV_32F)
+        top, left = offsets[k]
+        noisy = cv2.add(lit, noise[top : top + h, left : left + w], dtype=cv2.CV_8U)
+        yield np.asarray(noisy, np.uint8), shown
 
 
-class _Blur:
-    """Lens blur, wider along the camera's motion."""
-
-    def __init__(self, views: Array, size: tuple[int, int], softness: float) -> None:
-        middle = views @ np.array([size[0] / size[1] * 128, 128.0, 1.0])
-        where = middle[:, :2] / middle[:, 2:]
-        speed = np.abs(np.gradient(where, axis=0)) if len(where) > 1 else np.zeros_like(where)
-        self.sigma = np.hypot(softness, 0.16 * speed)
-
-    def __call__(self, frame: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
-        sx, sy = self.sigma[k]
-        return np.asarray(cv2.GaussianBlur(frame, (0, 0), float(sx), sigmaY=float(sy)), np.uint8)
+def _blur_widths(views: Array, size: tuple[int, int], softness: float) -> Array:
+    """Standard deviations of the blur in x and y, wider along the camera's motion. Shape: (N, 2), pixels."""
+    middle = views @ np.array([size[0] / size[1] * 128, 128.0, 1.0])
+    where = middle[:, :2] / middle[:, 2:]
+    speed = np.abs(np.gradient(where, axis=0)) if len(where) > 1 else np.zeros_like(where)
+    return np.asarray(np.hypot(softness, 0.16 * speed))
 
 
-class _Finish:
-    """Vignette, light, exposure and noise."""
-
-    def __init__(self, size: tuple[int, int], sensor: Sensor, rng: np.random.Generator) -> None:
-        w, h = size
-        x, y = np.linspace(-1, 1, w, dtype=np.float32), np.linspace(-1, 1, h, dtype=np.float32)
-        gain = 1 - sensor.vignette * (x[None, :] ** 2 + y[:, None] ** 2) / 2
-        self.gain = (gain[..., None] * np.asarray(sensor.light, np.float32)).astype(np.float32)
-        pool = rng.standard_normal((h + _NOISE_PAD, w + _NOISE_PAD, 3), dtype=np.float32) * sensor.noise
-        self.pool = pool.astype(np.float32)
-        self.offsets = rng.integers(0, _NOISE_PAD, (len(sensor.exposure), 2))
-        self.exposure = sensor.exposure
-
-    def __call__(self, frame: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
-        h, w = frame.shape[:2]
-        top, left = self.offsets[k]
-        lit = cv2.multiply(frame, self.gain, scale=float(self.exposure[k]), dtype=cv2.CV_32F)
-        return np.asarray(cv2.add(lit, self.pool[top : top + h, left : left + w], dtype=cv2.CV_8U), np.uint8)
+def _paint(
+    backdrop: Backdrop, layers: list[Layer], k: int, view: Array, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Paint frame k as an ideal camera sees it; returns the frame and the layer that each pixel shows."""
+    image = cv2.warpPerspective(backdrop.image, view @ backdrop.to_table, size, borderMode=cv2.BORDER_REFLECT)
+    frame = np.asarray(image, np.uint8)
+    shown = np.zeros(frame.shape[:2], np.uint8)
+    for number, layer in enumerate(layers, start=1):
+        matrix = view @ layer.poses[k] @ layer.sprite.to_local
+        if layer.visible[k] and (drawn := warp_into(layer.sprite.rgba, matrix, shown.shape)):
+            part, at = drawn
+            over(frame[at], part)
+            if layer.role is not Role.SHADOW:
+                shown[at][part[..., 3] > _OPAQUE] = number
+    return frame, shown

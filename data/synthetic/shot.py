@@ -111,7 +111,10 @@ class Shot:
             stay = keyed(self.phase, (0.0, arrive), (0.0, 1.0))
         if leave is not None:
             stay = stay * keyed(self.phase, (leave, min(1.0, leave + 0.16)), (1.0, 0.0))
-        at = home + stay[:, None] * (grip - home) + hands.tremor(self.phase, self.rng)
+        # A hand that holds still trembles a little: two slow waves along each axis, table units.
+        speed, start = self.rng.uniform(0.25, 0.7, (2, 2)), self.rng.uniform(0, 2 * np.pi, (2, 2))
+        tremor = 0.8 * np.sin(np.arange(len(stay))[:, None, None] * speed + start).mean(axis=1)  # (N, 2)
+        at = home + stay[:, None] * (grip - home) + tremor
         close = np.clip((stay - 0.8) / 0.2, 0, 1)
         root = np.array([self.width * (0.22 if left else 0.78), HEIGHT + 150.0])
         elbow = root + (at - (self.width / 2, HEIGHT * 0.7)) * (0.35, 0.1)

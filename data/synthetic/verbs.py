@@ -16,8 +16,6 @@ from data.synthetic.painter import Array, DrawnObject
 from data.synthetic.scene import HEIGHT
 from data.synthetic.shot import Shot
 
-Program = Callable[[Shot, list[str]], None]
-
 
 def unscrew(shot: Shot, nouns: list[str]) -> None:
     """One hand holds the object, the other twists its lid, lifts it off and lays it down next to it."""
@@ -275,16 +273,11 @@ def _pour_out(shot: Shot, item: DrawnObject, mouth: Array, lands: Array, pools: 
     shot.add(stream, shot.pose(mouth, 0.0, sx=1.0, sy=long), Role.OBJECT, running)
 
 
-PROGRAMS: dict[str, tuple[Program, bool]] = {
-    "open": (unscrew, False),
-    "close": (unscrew, True),
-    "take": (carry, False),
-    "put": (carry, True),
-    "pour": (pour, False),
-    "scoop": (scoop, False),
-    "spread": (spread, False),
-    "stir": (stir, False),
-    "shake": (shake, False),
-    "fold": (fold, False),
+PROGRAMS: dict[str, Callable[[Shot, list[str]], None]] = {
+    **{"open": unscrew, "close": unscrew, "take": carry, "put": carry, "pour": pour, "scoop": scoop},
+    **{"spread": spread, "stir": stir, "shake": shake, "fold": fold},
 }
-"""The program of each verb, and whether its phase falls instead of rising."""
+"""The program of each verb; it receives the action's nouns."""
+
+REVERSED = ("close", "put")
+"""Verbs that run their program with the phase falling instead of rising."""
