@@ -24,11 +24,11 @@ from core.config import Config
 from core.files import write_text
 from data.clips import Clip
 from data.flow import METHODS, Flow, Grey, Method, compute_flow
-from data.layout import rgb_folder
 from data.motion import command as motion
 from data.motion.camera import camera_homography, tracked_corners, warp_back, warp_flow
 from data.motion.homography import Points
 from data.motion.trajectories import DISC_RADIUS_PX, Mask, motion_maps
+from data.tree import rgb_folder
 
 PAIRS_OF_GTEA61 = 22_708 - 457
 TABLES = ("flow", "homography", "users", "speed")

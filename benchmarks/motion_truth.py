@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import UserError
-from data import layout
 from data.clips import Clip
 from data.flow import Flow, Grey
 from data.index import ClipIndex
 from data.motion.camera import Camera, pixel_grid
 from data.motion.homography import transform
 from data.synthetic import true_flow
+from data.tree import truth_file
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TrueClip:
         """
         self.user = clip.user
         self.frames = [np.asarray(cv2.imread(str(path), 0), np.uint8) for path in clip.frames.paths]
-        path = layout.truth_file(root, clip.user, clip.action, clip.instance)
+        path = truth_file(root, clip.user, clip.action, clip.instance)
         if not path.is_file():
             raise UserError(f"{path} is missing; name trees that data.synthetic rendered")
         with np.load(path) as truth:

@@ -1,6 +1,7 @@
 """The clips of a tree, in a fixed order, with labels that stay what they are whoever is selected."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -8,8 +9,8 @@ from typing import Protocol
 from core.errors import UserError
 from core.files import identify
 from data.clips import Clip, Fault, Kind, natural_key
-from data.image_faults import header_faults
-from data.scan import scan_tree
+from data.faults import header_faults
+from data.tree import scan_tree
 
 
 class Memory(Protocol):
@@ -135,7 +136,7 @@ class ClipIndex:
     def verify(
         self, kinds: Sequence[Kind] = ("frames",), *, show: str = "", memory: Memory | None = None
     ) -> None:
-        """Open every image that training will read, without decoding it, so that faults are met before it.
+        """Open every image that training will read, without decoding it, so that faults are found before.
 
         Args:
             kinds: What will be read.
@@ -152,10 +153,12 @@ class ClipIndex:
         if absent := [kind for kind in kinds if any(clip.series(kind) is None for clip in self.clips)]:
             remedy = f"make them with `{motion_command(self.root, absent)}`"
             raise UserError(f"{self.root} has no {' and no '.join(absent)} images; {remedy}")
-        if memory is None:
-            _raise_first(header_faults(self.clips, kinds, show=show), self.root)
-        elif not memory.knows(fact := f"sound images {identify(self._images(kinds))}"):
-            _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+        paths = [s.paths for clip in self.clips for kind in kinds if (s := clip.series(kind)) is not None]
+        fact = "" if memory is None else f"sound images {identify(itertools.chain(*paths))}"
+        if memory is not None and memory.knows(fact):
+            return
+        _raise_first(header_faults(self.clips, kinds, show=show), self.root)
+        if memory is not None:
             memory.remember(fact)
 
     def require(self, kinds: Sequence[Kind]) -> None:
@@ -168,10 +171,6 @@ class ClipIndex:
             if lacking := [kind for kind in kinds if clip.series(kind) is None]:
                 remedy = f"make them with `{motion_command(self.root, lacking)}`"
                 raise UserError(f"{self.root}: clip {clip.key} has no {' and no '.join(lacking)}; {remedy}")
-
-    def _images(self, kinds: Sequence[Kind]) -> Iterator[Path]:
-        for series in (clip.series(kind) for clip in self.clips for kind in kinds):
-            yield from series.paths if series is not None else ()
 
 
 def motion_command(root: Path, kinds: Sequence[Kind]) -> str:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from core.errors import UserError
 from data.clips import Clip, Kind
-from data.frames import FrameReader, read_maps
+from data.images import FrameReader, read_maps
 from data.index import ClipIndex
 from data.sampling import (
     Numbers,

@@ -14,9 +14,9 @@ from typing import Any, Protocol, cast
 from core.errors import UserError
 from core.files import write_json
 from data.clips import KINDS, Clip, Kind
-from data.image_folder import PictureIndex
 from data.index import ClipIndex, motion_command
-from data.tree_kinds import tree_kinds
+from data.pictures import PictureIndex
+from data.tree import TREE_KINDS
 from grids.recipe import Recipe
 from grids.run import Run
 
@@ -169,7 +169,7 @@ def _open(path: Path) -> _Content:
             return _File(path)
         if not path.exists():
             raise UserError(f"no such folder or file: {path}")
-        if not any((path / tree.top).is_dir() for tree in tree_kinds()):
+        if not any((path / tree.top).is_dir() for tree in TREE_KINDS):
             try:
                 return _Pictures(PictureIndex.from_folder(path))
             except UserError:

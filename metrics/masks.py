@@ -12,10 +12,10 @@ from torch import Tensor
 
 from core.errors import UserError
 from data.clips import Clip
-from data.frames import read_maps
-from data.layout import truth_file
+from data.images import read_maps
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
+from data.tree import truth_file
 
 TRUE_MASKS = ("hand", "object", "moving")
 

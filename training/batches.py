@@ -17,9 +17,9 @@ from core.train_config import TrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
 from data.epochs import EpochSampler, evaluation_keys
-from data.image_folder import PictureIndex, Pictures, picture_key
 from data.index import ClipIndex
 from data.parts import ClipInput
+from data.pictures import PictureIndex, Pictures, picture_key
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
 from metrics.predictions import Relations

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from data.frames import read_frames
+from data.images import read_frames
 from data.index import ClipIndex
 from data.parts import ClipInput
 from selfsup import MotionSegmentation, MotionSettings

@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.seeding import DeviceName, choose_device
 from data.clips import Clip
-from data.frames import read_frames, read_maps
+from data.images import read_frames, read_maps
 from data.parts import ClipInput, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps

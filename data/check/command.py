@@ -11,8 +11,8 @@ from core.config import COSTS_MEMORY, Config
 from data.check.mend import mend_tree
 from data.check.summary import class_table, user_table
 from data.clips import Clip, Fault, natural_key
-from data.decode_faults import decode_faults
-from data.scan import scan_tree
+from data.faults import decode_faults
+from data.tree import scan_tree
 
 
 class CheckConfig(Config):

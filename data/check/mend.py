@@ -14,12 +14,10 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.files import atomic_folder
-from data import layout
 from data.clips import KINDS, Clip, Kind, Series
-from data.decode_faults import decode_size
-from data.headers import BadImage
+from data.faults import BadImage, decode_size
 from data.provenance import RECORD
-from data.scan import Scan, original_name
+from data.tree import Scan, original_name, truth_file
 
 
 @dataclass
@@ -71,7 +69,7 @@ def _copy_clip(scan: Scan, clip: Clip, out: Path, mended: Mended) -> None:
         folder.mkdir(parents=True)
         for number, source in _sources(clip, kind, series, mended):
             shutil.copyfile(source, folder / series.pattern.name(number))
-    truth = layout.truth_file(Path(), clip.user, clip.action, clip.instance)
+    truth = truth_file(Path(), clip.user, clip.action, clip.instance)
     if (scan.root / truth).is_file():
         (out / truth).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(scan.root / truth, out / truth)

@@ -21,7 +21,7 @@ from data.clips import Clip, Kind, Series, natural_key
 from data.flow import Flow, Grey, Method, compute_flow, encode
 from data.motion.camera import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.motion.trajectories import DenseTracks
-from data.tree_kinds import Place
+from data.tree import Place
 
 FLOW_KINDS: tuple[Kind, Kind] = ("flow_x", "flow_y")
 LOG = "motion.log"

@@ -17,8 +17,7 @@ from data.clips import Clip, Kind
 from data.flow import Method
 from data.motion.clip import FLOW_KINDS, FlowSettings, MotionLog, Notes, make_clip, summary
 from data.provenance import RECORD as RECORD
-from data.scan import Scan, scan_tree
-from data.tree_kinds import Place
+from data.tree import Place, Scan, scan_tree
 
 
 class MotionConfig(SpreadConfig):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import UserError
-from data.scan import reason_to_pass_over
+from data.tree import CANONICAL, reason_to_skip
 
 _NAMES = ("video", "user", "action")
 _RANGES = (("start_frame", "stop_frame"), ("start_sec", "stop_sec"))
@@ -46,6 +46,10 @@ class Annotation:
     def key(self) -> str:
         """Name of the clip, "S2/open_jam/1"."""
         return f"{self.user}/{self.action}/{self.instance}"
+
+    def folder(self, root: Path) -> Path:
+        """Return the clip's folder in a canonical tree."""
+        return root / CANONICAL.top / self.key
 
 
 def read_annotations(path: Path) -> tuple[Annotation, ...]:
@@ -107,7 +111,7 @@ def _checked(row: Mapping[str | None, object], where: str) -> dict[str, str]:
 def _folder_name(row: Mapping[str, str], column: str, where: str) -> str:
     name = row[column]
     too_long = len(os.fsencode(name)) > _LONGEST
-    if too_long or not _FOLDER_NAME.fullmatch(name) or reason_to_pass_over(name):
+    if too_long or not _FOLDER_NAME.fullmatch(name) or reason_to_skip(name):
         raise UserError(
             f"{where}: {column} {name!r} can't be a folder's name; use letters, digits, _ - , + & ' . and at "
             f"most {_LONGEST} bytes"

@@ -17,7 +17,7 @@ from core.config import Config, read_yaml
 from core.errors import UserError
 from core.files import write_text
 from data.prepare.annotations import Annotation, by_video, read_annotations
-from data.prepare.cutting import Cut, clip_folder, cut_video, past_end
+from data.prepare.cutting import Cut, cut_video, past_end
 from data.video.reader import Video, count_frames, open_video
 
 RECORD = "prepare.yaml"
@@ -61,7 +61,7 @@ def cut_all(plan: Mapping[Path, Sequence[Cut]], config: PrepareConfig) -> None:
     """Cut the planned clips of every video that are not there yet."""
     with tqdm(total=sum(map(len, plan.values())), desc="cutting", unit="clip", disable=None) as bar:
         for video, cuts in plan.items():
-            todo = [cut for cut in cuts if not clip_folder(config.out, cut.row).exists()]
+            todo = [cut for cut in cuts if not cut.row.folder(config.out).exists()]
             bar.update(len(cuts) - len(todo))
             for _ in cut_video(video, todo, config.out, config.short_side):
                 bar.update()

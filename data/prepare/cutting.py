@@ -11,8 +11,8 @@ import cv2
 
 from core.errors import UserError
 from core.files import atomic_folder
-from data import layout
 from data.prepare.annotations import Annotation
+from data.tree import rgb_name
 from data.video.reader import Image, open_video, scale_to_short_side
 
 
@@ -32,11 +32,6 @@ class Cut:
     def stop(self) -> int:
         """How many frames the video must have."""
         return self.numbers[-1] + 1
-
-
-def clip_folder(out: Path, row: Annotation) -> Path:
-    """Give the folder of a row's clip in the tree."""
-    return layout.clip_folder(out, row.user, row.action, row.instance)
 
 
 def past_end(cut: Cut, frames: int) -> UserError:
@@ -93,13 +88,13 @@ class _OpenClip:
         self._written = 0
         self._stack = ExitStack()
         clean_up.push(self._stack)
-        self._frames = self._stack.enter_context(atomic_folder(clip_folder(out, cut.row))) / "rgb"
+        self._frames = self._stack.enter_context(atomic_folder(cut.row.folder(out))) / "rgb"
         self._frames.mkdir()
 
     def add(self, png: bytes, number: int) -> None:
         for _ in range(self.times[number]):
             self._written += 1
-            (self._frames / layout.rgb_name(self._written)).write_bytes(png)
+            (self._frames / rgb_name(self._written)).write_bytes(png)
 
     def complete(self) -> None:
         assert self._written == len(self.cut.numbers), "a frame of the clip was passed over"

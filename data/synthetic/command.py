@@ -24,12 +24,12 @@ from core.config import read_yaml
 from core.errors import UserError
 from core.files import atomic_folder, atomic_path, write_text
 from core.jobs import SpreadConfig, repeatable_opencv, spread
-from data import layout
 from data.synthetic import presets
 from data.synthetic.catalogue import Picture, draw_picture
 from data.synthetic.clip import compose
 from data.synthetic.presets import ClipSpec, PresetName
 from data.synthetic.truth import make_truth
+from data.tree import rgb_folder, rgb_name, truth_file
 
 MARK = "synthetic.yaml"
 """File that records what a folder holds."""
@@ -130,7 +130,7 @@ def _words(values: dict[str, Any]) -> str:
 @repeatable_opencv()
 def render_clip(root: Path, spec: ClipSpec) -> None:
     """Render one clip into the tree under `root`: its truth, then its frames, each whole or not at all."""
-    frames, truth = _frames_folder(root, spec), layout.truth_file(root, spec.user, spec.action, spec.instance)
+    frames, truth = _frames_folder(root, spec), truth_file(root, spec.user, spec.action, spec.instance)
     for folder in frames.parent.glob(f".{frames.name}.*"):  # what a killed run left
         shutil.rmtree(folder)
     for file in truth.parent.glob(f".{truth.stem}.*"):
@@ -140,7 +140,7 @@ def render_clip(root: Path, spec: ClipSpec) -> None:
     with atomic_folder(frames) as folder:
         for k, (frame, layers) in enumerate(clip.frames(spec.size)):
             shown[k] = layers
-            _write_png(folder / layout.rgb_name(k + 1), frame)
+            _write_png(folder / rgb_name(k + 1), frame)
         with atomic_path(truth) as temporary:
             arrays: Any = make_truth(clip.layers, clip.views, shown)
             np.savez_compressed(temporary, **arrays)
@@ -169,7 +169,7 @@ def _run(
 
 
 def _frames_folder(root: Path, spec: ClipSpec) -> Path:
-    return layout.rgb_folder(root, spec.user, spec.action, spec.instance)
+    return rgb_folder(root, spec.user, spec.action, spec.instance)
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

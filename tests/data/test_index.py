@@ -49,7 +49,7 @@ def test_of_two_trees_the_canonical_one_is_read_and_the_other_named(tmp_path):
     jpg_tree(tmp_path, {"S1/a_x/1": 1})
     index = ClipIndex.from_tree(png_tree(tmp_path))
     assert list(index.keys) == sorted(LENGTHS)
-    assert one_note(index, "no part of the tree").endswith("1 (such as frames)")
+    assert one_note(index, "not part of the tree").endswith("1 (such as frames)")
 
 
 def test_a_tree_of_frames_alone(tmp_path):
@@ -82,7 +82,7 @@ def test_system_files_and_strays_are_survived_and_said(tmp_path):
     index = ClipIndex.from_tree(tmp_path)
     assert index.clips == plain.clips
     assert "hidden files: 5 (" in one_note(index, "hidden files")
-    assert "no part of the tree: 3 (" in one_note(index, "no part of the tree")
+    assert "not part of the tree: 3 (" in one_note(index, "not part of the tree")
 
 
 def test_duplicates_are_passed_over_at_every_level(tmp_path):
@@ -116,7 +116,7 @@ def test_names_are_matched_strictly(tmp_path):
         (rgb / name).write_bytes(b"x")
     index = ClipIndex.from_tree(tmp_path)
     assert index.clips == plain.clips
-    assert "6 (" in one_note(index, "no part of the tree")
+    assert "6 (" in one_note(index, "not part of the tree")
 
 
 def test_labels_do_not_depend_on_folders_that_a_user_lacks_or_has_too_many_of(tmp_path):
@@ -128,7 +128,7 @@ def test_labels_do_not_depend_on_folders_that_a_user_lacks_or_has_too_many_of(tm
         chosen = index.select([user])
         assert chosen.class_names == index.class_names and chosen.users == (user,)
         assert all(chosen.class_names[clip.label] == clip.action for clip in chosen.clips)
-    assert "S1/0_stray" in one_note(index, "no part of the tree")
+    assert "S1/0_stray" in one_note(index, "not part of the tree")
 
 
 def test_class_names_with_commas_sort_as_the_published_ids(tmp_path):
@@ -147,7 +147,7 @@ def test_a_clip_without_its_first_map_takes_the_nearest(tmp_path):
     png_tree(tmp_path)
     (tmp_path / "processed_frames2/S2/open_jam/1/mmaps/map0001.png").unlink()
     index = ClipIndex.from_tree(tmp_path)
-    assert "map 1, the nearest map stands in: 1 (such as S2/open_jam/1)" in one_note(index, "map 1")
+    assert "map 1, replaced by the nearest map: 1 (such as S2/open_jam/1)" in one_note(index, "map 1")
     index.verify(ALL_KINDS)
     maps = index.find(["S2/open_jam/1"]).clips[0].maps
     assert [maps.nearest(number).name for number in (1, 2, 7, 9)] == [
@@ -165,7 +165,7 @@ def test_flow_one_image_short_is_accepted_and_said_once(tmp_path):
             (tmp_path / f"flow_{axis}_processed" / key.format(axis)).unlink()
     index = ClipIndex.from_tree(tmp_path)
     index.verify(ALL_KINDS)
-    assert "one image early, the last stands in: 2 (" in one_note(index, "flow_x")
+    assert "one image early, replaced by the last one: 2 (" in one_note(index, "flow_x")
     assert [clip.num_flow for clip in index.clips[:2]] == [8, 7]
 
 
@@ -363,3 +363,35 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(UserError, match="can't read .*S2: Permission denied"):
         ClipIndex.from_tree(tmp_path)
+
+
+FRAME = "processed_frames2/S1/open_jam/1/rgb/rgb0003.png"
+
+
+class Notes(set[str]):
+    """A memory that lasts as long as the test."""
+
+    knows = set.__contains__
+    remember = set.add
+
+
+class Anything(Notes):
+    """A memory that knows every fact."""
+
+    def knows(self, fact: str) -> bool:
+        return True
+
+
+def test_what_was_found_sound_is_not_opened_again(tmp_path):
+    tree, memory = png_tree(tmp_path), Notes()
+    for _ in range(2):
+        ClipIndex.from_tree(tree).verify(("frames",), memory=memory)
+    assert len(memory) == 1
+    ClipIndex.from_tree(tree).verify(("frames", "maps"), memory=memory)
+    assert len(memory) == 2, "maps were not looked at yet"
+    (tree / FRAME).write_bytes(b"")
+    ClipIndex.from_tree(tree).verify(memory=Anything())
+    for _ in range(2):
+        with pytest.raises(UserError, match="rgb0003.png: empty file"):
+            ClipIndex.from_tree(tree).verify(memory=memory)
+    assert len(memory) == 2, "what is broken is not remembered"

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from data.check.command import CheckConfig, main
-from data.scan import original_name
+from data.tree import original_name
 from tests.support.trees import png_tree
 
 CLIP = "processed_frames2/S1/open_jam/1"

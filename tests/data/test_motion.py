@@ -11,7 +11,6 @@ import torch
 
 from core.errors import UserError
 from core.jobs import denormals_are_flushed, repeatable_opencv
-from data import layout
 from data.check import command as check
 from data.flow import compute_flow, decode
 from data.motion import command as motion
@@ -19,17 +18,19 @@ from data.motion.camera import warp_flow
 from data.motion.clip import LOG, FlowSettings, MotionLog, pair_motion, summary
 from data.motion.command import MotionConfig, main
 from data.motion.trajectories import motion_maps
+from data.tree import rgb_folder, rgb_name
 from tests.support.motion_scene import Patch, make_scene
+from tests.support.trees import flow_folder, flow_name, map_folder, map_name
 
 CLIPS = {("S1", "open_jam", "1"): 5, ("S1", "pour_honey,cup", "2"): 7, ("S2", "open_jam", "1"): 1}
 REPOSITORY = Path(__file__).parents[2]
 
 
 def write_frames(root, key, frames):
-    folder = layout.rgb_folder(root, *key)
+    folder = rgb_folder(root, *key)
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames, start=1):
-        assert cv2.imwrite(str(folder / layout.rgb_name(number)), cv2.merge([frame] * 3))
+        assert cv2.imwrite(str(folder / rgb_name(number)), cv2.merge([frame] * 3))
 
 
 def scene_frames(seed, count):
@@ -68,12 +69,12 @@ def test_the_tree_gets_flow_and_maps_as_the_loaders_expect(tree):
     expected = {motion.RECORD}
     for key, count in CLIPS.items():
         for number in range(1, count + 1):
-            expected.add(str((layout.map_folder(tree, *key) / layout.map_name(number)).relative_to(tree)))
+            expected.add(str((map_folder(tree, *key) / map_name(number)).relative_to(tree)))
             for axis in "xy":
-                path = layout.flow_folder(tree, axis, *key) / layout.flow_name(axis, number)
+                path = flow_folder(tree, axis, *key) / flow_name(axis, number)
                 expected.add(str(path.relative_to(tree)))
     assert after.keys() - before.keys() == expected
-    flow, maps = images(layout.flow_folder(tree, "y", *key)), images(layout.map_folder(tree, *key))
+    flow, maps = images(flow_folder(tree, "y", *key)), images(map_folder(tree, *key))
     assert all(image.shape == (64, 96, 3) and (image == image[..., :1]).all() for image in flow)
     assert all(image.shape == (64, 96) and set(np.unique(image)) <= {0, 255} for image in maps)
 
@@ -82,7 +83,7 @@ def test_what_is_made_passes_the_check(tree, command):
     main(MotionConfig(root=tree, maps=True, jobs=1))
     status, out, _ = command(check.main, check.CheckConfig, tree)
     assert status == 0 and "no faults" in out
-    (layout.map_folder(tree, "S1", "open_jam", "1") / layout.map_name(3)).unlink()
+    (map_folder(tree, "S1", "open_jam", "1") / map_name(3)).unlink()
     status, out, _ = command(check.main, check.CheckConfig, tree)
     assert status == 1 and "map0003.png" in out
 
@@ -92,17 +93,17 @@ def test_flow_image_k_leads_from_frame_k_to_the_next(tree, warp):
     main(MotionConfig(root=tree, warp=warp, jobs=1))
     main(MotionConfig(root=tree, warp=warp, maps=True, jobs=1))
     key = ("S1", "pour_honey,cup", "2")
-    frames = [image[..., 0] for image in images(layout.rgb_folder(tree, *key))]
+    frames = [image[..., 0] for image in images(rgb_folder(tree, *key))]
     decoded = [
         np.dstack([decode(image[..., 0]) for image in pair])
-        for pair in zip(*(images(layout.flow_folder(tree, axis, *key)) for axis in "xy"), strict=True)
+        for pair in zip(*(images(flow_folder(tree, axis, *key)) for axis in "xy"), strict=True)
     ]
     assert len(decoded) == len(frames) == 7
     for flow, prev, cur in zip(decoded, frames, frames[1:], strict=False):
         expected = warp_flow(prev, cur).flow_px if warp else compute_flow(prev, cur)
         assert np.abs(flow - np.clip(expected, -20, 20)).max() <= 20 / 255 + 1e-4
     assert (decoded[6] == decoded[5]).all()  # the last frame has none to lead to and repeats the one before
-    maps = np.stack(images(layout.map_folder(tree, *key)))
+    maps = np.stack(images(map_folder(tree, *key)))
     assert (maps == 255 * motion_maps(frames)).all() and maps.any()
 
 
@@ -110,9 +111,9 @@ def test_a_single_frame_has_zero_flow_and_an_empty_map(tree):
     main(MotionConfig(root=tree, maps=True, jobs=1))
     key = ("S2", "open_jam", "1")
     for axis in "xy":
-        (flow,) = images(layout.flow_folder(tree, axis, *key))
+        (flow,) = images(flow_folder(tree, axis, *key))
         assert (flow == 128).all()
-    (only,) = images(layout.map_folder(tree, *key))
+    (only,) = images(map_folder(tree, *key))
     assert not only.any()
 
 
@@ -161,12 +162,12 @@ def test_flow_has_the_same_bits_after_a_training(other_numerics):
 def test_a_stopped_run_is_completed_and_what_is_there_is_kept(tree):
     main(MotionConfig(root=tree, maps=True, jobs=1))
     whole = contents(tree)
-    shutil.rmtree(layout.flow_folder(tree, "y", "S1", "open_jam", "1"))  # stopped between two renames
-    shutil.rmtree(layout.map_folder(tree, "S2", "open_jam", "1"))
-    left = layout.flow_folder(tree, "y", "S1", "open_jam", ".1.killed")
+    shutil.rmtree(flow_folder(tree, "y", "S1", "open_jam", "1"))  # stopped between two renames
+    shutil.rmtree(map_folder(tree, "S2", "open_jam", "1"))
+    left = flow_folder(tree, "y", "S1", "open_jam", ".1.killed")
     left.mkdir()
-    (left / layout.flow_name("y", 1)).write_bytes(b"half")
-    kept = layout.flow_folder(tree, "x", "S1", "open_jam", "1") / layout.flow_name("x", 1)
+    (left / flow_name("y", 1)).write_bytes(b"half")
+    kept = flow_folder(tree, "x", "S1", "open_jam", "1") / flow_name("x", 1)
     kept.write_bytes(b"given with the data set")
     assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
     again = contents(tree)
@@ -192,12 +193,12 @@ def test_a_clip_is_complete_or_absent(tree, monkeypatch):
 
 
 def test_bad_clips_are_listed_and_do_not_stop_the_others(tree, capsys):
-    corrupt = layout.rgb_folder(tree, "S1", "open_jam", "1") / layout.rgb_name(3)
+    corrupt = rgb_folder(tree, "S1", "open_jam", "1") / rgb_name(3)
     corrupt.write_bytes(corrupt.read_bytes()[:100])
     write_frames(tree, ("S3", "open_jam", "1"), [np.zeros((64, 96), np.uint8), np.zeros((64, 90), np.uint8)])
     write_frames(tree, ("S3", "open_jam", "2"), [np.zeros((16, 20), np.uint8)] * 2)
     write_frames(tree, ("S4", "open_jam", "1"), scene_frames(0, 3))
-    (layout.rgb_folder(tree, "S4", "open_jam", "1") / layout.rgb_name(2)).unlink()
+    (rgb_folder(tree, "S4", "open_jam", "1") / rgb_name(2)).unlink()
     assert main(MotionConfig(root=tree, jobs=1)) == 1
     printed = capsys.readouterr().err
     for key, reason in [
@@ -208,11 +209,11 @@ def test_bad_clips_are_listed_and_do_not_stop_the_others(tree, capsys):
     ]:
         (line,) = [line for line in printed.splitlines() if line.startswith(f"failed: {key}")]
         assert reason in line
-        assert not layout.flow_folder(tree, "x", *key.split("/")).exists()
-    assert len(images(layout.flow_folder(tree, "x", "S1", "pour_honey,cup", "2"))) == 7
-    corrupt.write_bytes((corrupt.parent / layout.rgb_name(2)).read_bytes())
+        assert not flow_folder(tree, "x", *key.split("/")).exists()
+    assert len(images(flow_folder(tree, "x", "S1", "pour_honey,cup", "2"))) == 7
+    corrupt.write_bytes((corrupt.parent / rgb_name(2)).read_bytes())
     main(MotionConfig(root=tree, jobs=1))
-    assert len(images(layout.flow_folder(tree, "x", "S1", "open_jam", "1"))) == 5
+    assert len(images(flow_folder(tree, "x", "S1", "open_jam", "1"))) == 5
 
 
 @pytest.mark.parametrize("warp", [True, False])
@@ -222,7 +223,7 @@ def test_a_cut_has_zero_flow_and_is_named(tmp_path, capsys, warp):
     assert main(MotionConfig(root=tmp_path, warp=warp, maps=True, jobs=1)) == 0
     assert "cut, flow set to zero: 1 pair of 1 clip: S1/open_jam/1 (1)\n" in capsys.readouterr().out
     assert logged(tmp_path) == ["S1/open_jam/1: cut, flow set to zero: 1 of 5 pairs, from frame 3"]
-    flow = images(layout.flow_folder(tmp_path, "x", "S1", "open_jam", "1"))
+    flow = images(flow_folder(tmp_path, "x", "S1", "open_jam", "1"))
     assert [bool((image != 128).any()) for image in flow] == [True, True, False, True, True, True]
 
 
@@ -241,9 +242,9 @@ def test_frames_without_content_have_defined_outputs(tmp_path, capsys, method):
     for number in "1234":
         for axis in "xy":
             assert all(
-                (i == 128).all() for i in images(layout.flow_folder(tmp_path, axis, "S1", "open_jam", number))
+                (i == 128).all() for i in images(flow_folder(tmp_path, axis, "S1", "open_jam", number))
             )
-        assert not np.any(images(layout.map_folder(tmp_path, "S1", "open_jam", number)))
+        assert not np.any(images(map_folder(tmp_path, "S1", "open_jam", number)))
     still = "no homography, camera taken as still"
     assert logged(tmp_path) == [
         f"S1/open_jam/1: {still}: 3 of 3 pairs, from frame 1-3",

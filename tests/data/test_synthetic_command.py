@@ -10,11 +10,11 @@ import pytest
 
 from core import cli
 from core.errors import UserError
-from data import layout
 from data.synthetic import command
 from data.synthetic.catalogue import CLASSES, Picture, draw_picture
 from data.synthetic.command import Settings
 from data.synthetic.presets import ClipSpec, PresetName, plan
+from data.tree import rgb_folder, truth_file
 
 
 def main(settings: Settings) -> None:
@@ -59,10 +59,10 @@ def test_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cv2, "imwrite", dies)
         main(cut)
-    frames = layout.rgb_folder(cut.out, "S1", "pour_honey,cup", "1")
-    assert not frames.exists() and layout.rgb_folder(cut.out, "S1", "open_jam", "1").is_dir()
+    frames = rgb_folder(cut.out, "S1", "pour_honey,cup", "1")
+    assert not frames.exists() and rgb_folder(cut.out, "S1", "open_jam", "1").is_dir()
     (frames.parent / ".rgb.left").mkdir(parents=True)
-    (layout.truth_file(cut.out, "S1", "pour_honey,cup", "1").parent).mkdir(parents=True, exist_ok=True)
+    (truth_file(cut.out, "S1", "pour_honey,cup", "1").parent).mkdir(parents=True, exist_ok=True)
     main(cut)
     assert contents(cut.out) == contents(whole.out)
     assert not (frames.parent / ".rgb.left").exists()

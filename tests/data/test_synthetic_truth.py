@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data import layout
 from data.synthetic import true_flow
 from data.synthetic.command import render_clip
 from data.synthetic.presets import ClipSpec
 from data.synthetic.truth import MOVES_PX
+from data.tree import rgb_folder, rgb_name, truth_file
 
 SIZE = (228, 128)
 ACTIONS = ("open_jam", "put_cheese,bread", "pour_water,cup", "fold_bread", "stir_spoon,cup")
@@ -26,16 +26,16 @@ def clip(
     root = tmp_path_factory.mktemp("kitchen")
     spec = ClipSpec("S2", request.param, "1", 14, SIZE, 3)
     render_clip(root, spec)
-    folder = layout.rgb_folder(root, "S2", request.param, "1")
+    folder = rgb_folder(root, "S2", request.param, "1")
     names = sorted(path.name for path in folder.iterdir())
-    assert names == [layout.rgb_name(k) for k in range(1, 15)]
+    assert names == [rgb_name(k) for k in range(1, 15)]
     frames = np.stack([cv2.imread(str(folder / name)) for name in names]).astype(np.float32)
     with np.load(truth_path(root, request.param)) as arrays:
         yield frames, dict(arrays)
 
 
 def truth_path(root: Path, action: str) -> Path:
-    return layout.truth_file(root, "S2", action, "1")
+    return truth_file(root, "S2", action, "1")
 
 
 def sample(
@@ -128,7 +128,7 @@ def test_what_moves_is_marked_moving(clip: tuple[NDArray[np.float32], Truth]) ->
 
 def test_flow_reads_files_and_knows_its_ends(tmp_path: Path) -> None:
     render_clip(tmp_path, ClipSpec("S1", "take_cup", "4", 4, (114, 64), 0))
-    path = layout.truth_file(tmp_path, "S1", "take_cup", "4")
+    path = truth_file(tmp_path, "S1", "take_cup", "4")
     with np.load(path) as truth:
         for ours, read in zip(true_flow(truth, 2), true_flow(path, 2), strict=True):
             np.testing.assert_array_equal(ours, read)
@@ -140,9 +140,9 @@ def test_flow_reads_files_and_knows_its_ends(tmp_path: Path) -> None:
 def test_masks_lie_on_what_they_name(tmp_path: Path) -> None:
     """Ketchup is red and this user's hand brown, whatever the light."""
     render_clip(tmp_path, ClipSpec("S4", "take_ketchup", "1", 12, SIZE, 0))
-    folder = layout.rgb_folder(tmp_path, "S4", "take_ketchup", "1")
-    frames = np.stack([cv2.imread(str(folder / layout.rgb_name(k)))[..., ::-1] for k in range(1, 13)])
-    with np.load(layout.truth_file(tmp_path, "S4", "take_ketchup", "1")) as truth:
+    folder = rgb_folder(tmp_path, "S4", "take_ketchup", "1")
+    frames = np.stack([cv2.imread(str(folder / rgb_name(k)))[..., ::-1] for k in range(1, 13)])
+    with np.load(truth_file(tmp_path, "S4", "take_ketchup", "1")) as truth:
         red = np.median(frames[truth["object"]], axis=0)
         brown = np.median(frames[truth["hand"]], axis=0)
     assert red[0] > 2 * red[1] and red[0] > 2 * red[2]

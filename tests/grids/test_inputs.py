@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import UserError
 from data.clips import KINDS
-from data.image_folder import PictureIndex
 from data.index import ClipIndex
+from data.pictures import PictureIndex
 from data.split import check_split
 from grids.inputs import Excerpt, Input, make_excerpt, record_inputs
 from tests.support.trees import jpg_tree, png_tree, save, texture

@@ -174,7 +174,8 @@ def test_flow_that_ends_a_frame_early_is_accepted_and_said_once(moving_tree, fra
     train_flow.main(flow_config(early, frame_run, tmp_path / "run", epochs=1))
     said = capsys.readouterr().out
     assert (
-        said.count("end one image early") == 1 and "flow_x end one image early, the last stands in: 6" in said
+        said.count("end one image early") == 1
+        and "flow_x end one image early, replaced by the last one: 6" in said
     )
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 import cam_viz
 from data import ClipIndex
-from data.frames import read_frames
+from data.images import read_frames
 from data.sampling import rgb_frame_numbers
 from data.transforms import Preprocessing, transform_frames
 from tests.support.thin import thin_resnet18

@@ -18,7 +18,7 @@ import train_frame
 import train_rgb
 from core.errors import UserError
 from data import ClipIndex, Preprocessing, rgb_frame_numbers
-from data.frames import read_rgb
+from data.images import read_rgb
 from data.parts import ClipInput, Frames
 from metrics.predictions import Predictions
 from tests.support import thin

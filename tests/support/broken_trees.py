@@ -12,7 +12,7 @@ from PIL import Image
 from core.errors import UserError
 from data.check.command import CheckConfig, main
 from data.clips import KINDS
-from data.frames import read_grey, read_rgb
+from data.images import read_grey, read_rgb
 from data.index import ClipIndex
 from tests.support.capabilities import as_anybody
 

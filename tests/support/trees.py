@@ -1,10 +1,16 @@
 """Tiny trees of clips, written file by file, whose pixels tell where they come from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from data.clips import Kind
+from data.tree import CANONICAL
+
+Pixels = npt.NDArray[np.uint8]
 WIDTH, HEIGHT = 48, 32
 # Two classes, two users; S1/open_jam/2 is shorter than 7 frames.
 LENGTHS = {
@@ -14,38 +20,65 @@ LENGTHS = {
     "S2/close_jam/1": 8,
     "S2/open_jam/1": 7,
 }
+_FLOW: dict[str, Kind] = {"x": "flow_x", "y": "flow_y"}
 
 
-def texture(key, number, size=(WIDTH, HEIGHT)):
+def texture(key: str, number: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Pixels:
     """Smooth colours that differ from clip to clip and frame to frame; uint8 (H, W, 3), RGB."""
     rng = np.random.default_rng([*key.encode(), number])
     x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     waves = [
         np.sin(2 * np.pi * (rng.uniform(1, 3) * x + rng.uniform(1, 3) * y + rng.uniform())) for _ in range(3)
     ]
-    return np.uint8(127.5 + 100 * np.stack(waves, axis=-1))
+    return np.asarray(127.5 + 100 * np.stack(waves, axis=-1), np.uint8)
 
 
-def save(path: Path, pixels):
+def save(path: Path, pixels: npt.ArrayLike) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     quality = {"quality": 90} if path.suffix == ".jpg" else {}
     Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **quality)
 
 
-def flow_value(axis, number):
+def flow_value(axis: str, number: int) -> int:
     """Grey level of flow image `number`, told apart by axis."""
     return {"x": 10, "y": 130}[axis] + number
 
 
-def motion_map(number, size=(WIDTH, HEIGHT)):
+def motion_map(number: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Pixels:
     """A black map with one white column, at the map's number."""
     pixels = np.zeros((size[1], size[0]), np.uint8)
     pixels[:, number] = 255
     return pixels
 
 
-def png_tree(root, lengths=None, *, top="processed_frames2", maps=True, flow=True, size=(WIDTH, HEIGHT)):
-    """The course's tree."""
+def map_folder(root: Path, user: str, action: str, instance: str) -> Path:
+    """Folder of a clip's motion maps in the canonical tree."""
+    return CANONICAL.places["maps"].folder(root, f"{user}/{action}/{instance}")
+
+
+def map_name(number: int) -> str:
+    return CANONICAL.places["maps"].pattern.name(number)
+
+
+def flow_folder(root: Path, axis: str, user: str, action: str, instance: str) -> Path:
+    """Folder of a clip's flow along "x" or "y" in the canonical tree."""
+    return CANONICAL.places[_FLOW[axis]].folder(root, f"{user}/{action}/{instance}")
+
+
+def flow_name(axis: str, number: int) -> str:
+    return CANONICAL.places[_FLOW[axis]].pattern.name(number)
+
+
+def png_tree(
+    root: Path,
+    lengths: Mapping[str, int] | None = None,
+    *,
+    top: str = "processed_frames2",
+    maps: bool = True,
+    flow: bool = True,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Path:
+    """The course's tree, of clips by name and length."""
     for key, length in (lengths or LENGTHS).items():
         for number in range(1, length + 1):
             save(root / top / key / "rgb" / f"rgb{number:04}.png", texture(key, number, size))
@@ -57,7 +90,7 @@ def png_tree(root, lengths=None, *, top="processed_frames2", maps=True, flow=Tru
     return root
 
 
-def jpg_tree(root, lengths=None):
+def jpg_tree(root: Path, lengths: Mapping[str, int] | None = None) -> Path:
     """The authors' tree."""
     for key, length in (lengths or LENGTHS).items():
         for number in range(1, length + 1):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from data.frames import FrameReader
+from data.images import FrameReader
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import RGB_MEAN, RGB_STD, Draw, Preprocessing
@@ -39,7 +39,7 @@ def test_the_same_pixels_whoever_reads(clip, tmp_path, monkeypatch):
     plain = FrameReader().read(clip.frames, NUMBERS, 36)
     assert plain.shape == (4, 3, 36, 64)
     assert torch.equal(kept(tmp_path).read(clip.frames, NUMBERS, 36), plain)
-    monkeypatch.setattr("data.frames.read_frames", None)  # nothing is decoded any more
+    monkeypatch.setattr("data.images.read_frames", None)  # nothing is decoded any more
     assert torch.equal(kept(tmp_path).read(clip.frames, NUMBERS, 36), plain)
 
 

@@ -19,7 +19,7 @@ from core.processes import become_worker
 from core.ranks import ONE, Ranks
 from core.task import Batch
 from data.epochs import EpochSampler
-from data.headers import read_size
+from data.faults import read_size
 from data.index import ClipIndex
 from data.parts import ClipDataset, ClipInput, ClipKey, Frames
 from data.transforms import NUM_DRAWS

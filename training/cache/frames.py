@@ -12,8 +12,8 @@ from torch import Tensor
 
 from core.files import identify
 from data.clips import Series
-from data.frames import FrameReader
-from data.headers import BadImage, read_size
+from data.faults import BadImage, read_size
+from data.images import FrameReader
 from data.parts import ClipInput, Frames
 from training.cache.store import CacheFolder, TensorStore
 

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from core.errors import UserError
 from data.epochs import EpochSampler, evaluation_keys
-from data.image_folder import PictureDraw, PictureIndex, Pictures, picture_key
+from data.pictures import PictureDraw, PictureIndex, Pictures, picture_key
 from data.split import stratified_split
 from data.transforms import Preprocessing
 from tests.support.trees import save, texture

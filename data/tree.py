@@ -1,4 +1,8 @@
-"""Walks a tree of clips by names alone: what is a clip, what is passed over, what is broken."""
+"""Trees of clips: where each keeps its images, and a walk over one by its file names alone.
+
+The walk says what is a clip, what is skipped and what is broken; no file is opened. A clip's key is
+"USER/ACTION/INSTANCE", such as "S1/close_jam/1". Images are numbered from 1.
+"""
 
 import os
 import re
@@ -7,13 +11,77 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.errors import UserError
-from data.clips import Clip, Fault, Kind, Series, natural_key
-from data.consistency import name_faults, name_notes
-from data.tree_kinds import TreeKind, tree_kinds
+from data.clips import Clip, Fault, Kind, Pattern, Series, natural_key
+from data.faults import name_faults, name_notes
 
+TRUTH = "truth"
 # "flow_x_00007(1).png", "open_jam (1)", "1 - Copy": second uploads, as cloud drives and desktops name them.
 _DUPLICATE = re.compile(r"(.*?)(?: ?\(\d+\)| - copy| copy(?: \d+)?)(\.\w+)?", re.IGNORECASE)
 _SYSTEM = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one kind of image lies: `root/top/user/action/instance/inner/PATTERN`."""
+
+    top: str
+    inner: str
+    pattern: Pattern
+
+    def folder(self, root: Path, key: str) -> Path:
+        """Return the folder of a clip's images of this kind."""
+        return root / self.top / key / self.inner
+
+
+@dataclass(frozen=True)
+class TreeKind:
+    """Names of one kind of tree; a kind of image that it never holds is left out."""
+
+    places: dict[Kind, Place]
+
+    @property
+    def top(self) -> str:
+        """The folder under the root by which this kind of tree is recognised."""
+        return self.places["frames"].top
+
+
+def _png_tree(top: str) -> TreeKind:
+    return TreeKind(
+        {
+            "frames": Place(top, "rgb", Pattern("rgb", 4, ".png")),
+            "maps": Place(top, "mmaps", Pattern("map", 4, ".png")),
+            "flow_x": Place("flow_x_processed", "", Pattern("flow_x_", 5, ".png")),
+            "flow_y": Place("flow_y_processed", "", Pattern("flow_y_", 5, ".png")),
+        }
+    )
+
+
+CANONICAL = _png_tree("processed_frames2")
+"""The tree that our own commands write."""
+_AUTHORS = TreeKind(
+    {
+        "frames": Place("frames", "", Pattern("image_", 5, ".jpg")),
+        "flow_x": Place("flow_x", "", Pattern("flow_x_", 5, ".jpg")),
+        "flow_y": Place("flow_y", "", Pattern("flow_y_", 5, ".jpg")),
+    }
+)
+TREE_KINDS = (CANONICAL, _png_tree("processed_frames"), _AUTHORS)
+"""The trees that can be read; of several under one root, the first is."""
+
+
+def rgb_folder(root: Path, user: str, action: str, instance: str) -> Path:
+    """Return the folder of the canonical tree that holds a clip's frames."""
+    return CANONICAL.places["frames"].folder(root, f"{user}/{action}/{instance}")
+
+
+def rgb_name(number: int) -> str:
+    """Return the canonical file name of a frame, numbered from 1."""
+    return CANONICAL.places["frames"].pattern.name(number)
+
+
+def truth_file(root: Path, user: str, action: str, instance: str) -> Path:
+    """Return the file with the synthetic kitchen's truth of a clip."""
+    return root / TRUTH / user / action / f"{instance}.npz"
 
 
 @dataclass
@@ -25,7 +93,7 @@ class Scan:
         tree: Its names.
         clips: Clips with at least one frame, in natural order of user, action, instance.
         faults: What is broken: clips without frames, gaps, counts that don't match.
-        oddities: What was survived, by category: paths under the root, or clip keys.
+        oddities: What can be read all the same, by category: paths under the root, or clip keys.
     """
 
     root: Path
@@ -34,14 +102,14 @@ class Scan:
     faults: list[Fault] = field(default_factory=list)
     oddities: dict[str, list[str]] = field(default_factory=dict)
 
-    def pass_over(self, path: Path) -> None:
-        """Remember a file or folder that is no part of the tree."""
-        category = f"passed over, {reason_to_pass_over(path.name) or 'no part of the tree'}"
+    def skip(self, path: Path) -> None:
+        """Remember a file or folder that is not part of the tree."""
+        category = f"skipped, {reason_to_skip(path.name) or 'not part of the tree'}"
         self.oddities.setdefault(category, []).append(str(path.relative_to(self.root)))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say each kind of oddity once, with how often it was met and an example."""
+        """One line for each kind of oddity: how often it occurs, and an example."""
         oddities = sorted(self.oddities.items())
         return tuple(f"{category}: {len(where)} (such as {where[0]})" for category, where in oddities)
 
@@ -53,7 +121,7 @@ def scan_tree(root: Path) -> Scan:
         root: Folder that holds `processed_frames2`, `processed_frames` or `frames`.
 
     Raises:
-        UserError: No such folder, one that can't be listed, no tree in it, or a tree without clips.
+        UserError: The folder does not exist or can't be listed, or holds no tree or a tree without clips.
     """
     try:
         return _scan(root)
@@ -61,11 +129,24 @@ def scan_tree(root: Path) -> Scan:
         raise UserError(f"can't read {error.filename}: {error.strerror}; mend that first") from None
 
 
+def reason_to_skip(name: str) -> str | None:
+    """Say why a file or folder of this name is skipped; None if it is not."""
+    if name.startswith(".") or name in _SYSTEM:
+        return "system or hidden files"
+    return "duplicates" if _DUPLICATE.fullmatch(name) else None
+
+
+def original_name(name: str) -> str | None:
+    """Return the name under which a second upload was first uploaded, None for other names."""
+    match = _DUPLICATE.fullmatch(name)
+    return match[1] + (match[2] or "") if match else None
+
+
 def _scan(root: Path) -> Scan:
     scan = Scan(root, _find_tree(root))
-    others = [root / tree.top for tree in tree_kinds() if tree.top != scan.tree.top]
-    for other in filter(Path.is_dir, others):
-        scan.pass_over(other)
+    for other in TREE_KINDS:
+        if other.top != scan.tree.top and (root / other.top).is_dir():
+            scan.skip(root / other.top)
     clips = [clip for path in _clip_folders(scan) if (clip := _read_clip(scan, path)) is not None]
     if not clips and not scan.faults:
         frames = scan.tree.places["frames"]
@@ -79,37 +160,22 @@ def _scan(root: Path) -> Scan:
     return scan
 
 
-def reason_to_pass_over(name: str) -> str | None:
-    """Say why a file or folder of this name is not looked at, None if it is."""
-    if name.startswith(".") or name in _SYSTEM:
-        return "system or hidden files"
-    return "duplicates" if _DUPLICATE.fullmatch(name) else None
-
-
-def original_name(name: str) -> str | None:
-    """Give the name that a second upload was made from, None if the name is no such."""
-    match = _DUPLICATE.fullmatch(name)
-    return match[1] + (match[2] or "") if match else None
-
-
 def _find_tree(root: Path) -> TreeKind:
     if not root.is_dir():
         raise UserError(f"no such folder: {root}; give the one that holds the tree of clips")
-    for tree in tree_kinds():
+    for tree in TREE_KINDS:
         if (root / tree.top).is_dir():
             return tree
-    names = ", ".join(tree.top for tree in tree_kinds())
-    raise UserError(f"{root} holds none of the folders {names}; {_hint(root)}")
-
-
-def _hint(root: Path) -> str:
-    names = {tree.top for tree in tree_kinds()}
-    if root.resolve().name in names:
-        return f"give the folder above it, {root.resolve().parent}"
-    for child in sorted(path for path in root.iterdir() if path.is_dir()):
-        if any((child / name).is_dir() for name in names):
-            return f"did you mean {child}?"
-    return "make such a tree with `python -m data.prepare` or `python -m data.synthetic`"
+    tops = [tree.top for tree in TREE_KINDS]
+    hint = "make such a tree with `python -m data.prepare` or `python -m data.synthetic`"
+    if root.resolve().name in tops:
+        hint = f"give the folder above it, {root.resolve().parent}"
+    else:
+        for child in sorted(path for path in root.iterdir() if path.is_dir()):
+            if any((child / top).is_dir() for top in tops):
+                hint = f"did you mean {child}?"
+                break
+    raise UserError(f"{root} holds none of the folders {', '.join(tops)}; {hint}")
 
 
 def _clip_folders(scan: Scan) -> Iterator[Path]:
@@ -117,7 +183,7 @@ def _clip_folders(scan: Scan) -> Iterator[Path]:
         for action in _subfolders(scan, user):
             instances = _subfolders(scan, action)
             if not instances:
-                scan.pass_over(action)
+                scan.skip(action)
             yield from instances
 
 
@@ -126,10 +192,10 @@ def _subfolders(scan: Scan, folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             path = folder / entry.name
-            if entry.is_dir() and not reason_to_pass_over(entry.name):
+            if entry.is_dir() and not reason_to_skip(entry.name):
                 found.append(path)
             else:
-                scan.pass_over(path)
+                scan.skip(path)
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
@@ -145,7 +211,7 @@ def _read_clip(scan: Scan, folder: Path) -> Clip | None:
         remedy = f"put them there, or remove {folder}"
         scan.faults.append(Fault(key, "frames", place, "the clip has no frames", remedy))
     else:
-        scan.pass_over(folder)
+        scan.skip(folder)
     return None
 
 
@@ -159,16 +225,17 @@ def _read_series(scan: Scan, kind: Kind, key: str) -> Series | None:
             if match := regex.fullmatch(entry.name):
                 numbers.append(int(match[1]))
             else:
-                scan.pass_over(folder / entry.name)
+                scan.skip(folder / entry.name)
     return Series(folder, place.pattern, tuple(sorted(numbers))) if numbers else None
 
 
 def _find_orphans(scan: Scan) -> None:
+    """Name flow whose clip has no frames."""
     known = {clip.key for clip in scan.clips} | {fault.clip for fault in scan.faults}
     for kind in ("flow_x", "flow_y"):
         top = scan.root / scan.tree.places[kind].top
         for path in sorted(top.glob("*/*/*")):
             key = "/".join(path.parts[-3:])
-            if key not in known and path.is_dir() and not any(map(reason_to_pass_over, path.parts[-3:])):
+            if key not in known and path.is_dir() and not any(map(reason_to_skip, path.parts[-3:])):
                 remedy = "copy the clip's frames too, or remove this folder"
                 scan.faults.append(Fault(key, kind, path, "flow of a clip that has no frames", remedy))
