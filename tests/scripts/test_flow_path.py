@@ -118,13 +118,14 @@ def test_a_joint_run_says_which_runs_it_came_from(stage_2, flow_run, joint_run):
 def test_a_stopped_joint_training_goes_on_to_the_same_bits(
     moving_tree, stage_2, flow_run, joint_run, tmp_path, monkeypatch
 ):
-    record = training.fit._record
+    save = training.fit.save_checkpoint
 
-    def stop(*arguments):
-        record(*arguments)
-        raise KeyboardInterrupt
+    def stop(path, content):
+        save(path, content)
+        if path.name == "last.pt":
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.fit, "_record", stop)
+    monkeypatch.setattr(training.fit, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
         train_twostream.main(joint_config(moving_tree, stage_2, flow_run, tmp_path / "run"))
     monkeypatch.undo()

@@ -35,13 +35,14 @@ def training_to(pipe, watch, train, *arguments):
     """Train in a process of its own, which tells its memory and its open files after every epoch."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
-    record = training.fit._record
+    save = training.fit.save_checkpoint
 
-    def told(*given):
-        record(*given)
-        pipe.send((resident_bytes(), open_files(), sum(map(resident_bytes, children(os.getpid())))))
+    def told(path, content):
+        save(path, content)
+        if path.name == "last.pt":
+            pipe.send((resident_bytes(), open_files(), sum(map(resident_bytes, children(os.getpid())))))
 
-    training.fit._record = told
+    training.fit.save_checkpoint = told
     train(*arguments)
     pipe.send(watch())
 

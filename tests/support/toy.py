@@ -52,13 +52,37 @@ def stage(epochs=4) -> Stage:
     return Stage("toy", (Group(("classifier.*",)),), ("dropout",), "adam", 0.05, 0.0, (2,), 0.1, epochs)
 
 
-def run(out, epochs=4, resume=False, poison=False, val=False, **flags):
+class Batches(list):
+    """Batches that call a function when an epoch begins with them."""
+
+    def __init__(self, batches, begin):
+        super().__init__(batches)
+        self.begin = begin
+
+    def __iter__(self):
+        self.begin()
+        return super().__iter__()
+
+
+def interrupt(at):
+    """Make an `at_epoch` that presses Ctrl-C when epoch `at` begins: the epochs before it are saved."""
+
+    def at_epoch(epoch):
+        if epoch == at:
+            raise KeyboardInterrupt
+
+    return at_epoch
+
+
+def run(out, epochs=4, resume=False, poison=False, val=False, at_epoch=lambda epoch: None, **flags):
+    """Train; `at_epoch` is called with an epoch's number when it begins."""
     config = TrainConfig(out=out, epochs=epochs, resume=resume, **flags)
     torch.manual_seed(1)
     order = np.arange(24)
 
     def shuffled(epoch):
-        return batches(np.random.default_rng([config.seed, epoch]).permutation(24), poison)
+        order = np.random.default_rng([config.seed, epoch]).permutation(24)
+        return Batches(batches(order, poison), partial(at_epoch, epoch))
 
     test = EvaluationSet("test", KEYS, batches(order, size=7), "every clip")
     watched = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test
@@ -78,10 +102,10 @@ def rows(path):
         ]
 
 
-def main(config: TrainConfig) -> None:
+def main(config: TrainConfig, at_epoch=lambda epoch: None) -> None:
     """The training as a script's main."""
     flags = config.model_dump(exclude={"out", "epochs", "resume"})
-    run(config.out, config.epochs or 4, config.resume, **flags)
+    run(config.out, config.epochs or 4, config.resume, at_epoch=at_epoch, **flags)
 
 
 def contents(path):

@@ -5,15 +5,15 @@ import os
 import resource
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-import training.fit
 from core.checkpoint import load_checkpoint
 from core.train_config import TrainConfig
 from tests.support.capabilities import as_anybody
-from tests.support.toy import contents, left_behind, main, run
+from tests.support.toy import contents, interrupt, left_behind, main, run
 
 # Where in a run's end a disk of so many bytes more breaks off; last.pt of the toy has about 6 kB.
 ROOM = (1, 200, 3000, 5000)
@@ -54,23 +54,15 @@ def whole(tmp_path_factory):
     return out
 
 
-def begin(out, monkeypatch, epochs=2):
+def begin(out, epochs=2):
     """Train until some epochs are saved, then stop."""
-    record = training.fit._record
-
-    def stop(state, *rest):
-        record(state, *rest)
-        if state.epoch == epochs:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(training.fit, "_record", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(out)
+    with pytest.raises(KeyboardInterrupt):
+        run(out, at_epoch=interrupt(epochs + 1))
 
 
-def refused(command, out):
-    status, _, said = command(main, TrainConfig, "--out", out, "--epochs", 4, "--resume")
+def refused(command, out, at_epoch=lambda epoch: None):
+    flags = ("--out", out, "--epochs", 4, "--resume")
+    status, _, said = command(partial(main, at_epoch=at_epoch), TrainConfig, *flags)
     complaint = [line for line in said.splitlines() if line.startswith("error: ")]
     assert status == 2 and len(complaint) == 1 and "Traceback" not in said, said
     return complaint[0]
@@ -83,8 +75,8 @@ def goes_on_to_the_same(out, whole, epochs=2):
 
 
 @pytest.mark.parametrize("room", ROOM)
-def test_a_quota_leaves_the_last_good_state(tmp_path, monkeypatch, command, whole, room):
-    begin(tmp_path / "run", monkeypatch)
+def test_a_quota_leaves_the_last_good_state(tmp_path, command, whole, room):
+    begin(tmp_path / "run")
     before = (tmp_path / "run" / "last.pt").read_bytes()
     with files_of_at_most(room):
         said = refused(command, tmp_path / "run")
@@ -94,10 +86,10 @@ def test_a_quota_leaves_the_last_good_state(tmp_path, monkeypatch, command, whol
 
 
 @pytest.mark.parametrize("room", ROOM[1::2])
-def test_a_full_disk_leaves_the_last_good_state(tmp_path, monkeypatch, command, whole, room):
+def test_a_full_disk_leaves_the_last_good_state(tmp_path, command, whole, room):
     disk = tmp_path / "disk"
     with mounted(disk, 256 * 1024):
-        begin(disk / "run", monkeypatch)
+        begin(disk / "run")
         with (disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
             while True:
                 ballast.write(bytes(4096))
@@ -108,8 +100,8 @@ def test_a_full_disk_leaves_the_last_good_state(tmp_path, monkeypatch, command, 
         goes_on_to_the_same(disk / "run", whole)
 
 
-def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, command, whole):
-    begin(tmp_path / "run", monkeypatch)
+def test_a_folder_that_can_not_be_written(tmp_path, command, whole):
+    begin(tmp_path / "run")
     (tmp_path / "run").chmod(0o555)
     with as_anybody():
         assert "can't be written: Permission denied" in refused(command, tmp_path / "run")
@@ -118,44 +110,36 @@ def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, command, whole)
     goes_on_to_the_same(tmp_path / "run", whole)
 
 
-def test_a_folder_that_is_locked_up_during_training(tmp_path, monkeypatch, command, whole):
-    begin(tmp_path / "run", monkeypatch)
-    train = training.fit._train_epoch
-    monkeypatch.setattr(training.fit, "_train_epoch", lambda *a: (tmp_path / "run").chmod(0o555) or train(*a))
+def test_a_folder_that_is_locked_up_during_training(tmp_path, command, whole):
+    begin(tmp_path / "run")
     with as_anybody():
-        assert "Permission denied" in refused(command, tmp_path / "run")
-    monkeypatch.undo()
+        said = refused(command, tmp_path / "run", lambda _: (tmp_path / "run").chmod(0o555))
+    assert "Permission denied" in said
     (tmp_path / "run").chmod(0o755)
     goes_on_to_the_same(tmp_path / "run", whole)
 
 
-def test_a_disk_that_goes_away_is_not_replaced_by_a_folder_of_its_name(tmp_path, monkeypatch, command, whole):
+def test_a_disk_that_goes_away_is_not_replaced_by_a_folder_of_its_name(tmp_path, command, whole):
     out, away = tmp_path / "disk" / "run", tmp_path / "away"
-    begin(out, monkeypatch)
-    train = training.fit._train_epoch
+    begin(out)
 
-    def unplug(*arguments):
-        (tmp_path / "disk").rename(away)
-        (tmp_path / "disk").mkdir()
-        return train(*arguments)
+    def unplug(epoch):
+        if epoch == 3:
+            (tmp_path / "disk").rename(away)
+            (tmp_path / "disk").mkdir()
 
-    monkeypatch.setattr(training.fit, "_train_epoch", unplug)
-    assert f"{out} is gone" in refused(command, out)
-    monkeypatch.undo()
+    assert f"{out} is gone" in refused(command, out, unplug)
     assert list((tmp_path / "disk").iterdir()) == [], "nothing is written where a mount used to be"
     goes_on_to_the_same(away / "run", whole)
 
 
-def test_a_mount_that_goes_away(tmp_path, monkeypatch, command, whole):
+def test_a_mount_that_goes_away(tmp_path, command, whole):
     disk = tmp_path / "disk"
     with mounted(disk, 2**21):
-        begin(disk / "run", monkeypatch)
-        train = training.fit._train_epoch
+        begin(disk / "run")
 
-        def unplug(*arguments):
+        def unplug(_):
             subprocess.run(["umount", "--lazy", str(disk)], check=True)
-            return train(*arguments)
 
-        monkeypatch.setattr(training.fit, "_train_epoch", unplug)
-        assert "is gone" in refused(command, disk / "run")
+        assert "is gone" in refused(command, disk / "run", unplug)
         assert list(disk.iterdir()) == []

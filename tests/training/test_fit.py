@@ -9,7 +9,7 @@ import torch
 from core.errors import UserError
 from core.run_dir import RunDirectory, read_eval
 from core.train_config import TrainConfig
-from tests.support.toy import KEYS, Toy, data, rows, run
+from tests.support.toy import KEYS, Toy, data, interrupt, rows, run
 from training.fit import _line, _TimedBatches
 
 
@@ -59,21 +59,10 @@ def test_only_the_stages_parameters_move(tmp_path):
 
 
 @pytest.mark.parametrize("stop_after", [1, 3])
-def test_resuming_gives_the_same_bits(tmp_path, monkeypatch, stop_after):
+def test_resuming_gives_the_same_bits(tmp_path, stop_after):
     run(tmp_path / "whole")
-    import training.fit
-
-    record = training.fit._record
-
-    def stop(state, *rest):
-        record(state, *rest)
-        if state.epoch == stop_after:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.fit, "_record", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "halved")
-    monkeypatch.undo()
+        run(tmp_path / "halved", at_epoch=interrupt(stop_after + 1))
     run(tmp_path / "halved", resume=True)
     assert rows(tmp_path / "whole") == rows(tmp_path / "halved")
     whole, halved = (

@@ -4,26 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-import training.fit
 from core.checkpoint import load_checkpoint
 from core.errors import UserError
 from core.stage import Stage
 from core.task import Classification
 from metrics.predictions import Predictions, check_logits
 from tests.support import toy
-from tests.support.toy import KEYS, NAMES, Toy, batches, rows, run
+from tests.support.toy import KEYS, NAMES, Toy, batches, interrupt, rows, run
 from training.evaluate import predict
-
-
-def stop_after(epochs, monkeypatch):
-    record = training.fit._record
-
-    def stop(state, *rest):
-        record(state, *rest)
-        if state.epoch == epochs:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.fit, "_record", stop)
 
 
 def test_a_step_that_breaks_the_weights_keeps_the_state_before_it(tmp_path, monkeypatch):
@@ -91,10 +79,8 @@ def test_no_clip_is_left_out_of_a_measurement_or_counted_twice():
     ],
 )
 def test_data_that_changed_under_a_stopped_run_is_refused(tmp_path, monkeypatch, name, value, said):
-    with monkeypatch.context() as patched:
-        stop_after(1, patched)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", at_epoch=interrupt(2))
     before = (tmp_path / "run" / "last.pt").read_bytes()
     assert (NAMES, KEYS) == (toy.NAMES, toy.KEYS)
     monkeypatch.setattr(toy, name, value)

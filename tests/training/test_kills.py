@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -102,17 +103,13 @@ def test_killed_in_an_evaluation_it_ends_as_the_undisturbed_run(whole, tmp_path)
 
 
 def train_slowly(out, ready):
-    train = training.fit._train_epoch
-
-    def slowly(task, parallel, state, *rest):
-        if state.epoch == 2:
+    def slowly(epoch):
+        if epoch == 3:
             ready.set()
             time.sleep(60)
-        return train(task, parallel, state, *rest)
 
-    training.fit._train_epoch = slowly
     sys.argv = ["train", "--out", str(out), "--epochs", "4", "--resume"]
-    run_command(main, TrainConfig)
+    run_command(partial(main, at_epoch=slowly), TrainConfig)
 
 
 @pytest.mark.parametrize("number,status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-import training.fit
 from core.task import Classification
 from tests.support.toy import KEYS, Toy, batches, run
 from training.evaluate import predict
@@ -27,19 +26,17 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_fifty_epochs_do_not_grow(tmp_path, monkeypatch):
-    record, seen = training.fit._record, []
+def test_fifty_epochs_do_not_grow(tmp_path):
+    seen = []
 
-    def watched(state, *rest):
-        record(state, *rest)
-        if state.epoch in (10, 50):
+    def watch(epoch):
+        if epoch in (11, 51):
             seen.append((resident_bytes(), open_files()))
 
     run(tmp_path / "warm", epochs=1)
     gc.collect()
     before = open_files()
-    monkeypatch.setattr(training.fit, "_record", watched)
-    run(tmp_path / "run", epochs=50)
+    run(tmp_path / "run", epochs=51, at_epoch=watch)
     (warm, files), (end, files_then) = seen
     assert end < warm * (1 + GROWTH), f"{warm} bytes after 10 epochs, {end} after 50"
     gc.collect()
