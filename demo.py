@@ -1,7 +1,7 @@
 """The whole pipeline offline on the synthetic kitchen: pictures, pre-training, both stages, table, heat maps.
 
-Every step is one of the project's commands with fixed settings, the trainings those of two recipes. What is
-done is not done again, so a stopped demo goes on where it was.
+Every step is one of the project's commands with fixed settings; the trainings are those of two recipes. A
+finished step is not repeated, so a stopped demo goes on where it was.
 """
 
 import time
@@ -23,7 +23,7 @@ from data.actions import reversed_actions
 from data.index import ClipIndex
 from data.motion import command as motion
 from data.synthetic import command as synthetic
-from grids.recipe import Training, read_recipes
+from grids.recipe import read_recipes
 from report import has_heat, heat_section
 from reporting.attention import lacks_attention
 from reporting.collect import Row, read_tables
@@ -36,7 +36,7 @@ from reporting.table_formats import as_markdown
 
 RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
-# What joint training and CAM attention are compared with, and the baseline that can't know the order.
+# Rows of the two tables that the report's questions compare; ORDERLESS ignores the order of the frames.
 ORDERLESS, JOINT, ATTENTION = "average pooling, stage 1", "two-stream (joint)", "ConvLSTM-attention"
 PARTS = (ATTENTION, "temporal warp flow")
 HEADS = (f"{ATTENTION} + MS classification", f"{ATTENTION} + MS regression")
@@ -50,50 +50,65 @@ class Config(BaseConfig):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     """Seeds of the trainings; three give the table of the README."""
     epochs: int | None = Field(None, ge=1)
-    """At most so many epochs a training, to see the path at work; the numbers then mean nothing."""
+    """Upper limit of epochs per training, to try the whole path quickly; the numbers then mean nothing."""
     pictures: int = Field(3200, ge=320)
     """Pictures of single objects that the backbone is pre-trained on."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is done once before training.
-
-    Attributes:
-        title: What it does.
-        minutes: About how long it takes on two cores.
-        mark: A file that is there when the step is done.
-        action: Does it; a step that was stopped goes on.
-    """
+    """A command of the project with its settings."""
 
     title: str
     minutes: float
-    mark: Path
-    action: Callable[[], object]
+    """About how long it takes on two cores."""
+    command: Callable[[], int | None]
+    """Returns an exit status; goes on where it was after a stop."""
+    mark: str = ""
+    """File under --out that is there once the step is done; empty where the command itself keeps track."""
 
 
-def data_steps(config: Config) -> list[Step]:
-    """List what comes before training, in the order in which it is done."""
+def main(config: Config) -> int:
+    """Take every step that is not done yet, then write the page."""
+    todo = steps(config)
+    for number, step in enumerate(todo, start=1):
+        if step.mark and (config.out / step.mark).exists():
+            print(f"[{number}/{len(todo)}] done before: {step.title}")
+            continue
+        print(f"[{number}/{len(todo)}] {step.title} (about {step.minutes:.1f} min)", flush=True)
+        start = time.monotonic()
+        if status := step.command():
+            return status
+        if step.mark:
+            write_text(config.out / step.mark, "")
+        print(f"    took {(time.monotonic() - start) / 60:.1f} min")
+    print(f"\nOpen {report(config)}")
+    return 0
+
+
+def steps(config: Config) -> list[Step]:
+    """List the commands that make data and runs."""
     kitchen, pictures = config.out / "kitchen", config.out / "pictures"
     return [
         Step(
             f"draw {config.pictures} pictures of single objects, which stand in for ImageNet",
             0.4,
-            config.out / "pictures.done",
             lambda: synthetic.main(synthetic.Settings(out=pictures, catalogue=config.pictures)),
+            "pictures.done",
         ),
         Step(
             "render the kitchen: 20 actions, 4 users, 560 clips",
             0.7,
-            config.out / "kitchen.done",
             lambda: synthetic.main(synthetic.Settings(out=kitchen, preset="demo")),
+            "kitchen.done",
         ),
         Step(
             "compute warp flow and motion maps from the rendered frames",
             1.5,
-            config.out / "motion.done",
             lambda: compute_motion(kitchen),
+            "motion.done",
         ),
+        Step("train the rows of both tables", training_minutes(config), lambda: train(config)),
     ]
 
 
@@ -101,50 +116,46 @@ def compute_motion(kitchen: Path) -> None:
     """Add flow and maps to the kitchen.
 
     Raises:
-        UserError: A clip failed; what is wrong with it has been said.
+        UserError: A clip failed; the command has said why.
     """
     if motion.main(motion.MotionConfig(root=kitchen, flow="dis", maps=True)):
-        raise UserError(f"motion failed for clips of {kitchen}, named above; mend them and start again")
+        raise UserError(f"motion failed for clips of {kitchen}, named above; repair them and start again")
 
 
-def grid_config(config: Config) -> grid.Config:
-    """Say how the recipes are run."""
-    return grid.Config(
-        recipe=RECIPES,
-        out=config.out,
-        data=config.out / "kitchen",
-        inputs=(f"pictures={config.out / 'pictures'}",),
-        seeds=config.seeds,
-        settings=(f"amp={precision()}",),
-        epochs=config.epochs,
-        cache=config.out / "cache",  # trainings draw the same crops, so what one computes others find
+def train(config: Config) -> int:
+    """Train the rows of both recipes."""
+    return grid.main(
+        grid.Config(
+            recipe=RECIPES,
+            out=config.out,
+            data=config.out / "kitchen",
+            inputs=(f"pictures={config.out / 'pictures'}",),
+            seeds=config.seeds,
+            settings=(f"amp={precision()}",),
+            epochs=config.epochs,
+            cache=config.out / "cache",  # trainings draw the same crops, so they can share cached outputs
+        )
     )
 
 
 def precision() -> str:
-    """What is trained is computed in bfloat16 where the CPU has it, which takes half the time."""
+    """Choose bfloat16 where the CPU has it, which halves the time of training."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "off"
 
 
 def training_minutes(config: Config) -> float:
-    """Estimate all trainings together on two cores, without those that both recipes name counted twice."""
+    """Estimate all trainings on two cores; a training that both recipes name counts once."""
+    per_epoch = {"train_frame": 0.55, "train_flow": 0.13, "train_twostream": 0.28}  # as measured
+    per_epoch_rgb = {1: 0.16, 2: 0.2}  # by stage; the first training of stage 1 also fills the cache
     recipes = read_recipes(RECIPES, config.seeds).values()
     seeded = [found for recipe in recipes for found in recipe.seeded_trainings()]
-    trainings = {(found.training.name, found.seed): found.training for found in seeded}.values()
-    return sum(_epochs(training, config) * _minutes_per_epoch(training) for training in trainings)
-
-
-def _epochs(training: Training, config: Config) -> int:
-    epochs: int = training.settings["epochs"]
-    return min(epochs, config.epochs or epochs)
-
-
-def _minutes_per_epoch(training: Training) -> float:
-    """As measured on two cores; the first training of stage 1 also fills the cache."""
-    named = {"train_frame": 0.55, "train_flow": 0.13, "train_twostream": 0.28}
-    stages = {1: 0.16, 2: 0.2}
-    return named.get(training.script) or stages[training.settings["stage"]]
+    minutes = 0.0
+    for training in {(found.training.name, found.seed): found.training for found in seeded}.values():
+        epochs: int = training.settings["epochs"]
+        epoch = per_epoch.get(training.script) or per_epoch_rgb[training.settings["stage"]]
+        minutes += min(epochs, config.epochs or epochs) * epoch
+    return minutes
 
 
 def report(config: Config) -> Path:
@@ -187,27 +198,6 @@ def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
     }
     found = {title: comparison_table(*question) for title, question in asked.items()}
     return [Section(title, table=table, note=note) for title, (table, note) in found.items()]
-
-
-def main(config: Config) -> int:
-    """Take every step that is not done yet, then train, then write the page."""
-    steps = data_steps(config)
-    for number, step in enumerate(steps, start=1):
-        if step.mark.exists():
-            print(f"[{number}/{len(steps) + 1}] done before: {step.title}")
-            continue
-        print(f"[{number}/{len(steps) + 1}] {step.title} (about {step.minutes:.1f} min)", flush=True)
-        start = time.monotonic()
-        step.action()
-        write_text(step.mark, "")
-        print(f"    took {(time.monotonic() - start) / 60:.1f} min")
-    minutes = training_minutes(config)
-    print(f"[{len(steps) + 1}/{len(steps) + 1}] train (all of it: about {minutes:.0f} min on two cores)")
-    if status := grid.main(grid_config(config)):
-        return status
-    page = report(config)
-    print(f"\nOpen {page}")
-    return 0
 
 
 if __name__ == "__main__":
