@@ -19,7 +19,7 @@ from core.seeding import DeviceName, set_up_numerics
 from data.clips import Clip, Kind
 from data.index import ClipIndex
 from data.video.untrusted import Limits
-from data.video.windows import Part, read_windows
+from data.video.windows import TimeSpan, read_windows
 from viz.film import save_gif, save_mp4, save_png
 from viz.heat_sources import HeatName
 from viz.live.page import Live
@@ -159,9 +159,9 @@ def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
         found = (view_clip(clip, viewers) for clip in choose_clips(config, tuple(kinds)))
         yield from islice((scene for scene in found if scene.wrong or not config.wrong), config.sample)
         return
-    part = Part(config.start_sec, config.stop_sec, config.window_sec)
+    span = TimeSpan(config.start_sec, config.stop_sec, config.window_sec)
     frames, short_side = frames_of_a_window(viewers), video_short_side(viewers)
-    for window in read_windows(config.video, frames, part, short_side):
+    for window in read_windows(config.video, frames, span, short_side):
         yield view_window(config.video.stem, window, viewers)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from data.clips import Series
-from data.transforms import scale_frames
+from data.transforms import scale_short_side
 
 # Camera orientation tags are not obeyed: the header's size is then the decoded size, as the checks assume.
 _RGB = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -94,7 +94,7 @@ class FrameReader:
         Raises:
             UserError: A frame is missing, can't be decoded or has another size than the others.
         """
-        return scale_frames(read_frames(series, numbers), short_side)
+        return scale_short_side(read_frames(series, numbers), short_side)
 
 
 def _stack(images: dict[int, Tensor], series: Series, numbers: Sequence[int]) -> Tensor:

@@ -1,9 +1,12 @@
-"""Preprocessing and augmentation of a clip: one draw, shared by its frames, its flow and its motion maps.
+"""Preprocessing and augmentation of clips: a draw for each clip, shared by its frames, flow and motion maps.
 
-Axes: T frames, C channels, H and W pixels, S pixels a side of what the network sees.
+The `transform_` functions take one clip (T, C, H, W) with its draw, or a batch (B, T, C, H, W) with a list of
+draws; each clip of a batch gets the same bits as alone.
+
+Axes: B clips, T frames, C channels, H and W pixels, S pixels a side of what the network sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -34,6 +37,9 @@ class Draw:
         scale: Position in `SCALES`, the crop's side as a share of the short side.
         position: Position in `POSITIONS`, where the crop lies in the flipped image.
         flip: Whether left and right are swapped, before the crop.
+
+    Raises:
+        ValueError: A position lies outside its table.
     """
 
     scale: int
@@ -41,18 +47,17 @@ class Draw:
     flip: bool
 
     def __post_init__(self) -> None:
-        """Refuse positions outside the tables."""
         if not (0 <= self.scale < len(SCALES) and 0 <= self.position < len(POSITIONS)):
             raise ValueError(f"scale should be in [0, 3] and position in [0, 4], got {self}")
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
-        """Draw uniformly among the 40."""
+        """Choose one of the 40 at random, each with the same probability."""
         return cls.from_number(int(rng.integers(NUM_DRAWS)))
 
     @classmethod
     def from_number(cls, number: int) -> Self:
-        """Give draw `number`, in [0, 39]."""
+        """Return the draw with a number in [0, 39]."""
         rest, flip = divmod(number, 2)
         scale, position = divmod(rest, len(POSITIONS))
         return cls(scale, position, bool(flip))
@@ -70,8 +75,11 @@ class Preprocessing:
     Attributes:
         image_size: Pixels a side of the network's input, S.
         short_side: Pixels that the shorter side of a frame is scaled to before cropping.
-        mean: Subtracted from values in [0, 1], one a channel or one for all.
-        std: Divides them then.
+        mean: Subtracted from values in [0, 1]; one for each channel, or one for all.
+        std: What the difference is divided by.
+
+    Raises:
+        UserError: The image size is below 32, or the short side is below the image size.
     """
 
     image_size: int
@@ -80,11 +88,6 @@ class Preprocessing:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no network of ours can take.
-
-        Raises:
-            UserError: The image size is below 32, or the short side is below the image size.
-        """
         if self.image_size < 32:
             raise UserError(f"--image-size should be at least 32 pixels, got {self.image_size}")
         if self.short_side < self.image_size:
@@ -92,7 +95,7 @@ class Preprocessing:
 
     @classmethod
     def rgb(cls, image_size: int = 224) -> Self:
-        """Preprocess frames: short side 8/7 of the image size (256 for 224), ImageNet's mean and std."""
+        """Preprocess frames: short side 8/7 of the image size (256 for 224), mean and std of ImageNet."""
         return cls(image_size, short_side_of(image_size), RGB_MEAN, RGB_STD)
 
     @classmethod
@@ -102,7 +105,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Take back what `to_dict` gave."""
+        """Restore from what `to_dict` returned."""
         return cls(**(dict(values) | {"mean": tuple(values["mean"]), "std": tuple(values["std"])}))
 
     @property
@@ -111,13 +114,17 @@ class Preprocessing:
         return self.image_size / self.short_side
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that any file format holds."""
+        """Convert to plain values that any file format holds."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
+Draws = Draw | None | Sequence[Draw | None]
+"""The draw of a clip (None is the centre crop of the test), or one for each clip of a batch."""
+
+
 @dataclass(frozen=True)
-class Box:
-    """A square of pixels, `side` a side, its first column at `left` and its first row at `top`."""
+class Crop:
+    """A square of pixels with sides of `side`, its first column at `left` and its first row at `top`."""
 
     left: int
     top: int
@@ -125,11 +132,11 @@ class Box:
 
 
 def short_side_of(image_size: int) -> int:
-    """Give 8/7 of the image size, rounded: 256 for 224, 128 for 112."""
+    """Compute 8/7 of the image size, rounded: 256 for 224, 128 for 112."""
     return (16 * image_size + 7) // 14
 
 
-def crop_box(width: int, height: int, image_size: int, draw: Draw | None) -> Box:
+def place_crop(width: int, height: int, image_size: int, draw: Draw | None) -> Crop:
     """Place the crop in an image whose short side is already scaled.
 
     Args:
@@ -139,27 +146,29 @@ def crop_box(width: int, height: int, image_size: int, draw: Draw | None) -> Box
         draw: The training crop; None is the centre crop of the test.
 
     Returns:
-        A box inside the image.
+        A square inside the image.
     """
     if draw is None:
-        # As the released code: half a pixel is rounded here, and cut off in training.
-        return Box(round((width - image_size) / 2), round((height - image_size) / 2), image_size)
+        # As in the released code: half a pixel is rounded here, and cut off in training.
+        return Crop(round((width - image_size) / 2), round((height - image_size) / 2), image_size)
     side = int(min(width, height) * SCALES[draw.scale])
     right, bottom = width - side, height - side
     corners = ((right // 2, bottom // 2), (0, 0), (right, 0), (0, bottom), (right, bottom))
-    return Box(*corners[draw.position], side)
+    return Crop(*corners[draw.position], side)
 
 
-def scale_short_side(images: Tensor, short_side: int, interpolation: InterpolationMode) -> Tensor:
+def scale_short_side(
+    images: Tensor, short_side: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR
+) -> Tensor:
     """Scale images so that the short side has `short_side` pixels; bit for bit the same if it has already.
 
     Args:
-        images: uint8. Shape: (T, C, H, W).
+        images: uint8. Shape: (..., C, H, W).
         short_side: Pixels.
-        interpolation: How; bilinear is antialiased, as PIL does it.
+        interpolation: Bilinear is antialiased, as PIL does it.
 
     Returns:
-        uint8. Shape: (T, C, H', W') with the long side cut to whole pixels.
+        uint8. Shape: (..., C, H', W') with the long side cut to whole pixels.
     """
     if min(images.shape[-2:]) == short_side:
         return images
@@ -167,94 +176,102 @@ def scale_short_side(images: Tensor, short_side: int, interpolation: Interpolati
     return scaled
 
 
-def scale_frames(frames: Tensor, short_side: int) -> Tensor:
-    """Scale RGB frames (T, 3, H, W), uint8, as `transform_frames` does before it crops."""
-    return scale_short_side(frames, short_side, InterpolationMode.BILINEAR)
-
-
-def crop_clip(
+def crop(
     images: Tensor,
     preprocessing: Preprocessing,
-    draw: Draw | None,
+    draws: Draws,
     *,
     interpolation: InterpolationMode = InterpolationMode.BILINEAR,
 ) -> Tensor:
-    """Scale, flip, crop and scale all images of a clip in the same way.
+    """Scale, flip, crop and scale again, all images of a clip in the same way.
 
     Args:
-        images: uint8. Shape: (T, C, H, W).
+        images: uint8. Shape: (T, C, H, W), or (B, T, C, H, W) with a list of draws.
         preprocessing: The sizes.
-        draw: The training clip's draw; None is the centre crop of the test.
-        interpolation: Bilinear with antialiasing unless told otherwise.
+        draws: The draw of the clip, or of each clip.
+        interpolation: Bilinear with antialiasing by default.
 
     Returns:
-        uint8. Shape: (T, C, S, S).
+        uint8. Shape: (T, C, S, S) or (B, T, C, S, S).
     """
-    images = scale_short_side(images, preprocessing.short_side, interpolation)
-    if draw is not None and draw.flip:
-        images = F.horizontal_flip(images)
-    box = crop_box(images.shape[-1], images.shape[-2], preprocessing.image_size, draw)
-    crop = F.crop(images, box.top, box.left, box.side, box.side)
-    return scale_short_side(crop, preprocessing.image_size, interpolation)
+
+    def crop_clip(clip: Tensor, draw: Draw | None) -> Tensor:
+        if draw is not None and draw.flip:
+            clip = F.horizontal_flip(clip)
+        place = place_crop(clip.shape[-1], clip.shape[-2], preprocessing.image_size, draw)
+        cropped = F.crop(clip, place.top, place.left, place.side, place.side)
+        return scale_short_side(cropped, preprocessing.image_size, interpolation)
+
+    return _each_clip(crop_clip, scale_short_side(images, preprocessing.short_side, interpolation), draws)
 
 
-def transform_frames(frames: Tensor, preprocessing: Preprocessing, draw: Draw | None) -> Tensor:
-    """Turn the RGB frames of a clip into the network's input.
+def transform_frames(frames: Tensor, preprocessing: Preprocessing, draws: Draws) -> Tensor:
+    """Turn RGB frames into the network's input.
 
     Args:
-        frames: RGB, uint8. Shape: (T, 3, H, W).
+        frames: RGB, uint8. Shape: (T, 3, H, W), or (B, T, 3, H, W) with a list of draws.
         preprocessing: Sizes, mean and std.
-        draw: The training clip's draw; None is the centre crop of the test.
+        draws: The draw of the clip, or of each clip.
 
     Returns:
-        Normalised float32. Shape: (T, 3, S, S).
+        Normalised float32. Shape: (T, 3, S, S) or (B, T, 3, S, S).
     """
-    return normalise(crop_clip(frames, preprocessing, draw), preprocessing)
+    return normalise(crop(frames, preprocessing, draws), preprocessing)
 
 
-def transform_flow(flow_x: Tensor, flow_y: Tensor, preprocessing: Preprocessing, draw: Draw | None) -> Tensor:
-    """Turn flow images into the flow stream's input; on a flip, motion left becomes motion right.
+def transform_flow(flow_x: Tensor, flow_y: Tensor, preprocessing: Preprocessing, draws: Draws) -> Tensor:
+    """Turn flow images into the flow stream's input; a flip also turns motion to the left into motion right.
 
     Args:
-        flow_x: Horizontal flow as stored, about 128 where nothing moves, uint8. Shape: (T, 1, H, W).
-        flow_y: Vertical flow likewise. Shape: (T, 1, H, W).
+        flow_x: Horizontal flow as stored, about 128 where nothing moves, uint8. Shape: (T, 1, H, W), or
+            (B, T, 1, H, W) with a list of draws.
+        flow_y: Vertical flow likewise.
         preprocessing: Sizes, mean and std.
-        draw: The clip's draw, the same as for its frames; None is the centre crop of the test.
+        draws: The draw of the clip, or of each clip: the same as for its frames.
 
     Returns:
-        Normalised float32, channels x1, y1, ..., xT, yT. Shape: (2 * T, S, S).
+        Normalised float32, channels x1, y1, ..., xT, yT. Shape: (2 * T, S, S) or (B, 2 * T, S, S).
     """
-    if draw is not None and draw.flip:
-        flow_x = 255 - flow_x
-    pairs = torch.cat([flow_x, flow_y], dim=1)
-    return normalise(crop_clip(pairs, preprocessing, draw), preprocessing).flatten(0, 1)
+    flow_x = _each_clip(lambda x, draw: 255 - x if draw is not None and draw.flip else x, flow_x, draws)
+    pairs = torch.cat([flow_x, flow_y], dim=-3)  # (..., T, 2, H, W)
+    return normalise(crop(pairs, preprocessing, draws), preprocessing).flatten(-4, -3)
 
 
-def transform_maps(maps: Tensor, preprocessing: Preprocessing, draw: Draw | None) -> Tensor:
-    """Crop the motion maps of a clip as its frames are cropped; 0 and 255 stay 0 and 255, never normalised.
+def transform_maps(maps: Tensor, preprocessing: Preprocessing, draws: Draws) -> Tensor:
+    """Crop motion maps as their frames are cropped; 0 and 255 stay 0 and 255, nothing is normalised.
 
     Args:
-        maps: uint8. Shape: (T, 1, H, W).
+        maps: uint8. Shape: (T, 1, H, W), or (B, T, 1, H, W) with a list of draws.
         preprocessing: The sizes; mean and std are not used.
-        draw: The clip's draw, the same as for its frames; None is the centre crop of the test.
+        draws: The draw of the clip, or of each clip: the same as for its frames.
 
     Returns:
-        uint8, each pixel the nearest of the map. Shape: (T, 1, S, S).
+        uint8, each pixel the nearest of the map. Shape: (T, 1, S, S) or (B, T, 1, S, S).
     """
-    return crop_clip(maps, preprocessing, draw, interpolation=InterpolationMode.NEAREST_EXACT)
+    return crop(maps, preprocessing, draws, interpolation=InterpolationMode.NEAREST_EXACT)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Scale uint8 to [0, 1], subtract the mean, divide by the std.
 
     Args:
-        images: uint8. Shape: (T, C, H, W).
-        preprocessing: Mean and std, one a channel or one for all.
+        images: uint8. Shape: (..., C, H, W).
+        preprocessing: Mean and std, one for each channel or one for all.
 
     Returns:
         float32 of the same shape.
     """
     assert images.dtype == torch.uint8, f"pixels are normalised once, from uint8; these are {images.dtype}"
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        torch.tensor(values, device=images.device).view(-1, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
     scaled: Tensor = F.to_dtype(images, torch.float32, scale=True)
     return scaled.sub_(mean).div_(std)
+
+
+def _each_clip(change: Callable[[Tensor, Draw | None], Tensor], images: Tensor, draws: Draws) -> Tensor:
+    """Change one clip under its draw, or every clip of a batch under its own."""
+    if draws is None or isinstance(draws, Draw):
+        return change(images, draws)
+    return torch.stack([change(clip, draw) for clip, draw in zip(images, draws, strict=True)])

@@ -1,4 +1,4 @@
-"""Reads videos frame by frame in order; seeking is left out, as it misses by frames in many codecs."""
+"""Reads videos frame by frame in order, without seeking, which is off by frames in many codecs."""
 
 import math
 from collections.abc import Iterator
@@ -19,34 +19,33 @@ class Video:
 
     Attributes:
         path: The file.
-        fps: Average frames a second; NaN when the file doesn't say.
+        fps: Average frames per second; NaN when the file doesn't state it.
     """
 
     def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
-        """Wrap an open capture; use `open_video`."""
         self.path = path
         self.fps = _positive(capture.get(cv2.CAP_PROP_FPS))
         self._capture = capture
 
     @property
     def stated_frames(self) -> float:
-        """How many frames the file says it has; an estimate in some formats, NaN when it says nothing."""
+        """Number of frames that the file states; an estimate in some formats, NaN when it states none."""
         return _positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     @property
     def stated_size(self) -> tuple[int, int]:
-        """Width and height in pixels that the file says its frames have."""
+        """Width and height of the frames in pixels, as the file states them."""
         wanted = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         width, height = (int(self._capture.get(which)) for which in wanted)
         return width, height
 
     @property
     def time_sec(self) -> float:
-        """When the frame that was read or passed over last is shown, in seconds as the file counts them."""
+        """Time stamp in seconds of the frame that was read or skipped last."""
         return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
     def skip(self) -> bool:
-        """Pass over a frame; False at the end, or where the file is broken."""
+        """Skip a frame; False at the end, or where the file is broken."""
         return bool(self._capture.grab())
 
     def read(self) -> Image | None:
@@ -76,7 +75,7 @@ def open_video(path: Path) -> Iterator[Video]:
 
 
 def count_frames(path: Path, up_to: int) -> int:
-    """Count the frames that can really be decoded, at most `up_to`; takes as long as watching them."""
+    """Count the frames that can be decoded, at most `up_to`, by decoding them."""
     with open_video(path) as video:
         count = 0
         while count < up_to and video.skip():

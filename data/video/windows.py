@@ -1,6 +1,6 @@
-"""Any video as windows of evenly spread frames that slide over it, as clips are shown to a network.
+"""Windows that slide over any video, each with evenly spread frames, as networks see clips.
 
-Frames are told apart by their own times, so that a changing or absurd frame rate does no harm.
+Windows go by the time stamps of frames, so that a varying or absurd frame rate does no harm.
 Axes: T frames, N frames of the video, H W pixels.
 """
 
@@ -23,13 +23,13 @@ _ROUNDING_SEC = 1e-6
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of a video is looked at.
+class TimeSpan:
+    """Which part of a video to use, and the length of windows over it.
 
     Attributes:
-        start_sec: Where it begins, seconds from the first frame.
-        stop_sec: Where it ends; None is the end of the video.
-        window_sec: Length of a window; the next one begins half a window later.
+        start_sec: Start, in seconds from the first frame.
+        stop_sec: End; None is the end of the video.
+        window_sec: Length of a window; the next one starts half a window later.
     """
 
     start_sec: float = 0.0
@@ -44,7 +44,7 @@ class Window:
     Attributes:
         frames: RGB, uint8. Shape: (T, 3, H, W).
         times_sec: When each is shown, seconds from the video's first frame. Length: T.
-        times: The same as places in the part that is looked at, in [0, 1]. Length: T.
+        times: The same as shares of the span, in [0, 1]. Length: T.
     """
 
     frames: Tensor
@@ -52,46 +52,46 @@ class Window:
     times: tuple[float, ...]
 
 
-def read_windows(path: Path, T: int, part: Part, short_side: int) -> Iterator[Window]:
-    """Slide a window over a part of a video.
+def read_windows(path: Path, T: int, span: TimeSpan, short_side: int) -> Iterator[Window]:
+    """Slide a window over a span of a video.
 
     Args:
         path: The video.
-        T: Frames a window.
-        part: Which part, and how long a window is; it is longer where the video has fewer than T frames in
-            it, and the last one ends where the part does.
+        T: Frames in each window.
+        span: Which part, and the length of a window. A window grows where it would hold fewer than T frames,
+            and the last one ends with the span.
         short_side: Pixels that the short side of larger frames is scaled to.
 
     Yields:
-        The windows in order; only the frames of those that overlap are kept.
+        The windows in order; only frames of overlapping windows are held in memory.
 
     Raises:
-        UserError: The video can't be decoded, or the part has fewer than T frames.
+        UserError: The video can't be decoded, or the span has fewer than T frames.
     """
-    times = frame_times(path, part.stop_sec)
-    inside = np.flatnonzero(times >= part.start_sec)
+    times = frame_times(path, span.stop_sec)
+    inside = np.flatnonzero(times >= span.start_sec)
     if len(inside) < T:
-        raise UserError(_too_short(path, times, len(inside), T, part))
-    chosen = [inside[0] + window for window in window_numbers(times[inside], T, part.window_sec)]
+        raise UserError(_too_short(path, times, len(inside), T, span))
+    chosen = [inside[0] + window for window in window_numbers(times[inside], T, span.window_sec)]
     first, last = times[inside[0]], times[inside[-1]]
     for numbers, frames in _read(path, chosen, short_side):
         at = times[numbers]
-        places = (at - first) / max(last - first, 1e-9)
-        yield Window(frames, tuple(at.tolist()), tuple(places.tolist()))
+        shares = (at - first) / max(last - first, 1e-9)
+        yield Window(frames, tuple(at.tolist()), tuple(shares.tolist()))
 
 
 def frame_times(path: Path, stop_sec: float | None) -> Times:
-    """Decode a video once to learn when its frames are shown.
+    """Decode a video once to get the times of its frames.
 
     Args:
         path: The video.
         stop_sec: Frames from here on are left out; None keeps all.
 
     Returns:
-        Rising seconds from the first frame. Shape: (N,).
+        Increasing seconds from the first frame. Shape: (N,).
 
     Raises:
-        UserError: It is missing, can't be decoded or doesn't say how fast it is.
+        UserError: It is missing, can't be decoded, or states neither times nor a frame rate.
     """
     if not path.is_file():
         raise UserError(f"--video {path}: no such file")
@@ -109,27 +109,27 @@ def frame_times(path: Path, stop_sec: float | None) -> Times:
     if all(before < after for before, after in pairwise(stamps)):
         return times
     if not np.isfinite(fps):
-        raise UserError(f"{path} says neither when its frames are shown nor how many there are a second")
+        raise UserError(f"{path} states neither times nor a frame rate; convert it to mp4")
     counted: Times = np.arange(len(times)) / fps
     return counted if stop_sec is None else counted[counted < stop_sec]
 
 
 def window_numbers(times: Times, T: int, window_sec: float) -> list[Numbers]:
-    """Choose the frames of each window, spread over it as over a clip.
+    """Choose the frames of each window, spread evenly as over a clip.
 
     Args:
-        times: Rising seconds, at least T of them. Shape: (N,).
-        T: Frames a window.
+        times: Increasing seconds, at least T of them. Shape: (N,).
+        T: Frames in each window.
         window_sec: Its length.
 
     Returns:
-        Frame numbers, from 0, a row a window. Shapes: (T,).
+        The frame numbers of each window, from 0. Shapes: (T,).
     """
     final = max(times[-1] - window_sec, times[0])
     starts = [*np.arange(times[0], final, window_sec / 2), final]
     spans: dict[int, int] = {}
     for start in starts:
-        # A frame that lies on an edge is in the window, whatever rounding makes of the edge.
+        # A frame on the edge of a window belongs to it, whichever way the edge is rounded.
         begin = min(int(np.searchsorted(times, start - _ROUNDING_SEC)), len(times) - T)
         end = int(np.searchsorted(times, start + window_sec + _ROUNDING_SEC))
         spans[begin] = max(end, begin + T)
@@ -156,9 +156,9 @@ def _read(path: Path, chosen: list[Numbers], short_side: int) -> Iterator[tuple[
             yield numbers, torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def _too_short(path: Path, times: Times, found: int, T: int, part: Part) -> str:
+def _too_short(path: Path, times: Times, found: int, T: int, span: TimeSpan) -> str:
     length = f"{times[-1]:.2f} s" if len(times) else "nothing"
-    where = f"from {part.start_sec:g} s" + (f" to {part.stop_sec:g} s" if part.stop_sec is not None else "")
+    where = f"from {span.start_sec:g} s" + (f" to {span.stop_sec:g} s" if span.stop_sec is not None else "")
     return (
         f"{path} has {found} frames {where} ({length} of it can be decoded), and the runs look at {T}; "
         "choose a longer part of it, or a longer video"

@@ -17,8 +17,8 @@ from data.transforms import (
     RGB_STD,
     Draw,
     Preprocessing,
-    crop_box,
-    crop_clip,
+    crop,
+    place_crop,
     scale_short_side,
     short_side_of,
     transform_flow,
@@ -69,13 +69,13 @@ def published_box(width, height, scale, position):
 def test_training_boxes_are_the_published_ones(width, height):
     for scale_number, scale in enumerate((1, 0.875, 0.75, 0.65625)):
         for position_number, position in enumerate(("centre", "tl", "tr", "bl", "br")):
-            box = crop_box(width, height, 224, Draw(scale_number, position_number, False))
+            box = place_crop(width, height, 224, Draw(scale_number, position_number, False))
             assert (box.left, box.top, box.side) == published_box(width, height, scale, position)
 
 
 @given(st.integers(64, 300), st.integers(64, 300), draws_or_centre)
 def test_boxes_lie_inside(width, height, draw):
-    box = crop_box(width, height, 56, draw)
+    box = place_crop(width, height, 56, draw)
     assert box.left >= 0 and box.top >= 0 and box.side > 0
     assert box.left + box.side <= width and box.top + box.side <= height
 
@@ -104,7 +104,7 @@ def test_scaling_is_pil_bilinear(size):
 
 def test_the_test_crop_is_torchvisions_centre_crop():
     clip = clip_of((455, 256))
-    assert torch.equal(crop_clip(clip, Preprocessing.rgb(), None), v2.CenterCrop(224)(clip))
+    assert torch.equal(crop(clip, Preprocessing.rgb(), None), v2.CenterCrop(224)(clip))
 
 
 def test_a_crop_without_scaling_is_pixels_of_the_flipped_image():
@@ -112,26 +112,47 @@ def test_a_crop_without_scaling_is_pixels_of_the_flipped_image():
     clip = clip_of((114, 64))
     for flip in (False, True):
         source = clip.numpy()[..., ::-1] if flip else clip.numpy()
-        top_right = crop_clip(clip, SMALL, Draw(1, 2, flip)).numpy()
+        top_right = crop(clip, SMALL, Draw(1, 2, flip)).numpy()
         assert np.array_equal(top_right, source[:, :, :56, -56:])
-        bottom_left = crop_clip(clip, SMALL, Draw(1, 3, flip)).numpy()
+        bottom_left = crop(clip, SMALL, Draw(1, 3, flip)).numpy()
         assert np.array_equal(bottom_left, source[:, :, -56:, :56])
 
 
 @given(draws_or_centre, st.sampled_from([(114, 64), (90, 50), (64, 150)]))
 def test_all_frames_of_a_clip_are_cropped_alike_and_again_alike(draw, size):
     frame = clip_of(size, 1)
-    clip = crop_clip(frame.expand(3, -1, -1, -1), SMALL, draw)
+    clip = crop(frame.expand(3, -1, -1, -1), SMALL, draw)
     assert clip.shape == (3, 3, 56, 56) and clip.dtype == torch.uint8
     assert torch.equal(clip[0], clip[1]) and torch.equal(clip[0], clip[2])
-    assert torch.equal(clip[:1], crop_clip(frame, SMALL, draw))
+    assert torch.equal(clip[:1], crop(frame, SMALL, draw))
 
 
 @given(draws)
 def test_a_flip_mirrors_the_mirrored_image(draw):
     clip = clip_of((114, 64), 1)
     other = Draw(draw.scale, draw.position, not draw.flip)
-    assert torch.equal(crop_clip(clip, SMALL, draw), crop_clip(clip.flip(-1), SMALL, other))
+    assert torch.equal(crop(clip, SMALL, draw), crop(clip.flip(-1), SMALL, other))
+
+
+@given(st.lists(draws_or_centre, min_size=1, max_size=4), st.sampled_from([(114, 64), (90, 50), (228, 128)]))
+def test_a_batch_is_its_clips_bit_for_bit(drawn, size):
+    clips = torch.stack([clip_of(size, 2).roll(number, dims=-1) for number in range(len(drawn))])
+    rgb, flow = Preprocessing.rgb(56), Preprocessing.flow(56)
+    together = {
+        "frames": transform_frames(clips, rgb, drawn),
+        "flow": transform_flow(clips[:, :, :1], clips[:, :, 1:2], flow, drawn),
+        "maps": transform_maps(clips[:, :, :1], rgb, drawn),
+    }
+    for number, draw in enumerate(drawn):
+        clip = clips[number]
+        assert torch.equal(together["frames"][number], transform_frames(clip, rgb, draw))
+        assert torch.equal(together["flow"][number], transform_flow(clip[:, :1], clip[:, 1:2], flow, draw))
+        assert torch.equal(together["maps"][number], transform_maps(clip[:, :1], rgb, draw))
+
+
+def test_a_batch_takes_a_draw_for_each_clip():
+    with pytest.raises(ValueError):
+        transform_frames(torch.zeros(2, 1, 3, 64, 64, dtype=torch.uint8), SMALL, [None])
 
 
 def test_frames_are_normalised_by_channel():
@@ -184,7 +205,7 @@ def test_maps_are_cropped_exactly_as_frames_when_nothing_is_scaled(draw):
     if draw is not None and draw.scale != 1:
         draw = Draw(1, draw.position, draw.flip)
     clip = clip_of((114, 64), 1)
-    assert torch.equal(transform_maps(clip[:, :1], SMALL, draw), crop_clip(clip, SMALL, draw)[:, :1])
+    assert torch.equal(transform_maps(clip[:, :1], SMALL, draw), crop(clip, SMALL, draw)[:, :1])
 
 
 @pytest.mark.parametrize("preprocessing", [Preprocessing.rgb(112), Preprocessing.flow()])

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from data.video.contained import Bounds, OutOfBoundsError, run_contained
-from data.video.untrusted import Limits, read_untrusted
-from data.video.windows import Part, read_windows
+from data.video.untrusted import Bounds, Limits, OutOfBoundsError, read_untrusted, run_contained
+from data.video.windows import TimeSpan, read_windows
 from tests.support.films import film
 
-PART = Part(0.0, 3.0, 1.0)
+PART = TimeSpan(0.0, 3.0, 1.0)
 BOUNDS = Bounds(seconds=20, memory=1 << 26, answers=1 << 20)
 
 
@@ -56,15 +55,15 @@ def test_a_playlist_can_not_name_other_files(tmp_path, first_decoded):
 
 def test_too_many_bytes_too_many_pixels_too_many_seconds(tmp_path):
     path = film(tmp_path / "video", form="avi")
-    assert "MB, and 0.001 MB are taken at most" in refusal(path, Limits(megabytes=0.001))
-    assert "4 s long, and 2 s are taken at most" in refusal(path, Limits(length_sec=2))
+    assert "and at most 0.001 MB are accepted" in refusal(path, Limits(megabytes=0.001))
+    assert "4 s long, and at most 2 s are accepted" in refusal(path, Limits(length_sec=2))
     vast = film(tmp_path / "vast", 1, size=(8192, 2160), form="avi")
     assert "8192 x 2160 pixels" in refusal(vast)
 
 
 def test_no_more_than_the_limit_is_read_of_a_part_that_ends_later(first_decoded):
     path, _ = first_decoded
-    windows = read_untrusted(path, 4, Part(0.0, 99.0, 1.0), 32, Limits(length_sec=3.5))
+    windows = read_untrusted(path, 4, TimeSpan(0.0, 99.0, 1.0), 32, Limits(length_sec=3.5))
     assert 3 < max(window.times_sec[-1] for window in windows) < 3.5
 
 
@@ -103,7 +102,7 @@ def test_a_decoder_that_hangs_is_killed_and_said_to(first_decoded):
 
 
 @pytest.mark.parametrize(
-    "function, said", [(devour, "more memory"), (crash, "crashed"), (talk, "gave more than 1 MB")]
+    "function, said", [(devour, "more memory"), (crash, "crashed"), (talk, "returned more than 1 MB")]
 )
 def test_what_breaks_its_process_breaks_no_other(function, said):
     with pytest.raises(OutOfBoundsError, match=said):

@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import UserError
 from data.sampling import rgb_frame_numbers
-from data.video.windows import Part, frame_times, read_windows, window_numbers
+from data.video.windows import TimeSpan, frame_times, read_windows, window_numbers
 from tests.support.films import film
 
 
@@ -15,7 +15,7 @@ def numbers_of(window):
 
 
 def test_windows_slide_by_half_and_end_where_the_video_does(tmp_path):
-    windows = list(read_windows(film(tmp_path / "a.avi"), 4, Part(window_sec=1.0), 64))
+    windows = list(read_windows(film(tmp_path / "a.avi"), 4, TimeSpan(window_sec=1.0), 64))
     starts = [round(window.times_sec[0], 3) for window in windows]
     assert starts == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 2.9]
     for window in windows:
@@ -25,8 +25,8 @@ def test_windows_slide_by_half_and_end_where_the_video_does(tmp_path):
 
 
 def test_a_part_and_a_window_longer_than_it(tmp_path):
-    part = Part(start_sec=1.0, stop_sec=2.0, window_sec=5.0)
-    (window,) = read_windows(film(tmp_path / "a.avi"), 5, part, 64)
+    span = TimeSpan(start_sec=1.0, stop_sec=2.0, window_sec=5.0)
+    (window,) = read_windows(film(tmp_path / "a.avi"), 5, span, 64)
     assert numbers_of(window) == [10, 11, 13, 15, 17]  # 1 + floor(linspace(0, 9, 5)) of ten frames
 
 
@@ -52,16 +52,16 @@ def test_odd_frame_rates(tmp_path, fps):
 
 
 def test_portrait_and_large_frames_are_scaled(tmp_path):
-    (window,) = read_windows(film(tmp_path / "p.avi", 3, size=(60, 100)), 3, Part(), 64)
+    (window,) = read_windows(film(tmp_path / "p.avi", 3, size=(60, 100)), 3, TimeSpan(), 64)
     assert window.frames.shape == (3, 3, 100, 60), "small frames stay as they are"
-    (window,) = read_windows(film(tmp_path / "l.avi", 1, size=(2160, 3840)), 1, Part(), 64)
+    (window,) = read_windows(film(tmp_path / "l.avi", 1, size=(2160, 3840)), 1, TimeSpan(), 64)
     assert window.frames.shape == (1, 3, 114, 64)
 
 
 def test_mistakes_are_named(tmp_path):
-    def mistake(path, **part):
+    def mistake(path, **span):
         with pytest.raises(UserError) as error:
-            list(read_windows(path, 7, Part(**part), 64))
+            list(read_windows(path, 7, TimeSpan(**span), 64))
         return str(error.value)
 
     assert "no such file" in mistake(tmp_path / "none.mp4")

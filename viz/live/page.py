@@ -14,7 +14,7 @@ from markupsafe import Markup
 from core.errors import UserError
 from data.index import ClipIndex
 from data.video.untrusted import Limits, read_untrusted
-from data.video.windows import Part
+from data.video.windows import TimeSpan
 from viz.overlay import Style
 from viz.player import player_page
 from viz.scene import Scene
@@ -77,9 +77,9 @@ class Live:
             seconds = [second for second in (start_sec, stop_sec) if isinstance(second, int | float)]
             if len(seconds) < 2 or not 0 <= seconds[0] < seconds[1]:
                 raise UserError(f"second {start_sec} to {stop_sec} is not a part; let it end later")
-            part = Part(seconds[0], seconds[1], self.window_sec)
+            span = TimeSpan(seconds[0], seconds[1], self.window_sec)
             frames, short_side = frames_of_a_window(self.viewers), video_short_side(self.viewers)
-            windows = read_untrusted(video, frames, part, short_side, self.limits)
+            windows = read_untrusted(video, frames, span, short_side, self.limits)
         yield from (view_window(upload.stem, window, self.viewers) for window in windows)
 
     def _answer(self, scenes: Iterator[Scene]) -> str:
