@@ -20,8 +20,8 @@ from data.clips import Clip, Kind
 from data.index import ClipIndex
 from data.video.untrusted import Limits
 from data.video.windows import TimeSpan, read_windows
+from models.base import HeatName
 from viz.film import save_gif, save_mp4, save_png
-from viz.heat_sources import HeatName
 from viz.live.page import Live
 from viz.live.server import serve
 from viz.overlay import ColourMap, Style, scale_to_peak

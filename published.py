@@ -25,8 +25,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Flow, Frames
 from data.transforms import Preprocessing
 from models import reference_state
-from models.build import build_trained
-from models.published import read_published
+from models.build import build_trained, read_published
 from selfsup.head import without_heads
 
 
@@ -82,7 +81,7 @@ def import_checkpoint(file: Path, config: Config) -> None:
         "model": model.state_dict(),
         "architecture": architecture,
         "class_names": list(class_names),
-        "preprocessing": _inputs(architecture, config).to_dict(),
+        "preprocessing": _inputs(model.takes, architecture, config).to_dict(),
         "config": {**users, "val_fraction": 0.0, "seed": 0},
         "epoch": None,
         "published": {"file": file.name, "sha256": digest},
@@ -110,15 +109,14 @@ def export_run(path: Path, config: Config) -> None:
     print(f"{architecture['name']} under its published names: {config.out}")
 
 
-def _inputs(architecture: dict[str, Any], config: Config) -> ClipInput:
-    match architecture["name"]:
-        case "EgoRNN":
-            return ClipInput(Frames(config.frames, Preprocessing.rgb(config.image_size)))
-        case "FlowStream":
-            pixels = Preprocessing.flow(config.image_size)
-            return ClipInput(Flow(architecture["stack"], config.test_stacks, pixels))
-    streams = [_inputs(architecture[stream], config) for stream in ("rgb", "flow")]
-    return ClipInput(*(part for stream in streams for part in stream.parts))
+def _inputs(takes: tuple[str, ...], architecture: dict[str, Any], config: Config) -> ClipInput:
+    """Describe how the tensors that a network takes are made; a two-stream network describes its streams."""
+    stack = architecture.get("flow", architecture).get("stack", 0)
+    parts = {
+        "frames": Frames(config.frames, Preprocessing.rgb(config.image_size)),
+        "flow": Flow(stack, config.test_stacks, Preprocessing.flow(config.image_size)),
+    }
+    return ClipInput(*(parts[name] for name in takes))
 
 
 def main(config: Config) -> None:

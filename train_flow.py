@@ -22,7 +22,6 @@ from data.provenance import motion_made
 from data.transforms import Preprocessing
 from models import FlowStream
 from models.backbone import BackboneName
-from models.stages import FLOW
 from models.weights import load_backbone_body, read_backbone_weights
 from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
 from training.parents import refuse_seen_users
@@ -56,7 +55,7 @@ class Config(ClipTrainConfig):
 
 def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
     """Fill the schedule with the stage's own values where it was left out."""
-    stage = FLOW.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
+    stage = FlowStream.STAGE.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 

@@ -23,7 +23,6 @@ from data.transforms import Preprocessing
 from metrics.predictions import Relations
 from models import FrameClassifier
 from models.backbone import BackboneName
-from models.stages import FRAME
 from models.weights import load_backbone_body, read_backbone_weights
 from training.batches import (
     ClipTrainConfig,
@@ -69,7 +68,7 @@ class Config(ClipTrainConfig):
 
 def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
     """Fill the schedule with the stage's own values where it was left out."""
-    stage = FRAME.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
+    stage = FrameClassifier.STAGE.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
 

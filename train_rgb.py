@@ -26,9 +26,8 @@ from data.provenance import motion_made
 from data.transforms import Preprocessing
 from models import EgoRNN, build_model
 from models.backbone import BackboneName
-from models.egornn import AttentionName
-from models.frozen import layer4_and_attention, up_to_layer3
-from models.stages import StageName, rgb_stage
+from models.base import Entry
+from models.egornn import AttentionName, StageName
 from models.temporal import TemporalName
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionHeads, MotionSegmentation, MotionSettings
@@ -117,11 +116,6 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
             )
         return self
 
-    @property
-    def trains_layer3(self) -> bool:
-        """Whether what layer3 gives changes while training."""
-        return self.stage == "joint" or "layer3" in self.motion_layers
-
 
 def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
     """Fill what was left out: with the defaults, in stage 2 with stage 1's settings.
@@ -149,7 +143,7 @@ def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[C
         filled = {key: saved[key] for key in INHERITED}
     config = config.replace(**filled, **config.motion_values())
     assert config.temporal is not None
-    stage = rgb_stage(config.stage, config.temporal, motion_layers=config.motion_layers)
+    stage = EgoRNN.stage(config.stage, config.temporal, motion_layers=config.motion_layers)
     stage = stage.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
     return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
@@ -232,24 +226,22 @@ def show(config: Config) -> ClipInput:
 
 
 def make_sets(
-    config: Config, split: Split, inputs: ClipInput, model: EgoRNN, ranks: Ranks = ONE
+    config: Config, split: Split, inputs: ClipInput, stage: Stage, entry: Entry, ranks: Ranks = ONE
 ) -> tuple[Sets, Task]:
     """Give the batches, from frames or from kept outputs, and what is learned from them."""
     cache = config.open_cache(ranks.say)
     if cache is not None:
         inputs = with_kept_frames(inputs, cache)
-    if cache is None or config.trains_layer3:
+    prefixes = () if cache is None else entry.model.prefixes(stage)
+    if cache is None or not prefixes:
         sets, names = clip_sets(split, config, inputs, ranks), inputs.names
     elif inputs.part(Maps) is not None:
-        frozen = [up_to_layer3(model.backbone)]
-        sets, names = cached_joint_sets(split, config, inputs, frozen, cache, ranks), ("layer3",)
+        sets, names = cached_joint_sets(split, config, inputs, prefixes, cache, ranks), ("layer3",)
     else:
-        frozen = [up_to_layer3(model.backbone), layer4_and_attention(model)]
-        kept = frozen if config.stage == 1 else frozen[:1]
-        sets, names = cached_rgb_sets(split, config, inputs, kept, cache, ranks)
+        sets, names = cached_rgb_sets(split, config, inputs, prefixes, cache, ranks)
     if config.ms == "none":
-        return sets, Classification(model, names)
-    return sets, MotionSegmentation(model, names, config)
+        return sets, Classification(entry.model, names, entry=entry)
+    return sets, MotionSegmentation(entry.model, names, config, entry=entry)
 
 
 def main(config: Config) -> None:
@@ -276,12 +268,13 @@ def _train(config: Config, ranks: Ranks) -> None:
     architecture, model = build(config, parent, split.class_names)
     if config.ms != "none":
         architecture = architecture | {"motion": add_motion_heads(config, split, inputs, model, ranks)}
-    prepare_model(model, config, ranks)
+    entry = Entry(model)
+    prepare_model(entry, config, ranks)
     relations = action_relations(split.class_names)
     made = motion_made(config.data, inputs.kinds)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
     with RunDirectory.begin(config, ranks) as directory:
-        sets, task = make_sets(config, split, inputs, model, ranks)
+        sets, task = make_sets(config, split, inputs, stage, entry, ranks)
         draw = None
         if config.ms != "none":
             from viz.motion import draw_motion

@@ -19,8 +19,8 @@ from data.clips import Kind
 from data.parts import ClipInput, Flow, Frames, read_input
 from data.provenance import motion_made
 from models import TwoStream, build_model
-from models.frozen import up_to_layer3
-from models.stages import FLOW_LAYER4_LR, two_stream_stage
+from models.base import Entry
+from models.two_stream import FLOW_LAYER4_LR
 from selfsup.head import without_heads
 from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
 from training.cache.frames import with_kept_frames
@@ -88,7 +88,7 @@ def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[C
         config: What was given.
         parents: Settings of the RGB run under "rgb".
     """
-    stage = two_stream_stage(parents["rgb"]["temporal"], flow_lr=config.flow_lr, gamma=config.gamma)
+    stage = TwoStream.stage(parents["rgb"]["temporal"], flow_lr=config.flow_lr, gamma=config.gamma)
     stage = stage.override(lr=config.lr, epochs=config.epochs)
     return config.replace(lr=stage.lr, epochs=stage.epochs), stage
 
@@ -140,19 +140,20 @@ def _train(config: Config, ranks: Ranks) -> None:
         parent.check(config, split.class_names)
     seed_everything(config.seed)
     architecture, model = build(config, rgb, flow)
-    prepare_model(model, config, ranks)
+    entry = Entry(model)
+    prepare_model(entry, config, ranks)
     relations = action_relations(split.class_names)
     made = motion_made(config.data, inputs.kinds)
     about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
     with RunDirectory.begin(config, ranks) as directory:
         cache = config.open_cache(ranks.say)
         if cache is None:
-            sets, task = clip_sets(split, config, inputs, ranks), Classification(model, inputs.names)
+            sets, names = clip_sets(split, config, inputs, ranks), inputs.names
         else:
             inputs = with_kept_frames(inputs, cache)
-            frozen = [up_to_layer3(model.rgb.backbone)]
-            sets = cached_joint_sets(split, config, inputs, frozen, cache, ranks)
-            task = Classification(model, ("layer3", "flow"))
+            sets = cached_joint_sets(split, config, inputs, model.prefixes(stage), cache, ranks)
+            names = ("layer3", "flow")
+        task = Classification(model, names, entry=entry)
         summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
     ranks.say(result_line(summary))
 

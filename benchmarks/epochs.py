@@ -10,8 +10,6 @@ from core.task import Batch
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import Preprocessing
-from models.egornn import EgoRNN
-from models.frozen import layer4_and_attention, up_to_layer3
 from training.batches import ClipTrainConfig, Split, clip_sets
 from training.cache.features import cached_rgb_sets
 from training.cache.frames import with_kept_frames
@@ -67,12 +65,8 @@ def _sets(
     size = step.size
     if way in (PLAIN, EXACT):
         return clip_sets(split, config, _inputs(size)), ("frames",)
-    stream = step.model
-    assert isinstance(stream, EgoRNN)
-    frozen = [up_to_layer3(stream.backbone), layer4_and_attention(stream)]
     cache = CacheFolder(folder)
-    kept = frozen if part == "stage 1" else frozen[:1]
-    return cached_rgb_sets(split, config, _inputs(size, cache), kept, cache)
+    return cached_rgb_sets(split, config, _inputs(size, cache), step.prefixes, cache)
 
 
 def _inputs(size: Size, cache: CacheFolder | None = None) -> ClipInput:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.convlstm import GATES
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
-from models.temporal import ConvLSTMFeature
+from models.temporal.convlstm import ConvLSTMHead
 from models.two_stream import TwoStream
 
 
@@ -21,7 +21,7 @@ class FrameByFrame(nn.Module):
     def __init__(self, stream: EgoRNN) -> None:
         """Take over a stream's modules, and its ConvLSTM's weights gate by gate."""
         super().__init__()
-        assert isinstance(stream.temporal, ConvLSTMFeature)
+        assert isinstance(stream.temporal, ConvLSTMHead)
         cell = stream.temporal.cell
         self.backbone = stream.backbone
         self.hidden = cell.hidden

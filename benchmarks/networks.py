@@ -15,7 +15,6 @@ from core.stage import Stage
 from models.backbone import BackboneName
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
-from models.stages import FLOW, rgb_stage, two_stream_stage
 from models.two_stream import TwoStream
 
 
@@ -46,10 +45,10 @@ def networks_table(config: NetworksConfig) -> str:
     both = TwoStream(rgb, flow, config.classes)
     seen, moved = f"{config.frames} frames x 3 channels", "5 flow images x 2 axes"
     rows: list[tuple[str, str, nn.Module, Stage, tuple[torch.Tensor, ...]]] = [
-        ("RGB, stage 1", seen, rgb, rgb_stage(1, "convlstm"), (frames,)),
-        ("RGB, stage 2", seen, rgb, rgb_stage(2, "convlstm"), (frames,)),
-        ("flow", moved, flow, FLOW, (stack,)),
-        ("two-stream (joint)", f"{seen}; {moved}", both, two_stream_stage("convlstm"), (frames, stack)),
+        ("RGB, stage 1", seen, rgb, EgoRNN.stage(1, "convlstm"), (frames,)),
+        ("RGB, stage 2", seen, rgb, EgoRNN.stage(2, "convlstm"), (frames,)),
+        ("flow", moved, flow, FlowStream.STAGE, (stack,)),
+        ("two-stream (joint)", f"{seen}; {moved}", both, TwoStream.stage("convlstm"), (frames, stack)),
     ]
     header = ["network", "input", "parameters, million", "of them trained", "GFLOP a clip, forward"]
     return markdown(header, [_row(*row) for row in rows])

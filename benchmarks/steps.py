@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from benchmarks.frame_by_frame import BothByFrame, FlowByStack, FrameByFrame
 from core.stage import Group, Stage
 from models.backbone import Backbone
+from models.base import ClipModel, Entry, Prefix
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
-from models.frozen import layer4_and_attention, up_to_layer3
-from models.outputs import by_clip
-from models.stages import FLOW, rgb_stage, two_stream_stage
 from models.two_stream import TwoStream
 from training.cache.store import CacheFolder, Precision, TensorStore
 
@@ -53,6 +51,7 @@ class Step:
         labels: Shape: (B,).
         optimizer: Over what the stage trains.
         bf16: Whether what is trained is computed in bfloat16.
+        prefixes: What the stage never trains of the network, if its outputs are to be kept.
     """
 
     model: nn.Module
@@ -62,11 +61,13 @@ class Step:
     bf16: bool = False
     size: Size = Size()
     files: list[object] = field(default_factory=list)
+    prefixes: tuple[Prefix, ...] = ()
 
     def loss(self) -> Tensor:
         """Classify the batch and give the cross entropy."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            output = self.model(**self.inputs())
+            model = Entry(self.model) if isinstance(self.model, ClipModel) else self.model
+            output = model(**self.inputs())
         logits = output if isinstance(output, Tensor) else output.logits
         precise = torch.promote_types(logits.dtype, torch.float32)
         return nn.functional.cross_entropy(logits.to(precise), self.labels)
@@ -101,12 +102,13 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
     stage.freeze(model)
     stage.set_modes(model)
     if way == PLAIN:
-        plain = _as_plain(model)
+        plain = _PLAIN_FORMS[model.takes](model)
         learned = [p for p in plain.parameters() if p.requires_grad]
         return Step(plain, lambda: batch, labels, _plain_optimizer(stage, learned), size=size)
     step = Step(model, lambda: batch, labels, stage.build_optimizer(model), way == BF16, size)
     if way in (KEPT, BF16) and part not in ("flow", "stage 2 and layer3"):
-        _keep(step, part, model, batch, precision)
+        step.prefixes = model.prefixes(stage)
+        _keep(step, batch, precision)
     return step
 
 
@@ -132,23 +134,23 @@ def gradient_error(found: dict[str, Tensor], true: dict[str, Tensor]) -> float:
     return math.sqrt(wrong / length)
 
 
-def _network(part: PartName, size: Size) -> tuple[nn.Module, Stage, dict[str, Tensor]]:
+def _network(part: PartName, size: Size) -> tuple[ClipModel, Stage, dict[str, Tensor]]:
     frames = torch.randn(size.batch, size.frames, 3, size.side, size.side)
     stack = torch.randn(size.batch, 10, size.side, size.side)
     flow = FlowStream(CLASSES, backbone=size.backbone, dropout=0.0)
     if part == "flow":
-        return flow, FLOW, {"flow": stack}
+        return flow, FlowStream.STAGE, {"flow": stack}
     stream = EgoRNN(CLASSES, backbone=size.backbone, hidden=size.hidden, dropout=0.0)
     _settle(stream.backbone, frames.flatten(0, 1)[:8])
     if part != "joint":
-        stage = rgb_stage(1 if part == "stage 1" else 2, "convlstm")
+        stage = EgoRNN.stage(1 if part == "stage 1" else 2, "convlstm")
         if part == "stage 2 and layer3":
             learns = Group(("backbone.resnet.layer3.*.conv*.weight",))
             stage = replace(stage, groups=(*stage.groups, learns))
         return stream, stage, {"frames": frames}
     _settle(flow.backbone, stack)
     both = TwoStream(stream, flow, CLASSES, dropout=0.0)
-    return both, two_stream_stage("convlstm"), {"frames": frames, "flow": stack}
+    return both, TwoStream.stage("convlstm"), {"frames": frames, "flow": stack}
 
 
 @torch.no_grad()
@@ -163,18 +165,11 @@ def _settle(backbone: Backbone, pictures: Tensor) -> None:
         norm.momentum = 0.1
 
 
-def _as_plain(model: nn.Module) -> nn.Module:
-    plain: nn.Module
-    match model:
-        case EgoRNN():
-            plain = FrameByFrame(model)
-        case FlowStream():
-            plain = FlowByStack(model)
-        case TwoStream():
-            plain = BothByFrame(model)
-        case _:
-            raise AssertionError(f"no plain form of {type(model).__name__}")
-    return plain
+_PLAIN_FORMS: dict[tuple[str, ...], Callable[..., nn.Module]] = {
+    EgoRNN.takes: FrameByFrame,
+    FlowStream.takes: FlowByStack,
+    TwoStream.takes: BothByFrame,
+}
 
 
 def _plain_optimizer(stage: Stage, learned: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -183,25 +178,20 @@ def _plain_optimizer(stage: Stage, learned: list[nn.Parameter]) -> torch.optim.O
     return torch.optim.SGD(learned, stage.lr, momentum=stage.momentum, weight_decay=stage.weight_decay)
 
 
-def _keep(
-    step: Step, part: PartName, model: nn.Module, batch: dict[str, Tensor], precision: Precision
-) -> None:
+def _keep(step: Step, batch: dict[str, Tensor], precision: Precision) -> None:
     """Have the step read the outputs of what it never trains from a store on disk, as trainings do."""
-    stream = model.rgb if isinstance(model, TwoStream) else model
-    assert isinstance(stream, EgoRNN)
     frames = batch["frames"]
+    outputs = {"frames": frames}
     with torch.no_grad():
-        outputs = up_to_layer3(stream.backbone).run(frames.flatten(0, 1))
-        if part == "stage 1":
-            outputs = layer4_and_attention(stream).run(outputs["layer3"])
+        for prefix in step.prefixes:
+            outputs = prefix.run(next(iter(outputs.values())))
     folder = tempfile.TemporaryDirectory(prefix="egornn-steps-")
     cache = CacheFolder(Path(folder.name), precision)
     stores, slots = dict[str, TensorStore](), list(range(len(frames)))
     for name, output in outputs.items():
-        clips = by_clip(output, len(frames))
-        stores[name] = TensorStore(cache, name, len(clips), tuple(clips.shape[1:]))
+        stores[name] = TensorStore(cache, name, len(output), tuple(output.shape[1:]))
         for slot in slots:
-            stores[name].write(slot, clips[slot])
+            stores[name].write(slot, output[slot])
     rest = {name: tensor for name, tensor in batch.items() if name != "frames"}
     step.inputs = lambda: rest | {name: store.read(slots)[0] for name, store in stores.items()}
     step.files.append(folder)

@@ -1,5 +1,6 @@
 """A training stage as data: which parameters learn, which modules are in train mode, with what optimiser."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -85,6 +86,18 @@ class Stage:
         model.eval()
         for name in self.train_modules:
             model.get_submodule(name).train()
+
+    def leaves(self, model: nn.Module, modules: Iterable[nn.Module]) -> bool:
+        """Whether the stage neither trains any of these modules of `model` nor puts one in train mode."""
+        learned = {id(p) for group in self.groups for _, p in _matching(model, group)}
+        in_train_mode = {
+            id(part) for name in self.train_modules for part in model.get_submodule(name).modules()
+        }
+        return all(
+            id(part) not in in_train_mode and not learned.intersection(map(id, part.parameters()))
+            for module in modules
+            for part in module.modules()
+        )
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """Make the optimiser over the stage's groups."""

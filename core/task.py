@@ -47,21 +47,29 @@ class Task(Protocol):
 class Classification:
     """Cross entropy of a model's logits against the label of each item."""
 
-    def __init__(self, model: nn.Module, inputs: tuple[str, ...], keep: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: tuple[str, ...],
+        keep: tuple[str, ...] = (),
+        entry: nn.Module | None = None,
+    ) -> None:
         """Wrap a model.
 
         Args:
             model: Returns an object with `logits`.
             inputs: Names of the batch's tensors that the model takes, which are also its arguments' names.
             keep: What else of the returned object becomes a detail of the step; None is passed over.
+            entry: Called in place of the model, such as `models.base.Entry`.
         """
         self.model = model
         self.inputs = inputs
         self.keep = keep
+        self.entry = model if entry is None else entry
 
     def __call__(self, batch: Batch) -> StepOutput:
         """Classify a batch; its true classes are under "label"."""
-        output = self.model(**{name: batch[name] for name in self.inputs})
+        output = self.entry(**{name: batch[name] for name in self.inputs})
         logits = output.logits.float()
         loss = torch.nn.functional.cross_entropy(logits, batch["label"])
         kept = {name: getattr(output, name) for name in self.keep}

@@ -1,27 +1,87 @@
 """Ego-RNN's RGB stream: backbone, CAM attention, ConvLSTM, classifier (Ego-RNN, section 3).
 
-Axes: B clips, T frames, C channels, H W pixels, h w cells, K classes.
+Axes: B clips, T frames, C channels, D features, H W pixels, h w cells, K classes.
 """
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
+from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneMaps, BackboneName
-from models.cam import class_activation_map, spatial_attention
-from models.outputs import ClipOutput, by_clip
-from models.temporal import TemporalName, build_temporal
+from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
+from models.cam import class_activation_map
+from models.convlstm import GATES, ConvLSTM
+from models.published import below, load_over, prefixed, resnet_name, size_of
+from models.temporal import HEADS, TemporalName, build_temporal
 
 AttentionName = Literal["cam", "none"]
+StageName = Literal[1, 2, "joint"]
+
+# What learns, as patterns of parameter names.
+RECURRENCE = ("temporal.*",)
+CLASSIFIER = ("classifier.*",)
+# Only the convolutions: batch norm's affine parameters and the downsample convolution stay as they were. The
+# backbone's own class weights learn too, through the CAM; its bias plays no part in the CAM and stays.
+LAST_STAGE = ("backbone.resnet.layer4.*.conv*.weight", "backbone.resnet.fc.weight")
+_LAYER3 = ("backbone.resnet.layer3.*.conv*.weight",)
+_MOTION = ("motion.*",)
+
+# Ego-RNN, section 4.2, and its released code. Where the two differ (300 or 200 epochs of stage 1), the code's
+# value stands here, since the published numbers came from it.
+_STAGE_1 = Stage(
+    name="rgb stage 1",
+    groups=(Group(RECURRENCE), Group(CLASSIFIER)),
+    train_modules=("temporal", "dropout", "classifier"),
+    optimizer="adam",
+    lr=1e-3,
+    weight_decay=4e-5,
+    eps=1e-4,
+    milestones=(25, 75, 150),
+    gamma=0.1,
+    epochs=300,
+)
+_STAGE_2 = replace(
+    _STAGE_1,
+    name="rgb stage 2",
+    groups=(Group(RECURRENCE), Group(CLASSIFIER + LAST_STAGE)),
+    lr=1e-4,
+    milestones=(25, 75),
+    epochs=150,
+)
+# SparNet trains the whole backbone with the recurrence and the motion head, for 500 epochs. Optimiser and
+# schedule are this project's choice: those of Ego-RNN's stage 2, with later steps.
+_JOINT = replace(
+    _STAGE_2,
+    name="rgb joint",
+    groups=(Group(("*",)),),
+    train_modules=("backbone", "temporal", "dropout", "classifier"),
+    milestones=(250, 400),
+    epochs=500,
+)
 
 
-class EgoRNN(nn.Module):
+class EgoRNN(ClipModel):
     """Clips of RGB frames to action scores.
 
-    With attention the recurrence sees g * A, where g is the last block before its batch norm and ReLU and A
-    the frame's attention; without, it sees the block's output f. Nothing is trained or frozen here: that is
-    a stage's business (`models.stages`).
+    With attention the recurrence's input is g, the last block before its batch norm and ReLU, weighted by the
+    frame's attention A; without, it is the block's output f. The network freezes nothing by itself: a stage
+    does.
+
+    Examples:
+        >>> model = EgoRNN(num_classes=61, backbone="resnet18", hidden=8).eval()
+        >>> output = model(torch.zeros(1, 2, 3, 64, 64))
+        >>> output.logits.shape, output.heat.shape
+        (torch.Size([1, 61]), torch.Size([1, 2, 2, 2]))
+        >>> EgoRNN.stage(1, "convlstm").epochs
+        300
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("frames",)
 
     def __init__(
         self,
@@ -41,7 +101,7 @@ class EgoRNN(nn.Module):
             num_classes: Number of actions K.
             backbone: Which ResNet.
             attention: "cam", or "none" for the rows of the table without it.
-            temporal: What joins the frames.
+            temporal: The head that joins the frames.
             hidden: Channels of the recurrence (unused by "avgpool").
             dropout: Probability of dropping a feature before the classifier, in [0, 1).
             backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
@@ -56,49 +116,171 @@ class EgoRNN(nn.Module):
         self.classifier = nn.Linear(self.temporal.features, num_classes)
         self.motion = motion
 
-    def forward(
-        self,
-        frames: Tensor | None = None,
-        layer3: Tensor | None = None,
-        seen: Tensor | None = None,
-        heat: Tensor | None = None,
-    ) -> ClipOutput:
-        """Classify clips, from their frames or from what layers that are not trained made of them.
+    @staticmethod
+    def stage(name: StageName, temporal: TemporalName, motion_layers: Sequence[str] = ()) -> Stage:
+        """Return a stage of the RGB stream's training.
 
         Args:
-            frames: Normalised frames. Shape: (B, T, 3, H, W).
-            layer3: In place of frames, the output of the backbone's layer3. Shape: (B, T, C/2, 2h, 2w).
-            seen: In place of both, what the recurrence sees, as `see` gives it. Shape: (B, T, C, h, w).
-            heat: With `seen`, the attention. Shape: (B, T, h, w).
-
-        Returns:
-            The scores; its `maps` "layer3", "layer4" and "pre_activation", and the motion that is told from
-            them, are left out where `seen` is given.
+            name: 1 and 2 are Ego-RNN's, "joint" trains everything at once (SparNet).
+            temporal: The head that joins the frames.
+            motion_layers: Feature maps with a motion head, which learns too. With a head on layer3, stage 2
+                trains the convolutions of layer3 as well, or that loss could change nothing but the head.
         """
-        if seen is not None:
-            return self.recognise(seen, heat, {})
-        given = frames if layer3 is None else layer3
-        assert given is not None, "frames, layer3 or seen is needed"
-        clips, folded = given.shape[0], given.flatten(0, 1)
-        maps = self.backbone.last_stage(self.backbone.trunk(folded) if layer3 is None else folded)
-        seen, heat = self.see(maps)
-        named = {"layer3": maps.layer3, "layer4": maps.layer4, "pre_activation": maps.pre_activation}
-        return self.recognise(
-            by_clip(seen, clips),
-            None if heat is None else by_clip(heat, clips),
-            {name: by_clip(tensor, clips) for name, tensor in named.items()},
-        )
+        stage = {1: _STAGE_1, 2: _STAGE_2, "joint": _JOINT}[name]
+        if name == "joint":
+            return stage
+        groups = stage.groups if HEADS[temporal].learns else stage.groups[1:]
+        if motion_layers:
+            groups += (Group(_MOTION + (_LAYER3 if "layer3" in motion_layers else ())),)
+        return replace(stage, groups=groups)
 
-    def see(self, maps: BackboneMaps) -> tuple[Tensor, Tensor | None]:
-        """From the backbone's maps to what the recurrence sees (N, C, h, w), and its attention (N, h, w)."""
+    def forward(self, frames: Tensor) -> ClipOutput:
+        """Classify clips of normalised frames (B, T, 3, H, W); the maps are the fields of `BackboneMaps`."""
+        return self._from_maps(self.backbone(frames))
+
+    def prefixes(self, stage: Stage) -> tuple[Prefix, ...]:
+        """Return the trunk, where no stage trains it, and in stage 1 also layer4 with the attention.
+
+        The kept outputs are "layer3" (B, T, C/2, 2h, 2w); then "recurrent_input" (B, T, C, h, w) and, with
+        attention, "cam" (B, T, h, w).
+        """
+        trunk, last = self.trunk_prefix(), self._attention_prefix()
+        if not stage.leaves(self, trunk.modules):
+            return ()
+        # Motion heads read the maps that the second prefix drops.
+        return (trunk, last) if stage.leaves(self, last.modules) and self.motion is None else (trunk,)
+
+    def trunk_prefix(self) -> Prefix:
+        """Return the layers from frames to "layer3"."""
+        backbone = self.backbone
+        return Prefix("layer3", backbone.trunk_modules, lambda frames: {"layer3": backbone.trunk(frames)})
+
+    def _attention_prefix(self) -> Prefix:
+        def run(layer3: Tensor) -> dict[str, Tensor]:
+            recurrent_input, cam = self.attend(self.backbone.last_stage(layer3))
+            return {"recurrent_input": recurrent_input} | ({} if cam is None else {"cam": cam})
+
+        net = self.backbone.resnet
+        # The CAM goes through a softmax, for which 16 bits are too coarse.
+        exact = () if self.attention == "none" else ("cam",)
+        return Prefix(f"attention {self.attention}", (net.layer4, net.fc), run, exact)
+
+    def after(self, **given: Tensor) -> ClipOutput:
+        """Classify clips from "layer3", or from "recurrent_input" and, with attention, "cam".
+
+        In the second case the output has neither maps nor motion.
+        """
+        if "layer3" in given:
+            return self._from_maps(self.backbone.last_stage(given["layer3"]))
+        return self._classify(given["recurrent_input"], given.get("cam"), {})
+
+    def attend(self, maps: BackboneMaps) -> tuple[Tensor, Tensor | None]:
+        """Return the recurrence's input (B, T, C, h, w) before its weighting, and the CAM (B, T, h, w)."""
         if self.attention == "none":
             return maps.layer4, None
         weight: Tensor = self.backbone.resnet.fc.weight
-        heat = spatial_attention(class_activation_map(maps.layer4, maps.logits, weight))
-        return maps.pre_activation, heat
+        return maps.pre_activation, class_activation_map(maps.layer4, maps.logits, weight)
 
-    def recognise(self, seen: Tensor, heat: Tensor | None, maps: dict[str, Tensor]) -> ClipOutput:
-        """From what the recurrence sees (B, T, C, h, w) and the attention (B, T, h, w) to the scores."""
-        features = self.temporal(seen, heat)
+    def _from_maps(self, maps: BackboneMaps) -> ClipOutput:
+        named = {"layer3": maps.layer3, "layer4": maps.layer4, "pre_activation": maps.pre_activation}
+        return self._classify(*self.attend(maps), named)
+
+    def _classify(self, recurrent_input: Tensor, cam: Tensor | None, maps: dict[str, Tensor]) -> ClipOutput:
+        features = self.temporal(recurrent_input, cam)  # (B, D)
         motion = self.motion(maps) if self.motion is not None and maps else {}
-        return ClipOutput(self.classifier(self.dropout(features)), features, heat, maps, motion)
+        logits = self.classifier(self.dropout(features))  # (B, K)
+        return ClipOutput(logits, features, self.temporal.attention(cam), maps, motion)
+
+    def missing_heats(self) -> dict[HeatName, str]:
+        """Without the CAM there is no attention, and some heads lie on no cells."""
+        missing: dict[HeatName, str] = {}
+        if self.attention == "none":
+            missing["attention"] = "was trained with --attention none"
+        if not self.temporal.lies_on_cells:
+            missing["cam"] = self.temporal.no_cells
+        return missing
+
+    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor | None:
+        """Weigh the head's features, cell by cell; see `ClipModel.evidence`."""
+        maps = self.cell_features(inputs["frames"])
+        return None if maps is None else torch.einsum("d,tdhw->thw", self.classifier.weight[action], maps)
+
+    def cell_features(self, frames: Tensor) -> Tensor | None:
+        """Spread the feature of one clip (1, T, 3, H, W) over cells: (T, D, h, w); None where it has none."""
+        maps = self.temporal.cell_features(*self.attend(self.backbone(frames)))
+        return None if maps is None else maps[0]
+
+    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
+        """Cut behind the weighted input of the recurrence, g * A, or behind f without attention."""
+        maps, features = self.last_features(inputs["frames"])
+        return LastMaps(maps, lambda maps: self.classifier(features(maps)))
+
+    def last_features(self, frames: Tensor) -> LastMaps:
+        """Cut like `last_maps`, but up to the feature (1, D) in place of the scores."""
+        maps, cam = self.attend(self.backbone(frames))
+        attended = self.temporal.attend(maps, cam)[0]
+        if cam is None:
+            return LastMaps(attended, lambda maps: self.temporal(maps[None], None))
+        # These maps are weighted already. An even CAM weighs each by 1 / cells, which the factor undoes.
+        even, cells = torch.zeros_like(cam), cam.shape[-2] * cam.shape[-1]
+        return LastMaps(attended, lambda maps: self.temporal(cells * maps[None], even))
+
+    published_marks: ClassVar[tuple[str, ...]] = ("resNet.",)
+    # An alias is a second name under which the published networks save the same tensor.
+    published_aliases: ClassVar[dict[str, str]] = {
+        "weight_softmax": "resNet.fc.weight",
+        "classifier.1.weight": "fc.weight",
+        "classifier.1.bias": "fc.bias",
+    }
+
+    @classmethod
+    def published_architecture(cls, state: State, prefix: str = "") -> dict[str, Any]:
+        """Tell the architecture; sizes whose tensor is missing are the published ones."""
+        return {
+            "name": "EgoRNN",
+            "num_classes": size_of(state, f"{prefix}fc.weight", 0, 61),
+            "backbone": resnet_name(state, f"{prefix}resNet."),
+            "attention": "cam",
+            "temporal": "convlstm",
+            "hidden": size_of(state, f"{prefix}lstm_cell.conv_i_xx.weight", 0, 512),
+            "backbone_classes": size_of(state, f"{prefix}resNet.fc.weight", 0, 1000),
+        }
+
+    def published_state(self) -> State:
+        """Return the weights under the published names; motion heads have none and are left out."""
+        if self.attention != "cam":
+            raise UserError(
+                "published checkpoints have CAM attention; a run with --attention none has no such form"
+            )
+        state = prefixed("resNet.", self.backbone.resnet.state_dict())
+        for own, published in _CELL_NAMES.items():
+            gates = self._cell().get_parameter(own).detach().chunk(len(GATES))
+            state |= {
+                published.format(gate[0]): value.clone() for gate, value in zip(GATES, gates, strict=True)
+            }
+        return state | prefixed("fc.", self.classifier.state_dict())
+
+    def load_published(self, state: State) -> None:
+        """Copy published weights, the cell's gate by gate."""
+        load_over(self.backbone.resnet, below("resNet.", state))
+        self.classifier.load_state_dict(below("fc.", state))
+        self._cell().load_state_dict(
+            {
+                own: torch.cat([state[published.format(gate[0])] for gate in GATES])
+                for own, published in _CELL_NAMES.items()
+            }
+        )
+
+    def _cell(self) -> ConvLSTM:
+        cell = getattr(self.temporal, "cell", None)
+        if not isinstance(cell, ConvLSTM):
+            raise UserError("published checkpoints hold a ConvLSTM; build the model with temporal='convlstm'")
+        return cell
+
+
+# The published names have a gate each, by the first letter of `GATES`.
+_CELL_NAMES = {
+    "input_conv.weight": "lstm_cell.conv_{}_xx.weight",
+    "input_conv.bias": "lstm_cell.conv_{}_xx.bias",
+    "hidden_conv.weight": "lstm_cell.conv_{}_hh.weight",
+}

@@ -3,23 +3,43 @@
 Axes: B clips, S stacks of a clip, C channels, H W pixels, h w cells, K classes.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
 from torch import Tensor, nn
 
+from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneName
+from models.base import ClipModel, ClipOutput, LastMaps, State
 from models.cam import class_activation_map, spatial_attention
-from models.outputs import ClipOutput, by_clip
+from models.published import load_over, resnet_name, size_of
 
 
-class FlowStream(nn.Module):
-    """Stacks of flow images to action scores; the backbone's own classifier is the stream's."""
+class FlowStream(ClipModel):
+    """Stacks of flow images to action scores; the backbone's own classifier is the stream's.
+
+    Examples:
+        >>> stream = FlowStream(61, stack=5, backbone="resnet18").eval()
+        >>> stream(torch.zeros(2, 10, 64, 64)).logits.shape
+        torch.Size([2, 61])
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("flow",)
+    STAGE: ClassVar[Stage] = Stage(
+        name="flow",
+        groups=(Group(("*",)),),
+        train_modules=("backbone", "dropout"),
+        optimizer="sgd",
+        lr=1e-2,
+        weight_decay=5e-4,
+        milestones=(150, 300, 500),
+        gamma=0.5,
+        epochs=750,
+    )
 
     def __init__(
-        self,
-        num_classes: int,
-        *,
-        stack: int = 5,
-        backbone: BackboneName = "resnet34",
-        dropout: float = 0.5,
+        self, num_classes: int, *, stack: int = 5, backbone: BackboneName = "resnet34", dropout: float = 0.5
     ) -> None:
         """Build an untrained stream.
 
@@ -46,14 +66,46 @@ class FlowStream(nn.Module):
                 (B, S, 2*stack, H, W).
 
         Returns:
-            Scores and features (B, C), which are means over the stacks; `heat` (B, S, h, w) is the attention
-            that `models.cam` reads off the network's own winning class; the map "layer4" is (B, S, C, h, w).
+            Scores and features (B, C), which are means over the stacks; `heat` (B, S, h, w) is the softmax of
+            the class activation map of each stack's own winning class; the map "layer4" is (B, S, C, h, w).
         """
-        stacks = flow if flow.ndim == 5 else flow[:, None]
-        net, maps = self.backbone.resnet, self.backbone(stacks.flatten(0, 1))
-        features = maps.layer4.mean(dim=(2, 3))
-        logits = net.fc(self.dropout(features))
+        net, maps = self.backbone.resnet, self.backbone(_stacks(flow))
+        features = maps.layer4.mean(dim=(3, 4))  # (B, S, C)
+        logits = net.fc(self.dropout(features))  # (B, S, K)
         heat = spatial_attention(class_activation_map(maps.layer4, maps.logits, net.fc.weight))
-        per_stack = (by_clip(tensor, len(stacks)) for tensor in (logits, features, heat, maps.layer4))
-        logits, features, heat, layer4 = per_stack
-        return ClipOutput(logits.mean(dim=1), features.mean(dim=1), heat, {"layer4": layer4})
+        return ClipOutput(logits.mean(dim=1), features.mean(dim=1), heat, {"layer4": maps.layer4})
+
+    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
+        """Cut behind layer4 of each stack."""
+        head, maps = self.backbone.resnet.fc, self.backbone(_stacks(inputs["flow"])).layer4[0]
+        return LastMaps(maps, lambda maps: head(maps.mean(dim=(2, 3))).mean(dim=0, keepdim=True))
+
+    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor:
+        """Weigh layer4 of each stack; see `ClipModel.evidence`."""
+        weight = self.backbone.resnet.fc.weight[action]
+        return torch.einsum("d,tdhw->thw", weight, self.last_maps(inputs).maps)
+
+    published_marks: ClassVar[tuple[str, ...]] = ("fc_action.",)
+
+    @classmethod
+    def published_architecture(cls, state: State, prefix: str = "") -> dict[str, Any]:
+        """Tell the architecture; sizes whose tensor is missing are the published ones."""
+        return {
+            "name": "FlowStream",
+            "num_classes": size_of(state, f"{prefix}fc_action.weight", 0, 61),
+            "backbone": resnet_name(state, prefix),
+            "stack": size_of(state, f"{prefix}conv1.weight", 1, 10) // 2,
+        }
+
+    def published_state(self) -> State:
+        """Return the weights by torchvision's names, but for the classifier's."""
+        own = self.backbone.resnet.state_dict()
+        return {f"fc_action.{key[3:]}" if key.startswith("fc.") else key: own[key] for key in own}
+
+    def load_published(self, state: State) -> None:
+        """Copy published weights."""
+        load_over(self.backbone.resnet, {key.replace("fc_action.", "fc.", 1): state[key] for key in state})
+
+
+def _stacks(flow: Tensor) -> Tensor:
+    return flow if flow.ndim == 5 else flow[:, None]

@@ -3,31 +3,60 @@
 Axes: B clips or pictures, T frames, C channels, H W pixels, h w cells, K classes.
 """
 
-from torch import Tensor, nn
+from collections.abc import Mapping
+from typing import ClassVar
 
+import torch
+from torch import Tensor
+
+from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneName
+from models.base import ClipModel, ClipOutput, LastMaps
 from models.cam import class_activation_map, spatial_attention
-from models.outputs import ClipOutput, by_clip
 
 
-class FrameClassifier(nn.Module):
-    """A torchvision ResNet over single pictures; a clip's scores are the mean over its frames."""
+class FrameClassifier(ClipModel):
+    """A torchvision ResNet over single pictures; a clip's scores are the mean over its frames.
+
+    Examples:
+        >>> FrameClassifier(24, backbone="resnet18").eval()(torch.zeros(2, 3, 64, 64)).logits.shape
+        torch.Size([2, 24])
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("frames",)
+    STAGE: ClassVar[Stage] = Stage(
+        name="single frames",
+        groups=(Group(("*",)),),
+        train_modules=("backbone",),
+        optimizer="sgd",
+        lr=1e-2,
+        weight_decay=5e-4,
+        milestones=(15, 25),
+        gamma=0.1,
+        epochs=30,
+    )
 
     def __init__(self, num_classes: int, *, backbone: BackboneName = "resnet34") -> None:
-        """Build an untrained classifier of `num_classes` classes."""
         super().__init__()
         self.backbone = Backbone(backbone, num_classes)
 
     def forward(self, frames: Tensor) -> ClipOutput:
         """Classify pictures (B, 3, H, W), or clips (B, T, 3, H, W) frame by frame.
 
-        `heat` is the attention that `models.cam` reads off the network's own winning class.
+        `heat` is the softmax of the class activation map of each frame's own winning class.
         """
-        clips = frames if frames.ndim == 5 else frames[:, None]
-        maps = self.backbone(clips.flatten(0, 1))
+        maps = self.backbone(frames if frames.ndim == 5 else frames[:, None])
         activation = class_activation_map(maps.layer4, maps.logits, self.backbone.resnet.fc.weight)
-        heat = by_clip(spatial_attention(activation), len(clips))
-        layer4 = by_clip(maps.layer4, len(clips))
-        features = layer4.mean(dim=(1, 3, 4))
-        logits = by_clip(maps.logits, len(clips)).mean(dim=1)
-        return ClipOutput(logits, features, heat, {"layer4": layer4})
+        features = maps.layer4.mean(dim=(1, 3, 4))  # (B, C)
+        heat = spatial_attention(activation)
+        return ClipOutput(maps.logits.mean(dim=1), features, heat, {"layer4": maps.layer4})
+
+    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
+        """Cut behind layer4 of each frame."""
+        head, maps = self.backbone.resnet.fc, self.backbone(inputs["frames"]).layer4[0]
+        return LastMaps(maps, lambda maps: head(maps.mean(dim=(2, 3))).mean(dim=0, keepdim=True))
+
+    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor:
+        """Weigh layer4 of each frame; see `ClipModel.evidence`."""
+        weight = self.backbone.resnet.fc.weight[action]
+        return torch.einsum("d,tdhw->thw", weight, self.last_maps(inputs).maps)

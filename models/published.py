@@ -1,86 +1,98 @@
-"""Reads a published Ego-RNN checkpoint without being told what is in it: its names and shapes say it."""
+"""Checkpoints published with Ego-RNN, under their own names, into our models and back.
 
-from typing import Any
+Which names a network's tensors are published under stands in its class; here is what all have in common.
+"""
 
 from torch import Tensor, nn
 
 from core.errors import UserError
-from models.build import build_model
-from models.reference_weights import State, load_reference_state, without_parallel_prefix
+from models.base import ClipModel, State
 
 
-def read_published(content: dict[str, Any]) -> tuple[dict[str, Any], nn.Module]:
-    """Build the network that a checkpoint was saved from, with its weights.
+def reference_state(model: ClipModel) -> State:
+    """Return a model's weights under the published names, aliases included.
 
     Args:
-        content: What the file holds: tensors by published name, alone or under "state_dict".
-
-    Returns:
-        The architecture, as `models.build_model` takes it, and the network.
+        model: An EgoRNN with CAM attention and the ConvLSTM, a FlowStream, or a TwoStream of these. Motion
+            heads have no published names and are left out.
 
     Raises:
-        UserError: It is no published RGB, flow or two-stream network, or keys are missing, unexpected or of
-            another shape; the message names the first five.
+        UserError: Published checkpoints have no place for such a model.
     """
-    inner = content.get("state_dict")
-    tensors = inner if isinstance(inner, dict) else content
-    if odd := [str(key) for key, value in tensors.items() if not isinstance(value, Tensor)]:
-        raise UserError(f"the checkpoint should hold tensors by name; {odd[:5]} are none")
-    state = without_parallel_prefix(tensors)
-    architecture = published_architecture(state)
-    model = build_model(architecture)
-    load_reference_state(model, state)
-    return architecture, model
+    state = model.published_state()
+    return state | {alias: state[key] for alias, key in model.published_aliases.items()}
 
 
-def published_architecture(state: State) -> dict[str, Any]:
-    """Tell a network's architecture from the names and shapes of its published weights.
+def load_reference_state(model: ClipModel, state: State) -> None:
+    """Copy a published checkpoint into `model`, all of it or nothing.
 
-    Sizes that can't be told, since their tensor is missing, are the published ones.
+    Args:
+        model: Of the checkpoint's kind, backbone, hidden size, stack and number of classes.
+        state: Tensors by published name; a "module." prefix from data-parallel training is accepted.
 
     Raises:
-        UserError: The names are of none of the three networks.
+        UserError: Keys are missing, unexpected, of another shape, or an alias disagrees with its original;
+            the message names the first five.
     """
-    if any(key.startswith(("flowModel.", "frameModel.")) for key in state):
-        streams = {"rgb": _rgb(state, "frameModel."), "flow": _flow(state, "flowModel.")}
-        return {"name": "TwoStream", **streams, "num_classes": _size(state, "fc2.weight", 0, 61)}
-    if any(key.startswith("resNet.") for key in state):
-        return _rgb(state, "")
-    if any(key.startswith("fc_action.") for key in state):
-        return _flow(state, "")
-    raise UserError(
-        "no published Ego-RNN network: looked for resNet.* (RGB), fc_action.* (flow), flowModel.* and "
-        f"frameModel.* (two-stream), found {list(state)[:5]}"
-    )
+    state = without_parallel_prefix(state)
+    _check(state, reference_state(model), model.published_aliases)
+    model.load_published(state)
 
 
-def _rgb(state: State, prefix: str) -> dict[str, Any]:
-    return {
-        "name": "EgoRNN",
-        "num_classes": _size(state, f"{prefix}fc.weight", 0, 61),
-        "backbone": _backbone(state, f"{prefix}resNet."),
-        "attention": "cam",
-        "temporal": "convlstm",
-        "hidden": _size(state, f"{prefix}lstm_cell.conv_i_xx.weight", 0, 512),
-        "backbone_classes": _size(state, f"{prefix}resNet.fc.weight", 0, 1000),
-    }
+def without_parallel_prefix(state: State) -> State:
+    """Take off the "module." that data-parallel training puts before every name."""
+    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def _flow(state: State, prefix: str) -> dict[str, Any]:
-    return {
-        "name": "FlowStream",
-        "num_classes": _size(state, f"{prefix}fc_action.weight", 0, 61),
-        "backbone": _backbone(state, prefix),
-        "stack": _size(state, f"{prefix}conv1.weight", 1, 10) // 2,
-    }
+def _check(state: State, own: State, aliases: dict[str, str]) -> None:
+    # Checkpoints from before batch norm counted its batches lack the counters.
+    optional = set(aliases) | {key for key in own if key.endswith("num_batches_tracked")}
+    missing = [key for key in own if key not in state and key not in optional]
+    unexpected = [key for key in state if key not in own]
+    if missing or unexpected:
+        raise UserError(
+            f"the checkpoint does not fit: {len(missing)} keys missing {missing[:5]}, "
+            f"{len(unexpected)} unexpected {unexpected[:5]}"
+        )
+    shapes = [
+        f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+        for key, value in state.items()
+        if value.shape != own[key].shape
+    ]
+    if shapes:
+        raise UserError(f"the checkpoint does not fit, {len(shapes)} shapes differ: {shapes[:5]}")
+    torn = [alias for alias, key in aliases.items() if alias in state and not state[alias].equal(state[key])]
+    if torn:
+        raise UserError(
+            f"the checkpoint contradicts itself: {torn[:5]} should equal {[aliases[a] for a in torn[:5]]}"
+        )
 
 
-def _size(state: State, key: str, axis: int, published: int) -> int:
-    tensor = state.get(key)
+# Helpers of the classes that have a published form.
+
+
+def prefixed(prefix: str, state: State) -> State:
+    """Put a prefix before every name."""
+    return {prefix + key: value for key, value in state.items()}
+
+
+def below(prefix: str, state: State) -> State:
+    """Return the tensors whose names have a prefix, by their names without it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def load_over(module: nn.Module, state: State) -> None:
+    """Load the tensors that are there; others, such as the batch counters, stay as they are."""
+    module.load_state_dict({**module.state_dict(), **state})
+
+
+def size_of(state: State, key: str, axis: int, published: int) -> int:
+    """Return a tensor's size along an axis, or the published one where the tensor is missing."""
+    tensor: Tensor | None = state.get(key)
     return published if tensor is None or tensor.ndim <= axis else int(tensor.shape[axis])
 
 
-def _backbone(state: State, prefix: str) -> str:
+def resnet_name(state: State, prefix: str) -> str:
     """Tell a ResNet by its blocks: bottlenecks have a third convolution, the 34 has six blocks in layer3."""
     if f"{prefix}layer1.0.conv3.weight" in state:
         return "resnet50"

@@ -17,16 +17,24 @@ from selfsup.targets import truth
 class MotionSegmentation:
     """Cross entropy of the actions, and the loss of the motion heads; with two heads the sum of theirs."""
 
-    def __init__(self, model: nn.Module, inputs: tuple[str, ...], settings: MotionSettings) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: tuple[str, ...],
+        settings: MotionSettings,
+        entry: nn.Module | None = None,
+    ) -> None:
         """Wrap a model with motion heads.
 
         Args:
             model: Has `motion` (`MotionHeads`), and returns an object with `logits` and, by layer, `motion`.
             inputs: Names of the batch's tensors that the model takes.
             settings: The run's `--ms` flags.
+            entry: Called in place of the model, such as `models.base.Entry`.
         """
         assert isinstance(model.motion, MotionHeads), "the model has no motion heads"
         self.model = model
+        self.entry = model if entry is None else entry
         self.heads = model.motion.by_layer()
         self.inputs = inputs
         self.weight = float(settings.motion_values()["ms_weight"])
@@ -40,7 +48,7 @@ class MotionSegmentation:
             The parts "action" and, for each head, "motion_layer4"; details "layer4_predicted" and
             "layer4_moves", shapes (B, T, n, n), and with attention "heat", shape (B, T, h, w).
         """
-        output = self.model(**{name: batch[name] for name in self.inputs})
+        output = self.entry(**{name: batch[name] for name in self.inputs})
         logits = output.logits.float()
         parts = {"action": F.cross_entropy(logits, batch["label"])}
         details: dict[str, Tensor] = {} if output.heat is None else {"heat": output.heat.detach()}

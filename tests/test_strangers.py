@@ -25,8 +25,7 @@ from data.index import ClipIndex
 from grids.recipe import Recipe
 from metrics.predictions import Predictions
 from models import build_model
-from models.build import build_trained
-from models.published import read_published
+from models.build import build_trained, read_published
 from tests.support.trees import png_tree
 from training.cache.frames import KeptFrames
 from training.cache.store import CacheFolder

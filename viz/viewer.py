@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.errors import UserError
 from core.run_dir import RunDirectory
@@ -20,10 +20,11 @@ from data.parts import ClipInput, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
 from data.video.windows import Window
+from models.base import ClipModel, HeatName
 from models.build import build_trained
 from selfsup import MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, reduce_maps
-from viz.heat_sources import HeatName, find_heat, require_heat
+from viz.heat import find_heat, require_heat
 from viz.overlay import centre_square
 from viz.scene import Motion, RunView, Scene
 
@@ -45,7 +46,7 @@ class Viewer:
     """
 
     name: str
-    model: nn.Module
+    model: ClipModel
     class_names: tuple[str, ...]
     inputs: ClipInput
     heat: HeatName = "attention"

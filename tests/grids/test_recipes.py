@@ -13,7 +13,7 @@ from grid import load_script
 from grids.inputs import Input
 from grids.plan import GridOptions, Table, make_plan
 from grids.recipe import Recipe, Training
-from models.stages import FLOW, rgb_stage, two_stream_stage
+from models import EgoRNN, FlowStream, TwoStream
 from reporting.published import SOURCES
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
@@ -85,7 +85,7 @@ def test_step_2_has_six_sets_or_more_over_one_stage_1(tmp_path, variant):
     varied = {key for key in heads[0] if len({values[key] for values in heads}) > 1}
     assert varied >= {"lr", "ms_weight", "ms_layer", "ms_threshold"}
     assert variant == "classification" or varied >= {"ms_loss", "ms_activation"}
-    assert {row.epochs for row in rows} == {rgb_stage(2, "convlstm").epochs}
+    assert {row.epochs for row in rows} == {EgoRNN.stage(2, "convlstm").epochs}
 
 
 def test_sparnet_has_the_rows_of_its_paper(tmp_path):
@@ -132,8 +132,8 @@ def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
 
 def published_stage(training: Training) -> Stage:
     if "stage" in training.settings:
-        return rgb_stage(training.settings["stage"], "convlstm")
-    return two_stream_stage("convlstm") if training.parents else FLOW
+        return EgoRNN.stage(training.settings["stage"], "convlstm")
+    return TwoStream.stage("convlstm") if training.parents else FlowStream.STAGE
 
 
 PLAIN = {

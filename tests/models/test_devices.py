@@ -11,7 +11,6 @@ from torch.utils._pytree import tree_leaves
 
 from core.task import Classification, Task
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, build_model
-from models.stages import FLOW, FRAME, rgb_stage, two_stream_stage
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.head import describe_heads
 
@@ -37,24 +36,27 @@ def both() -> Task:
 
 
 TASKS = {
-    "stage 1": (rgb_stage(1, "convlstm"), lambda: Classification(stream(), ("frames",), ("heat",))),
-    "stage 2": (rgb_stage(2, "convlstm"), lambda: Classification(stream("none"), ("frames",))),
-    "average": (rgb_stage(1, "avgpool"), lambda: Classification(stream(temporal="avgpool"), ("frames",))),
+    "stage 1": (EgoRNN.stage(1, "convlstm"), lambda: Classification(stream(), ("frames",), ("heat",))),
+    "stage 2": (EgoRNN.stage(2, "convlstm"), lambda: Classification(stream("none"), ("frames",))),
+    "average": (EgoRNN.stage(1, "avgpool"), lambda: Classification(stream(temporal="avgpool"), ("frames",))),
     "classified motion": (
-        rgb_stage(2, "convlstm", motion_layers=("layer3", "layer4")),
+        EgoRNN.stage(2, "convlstm", motion_layers=("layer3", "layer4")),
         lambda: with_heads("classification"),
     ),
     "motion by MSE": (
-        rgb_stage("joint", "convlstm", motion_layers=("layer3", "layer4")),
+        EgoRNN.stage("joint", "convlstm", motion_layers=("layer3", "layer4")),
         lambda: with_heads("regression"),
     ),
     "motion by KL": (
-        rgb_stage(2, "convlstm", motion_layers=("layer3", "layer4")),
+        EgoRNN.stage(2, "convlstm", motion_layers=("layer3", "layer4")),
         lambda: with_heads("regression", "kl"),
     ),
-    "flow": (FLOW, lambda: Classification(FlowStream(K, backbone="resnet18"), ("flow",))),
-    "two streams": (two_stream_stage("convlstm"), both),
-    "frames": (FRAME, lambda: Classification(FrameClassifier(K, backbone="resnet18"), ("frames",))),
+    "flow": (FlowStream.STAGE, lambda: Classification(FlowStream(K, backbone="resnet18"), ("flow",))),
+    "two streams": (TwoStream.stage("convlstm"), both),
+    "frames": (
+        FrameClassifier.STAGE,
+        lambda: Classification(FrameClassifier(K, backbone="resnet18"), ("frames",)),
+    ),
 }
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models import EgoRNN, FrameClassifier
-from models.stages import rgb_stage
+from models.backbone import BackboneMaps
 
 GATES = {"i": 0, "f": 1, "c": 2, "o": 3}
 
@@ -75,7 +75,7 @@ def test_equals_the_equations(model):
 
 
 def test_gradients_equal_those_of_the_equations(model):
-    stage = rgb_stage(2, "convlstm")
+    stage = EgoRNN.stage(2, "convlstm")
     stage.freeze(model)
     frames = torch.randn(1, 3, 3, 64, 64, dtype=torch.float64)
     label = torch.tensor([3])
@@ -89,7 +89,7 @@ def test_gradients_equal_those_of_the_equations(model):
 
 
 def test_chunks_do_not_change_the_maps(model):
-    frames = torch.randn(5, 3, 64, 64, dtype=torch.float64)
+    frames = torch.randn(5, 1, 3, 64, 64, dtype=torch.float64)
     whole = model.backbone.last_stage(model.backbone.trunk(frames))
     model.backbone.CPU_CHUNK_PIXELS = 2 * 64 * 64
     for a, b in zip(whole, model.backbone(frames), strict=True):
@@ -100,9 +100,10 @@ def test_chunks_do_not_change_the_maps(model):
 def test_backbone_is_torchvisions(name):
     torch.manual_seed(1)
     backbone = FrameClassifier(4, backbone=name).eval().backbone
-    frames = torch.randn(1, 3, 64, 64)
+    frames = torch.randn(1, 2, 3, 64, 64)
     maps = backbone(frames)
-    torch.testing.assert_close(maps.logits, backbone.resnet(frames))
+    torch.testing.assert_close(maps.logits[0], backbone.resnet(frames[0]))
+    maps = BackboneMaps(*(tensor[0] for tensor in maps))
     last = backbone.resnet.layer4[-1]
     norm = last.bn3 if name == "resnet50" else last.bn2
     residual = backbone.resnet.layer4[:-1](maps.layer3)
@@ -163,12 +164,12 @@ def test_frozen_layers_stay_in_float32_under_autocast():
     model = EgoRNN(3, backbone="resnet18", hidden=8).eval()
     frames = torch.randn(1, 2, 3, 32, 32)
     exact = model(frames)
-    rgb_stage(1, "convlstm").freeze(model)
+    EgoRNN.stage(1, "convlstm").freeze(model)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = model(frames)
     assert torch.equal(exact.maps["layer4"], mixed.maps["layer4"])
     assert not torch.equal(exact.features, mixed.features.float())
-    rgb_stage(2, "convlstm").freeze(model)
+    EgoRNN.stage(2, "convlstm").freeze(model)
     with torch.autocast("cpu", torch.bfloat16):
         trained = model(frames)
     assert torch.equal(exact.maps["layer3"], trained.maps["layer3"])

@@ -7,7 +7,6 @@ import torch
 
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream
 from models.convlstm import ConvLSTM
-from models.evidence import action_map, has_action_map, last_maps
 
 FRAMES, CLASSES = 3, 5
 
@@ -45,16 +44,14 @@ def clip(model):
     rng = torch.Generator().manual_seed(3)
     frames = torch.randn(1, FRAMES, 3, 64, 64, generator=rng)
     flow = torch.randn(1, FRAMES, 4, 64, 64, generator=rng)
-    if isinstance(model, TwoStream):
-        return {"frames": frames, "flow": flow}
-    return {"flow": flow} if isinstance(model, FlowStream) else {"frames": frames}
+    return {name: {"frames": frames, "flow": flow}[name] for name in model.takes}
 
 
 @pytest.mark.parametrize("name", BUILDERS)
 @torch.no_grad()
 def test_what_follows_the_last_maps_gives_the_networks_own_scores(name):
     model = network(name)
-    maps, logits = last_maps(model, clip(model))
+    maps, logits = model.last_maps(clip(model))
     assert maps.shape == (FRAMES, 512, 2, 2)
     torch.testing.assert_close(logits(maps), model(**clip(model)).logits)
 
@@ -65,7 +62,7 @@ def test_the_map_adds_up_to_the_score(name):
     """Its mean, after the last frame or over all, is the score less the bias, and less the other stream."""
     model = network(name)
     inputs, output = clip(model), model(**clip(model))
-    found = action_map(model, inputs, 2)
+    found = model.evidence(inputs, 2)
     assert found.shape == (FRAMES, 2, 2)
     layer = model.backbone.resnet.fc if name in ("frames", "flow") else model.classifier
     rest = layer.bias[2]
@@ -76,17 +73,21 @@ def test_the_map_adds_up_to_the_score(name):
 
 
 def test_only_an_lstm_over_pooled_frames_has_no_map():
-    assert {name for name in BUILDERS if not has_action_map(network(name))} == WITHOUT_MAP
+    assert {name for name in BUILDERS if "cam" not in network(name).heats()} == WITHOUT_MAP
+    assert {
+        name for name in BUILDERS if network(name).evidence(clip(network(name)), 0) is None
+    } == WITHOUT_MAP
 
 
 @torch.no_grad()
 def test_the_map_after_each_frame_is_that_of_the_clip_cut_there():
     model = network("cam convlstm")
-    found, weight = action_map(model, clip(model), 4), model.classifier.weight[4]
+    found, weight = model.evidence(clip(model), 4), model.classifier.weight[4]
     for length in range(1, FRAMES + 1):
-        maps = model.backbone(clip(model)["frames"][0, :length])
-        seen, attention = model.see(maps)
-        state = model.temporal.cell((seen * attention[:, None])[None])[0]
+        maps = model.backbone(clip(model)["frames"][:, :length])
+        seen, cam = model.attend(maps)
+        attention = cam.flatten(2).softmax(dim=2).view_as(cam)
+        state = model.temporal.cell(seen * attention[:, :, None])[0]
         by_hand = sum(w * channel for w, channel in zip(weight, state, strict=True))
         torch.testing.assert_close(found[length - 1], by_hand)
 
@@ -97,7 +98,7 @@ def test_attention_weighs_the_evidence_of_averaged_frames():
     output = model(**clip(model))
     weight = model.classifier.weight[1]
     by_hand = 4 * output.heat[0] * (weight[:, None, None] * output.maps["pre_activation"][0]).sum(dim=1)
-    torch.testing.assert_close(action_map(model, clip(model), 1), by_hand)
+    torch.testing.assert_close(model.evidence(clip(model), 1), by_hand)
 
 
 def test_states_of_a_convlstm_are_those_of_the_clip_cut_short():

@@ -6,7 +6,6 @@ from torch import nn
 
 from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, build_model
-from models.stages import FLOW
 from models.weights import cross_modality, load_backbone_body, read_backbone_weights
 
 
@@ -81,14 +80,18 @@ def test_weights_of_another_stack_or_backbone_are_refused():
 
 def test_everything_learns():
     model = stream()
-    FLOW.freeze(model)
-    FLOW.set_modes(model)
+    FlowStream.STAGE.freeze(model)
+    FlowStream.STAGE.set_modes(model)
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(module.training for name, module in model.named_modules() if name)
-    settings = FLOW.build_optimizer(model).param_groups
+    settings = FlowStream.STAGE.build_optimizer(model).param_groups
     assert [group["lr"] for group in settings] == [1e-2]
     assert (settings[0]["momentum"], settings[0]["weight_decay"]) == (0.9, 5e-4)
-    assert (FLOW.milestones, FLOW.gamma, FLOW.epochs) == ((150, 300, 500), 0.5, 750)
+    assert (FlowStream.STAGE.milestones, FlowStream.STAGE.gamma, FlowStream.STAGE.epochs) == (
+        (150, 300, 500),
+        0.5,
+        750,
+    )
 
 
 def test_chunks_are_not_made_where_batch_norm_counts():

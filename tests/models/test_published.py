@@ -5,7 +5,7 @@ import torch
 
 from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, reference_state
-from models.published import published_architecture, read_published
+from models.build import published_architecture, read_published
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from models import EgoRNN
-from models.stages import rgb_stage
 
 
 def changed_by_training(
@@ -13,7 +12,7 @@ def changed_by_training(
 ):
     torch.manual_seed(0)
     model = EgoRNN(4, backbone="resnet18", attention=attention, temporal=temporal, hidden=4)
-    stage = rgb_stage(stage_number, temporal)
+    stage = EgoRNN.stage(stage_number, temporal)
     stage.freeze(model)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimizer = stage.build_optimizer(model)
@@ -52,7 +51,7 @@ def test_average_pooling_has_nothing_temporal_to_train():
 
 def test_resnet34_stage_2_trains_six_convolutions():
     model = EgoRNN(4, backbone="resnet34", hidden=4)
-    rgb_stage(2, "convlstm").freeze(model)
+    EgoRNN.stage(2, "convlstm").freeze(model)
     layer4 = [n for n, p in model.named_parameters() if p.requires_grad and "layer4" in n]
     assert len(layer4) == 6
     assert all(model.get_parameter(name).shape[2:] == (3, 3) for name in layer4)
@@ -60,7 +59,7 @@ def test_resnet34_stage_2_trains_six_convolutions():
 
 def test_modes_of_an_rgb_stage():
     model = EgoRNN(4, backbone="resnet18", hidden=4).train()
-    rgb_stage(2, "convlstm").set_modes(model)
+    EgoRNN.stage(2, "convlstm").set_modes(model)
     assert not any(module.training for module in model.backbone.modules())
     assert model.dropout.training and model.temporal.training
 
@@ -70,7 +69,7 @@ def test_modes_of_an_rgb_stage():
 )
 def test_published_settings(number, lr, milestones, epochs):
     model = EgoRNN(4, backbone="resnet18", hidden=4)
-    stage = rgb_stage(number, "convlstm")
+    stage = EgoRNN.stage(number, "convlstm")
     optimizer = stage.build_optimizer(model)
     assert isinstance(optimizer, torch.optim.Adam)
     settings = optimizer.param_groups[0]

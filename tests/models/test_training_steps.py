@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import EgoRNN, FlowStream, TwoStream
-from models.stages import FLOW, rgb_stage, two_stream_stage
 from tests.support import plain
 
 STACK, K = 2, 3
@@ -64,17 +63,17 @@ def setting(name: str):
     sgd = plain.SGD(0.9, 5e-4)
     if name == "rgb 1":
         rates = dict.fromkeys(CELL + CLASSIFIER, 1e-3)
-        return rgb, rgb_stage(1, "convlstm"), ("frames",), Reference(rgb_forward, rates, adam)
+        return rgb, EgoRNN.stage(1, "convlstm"), ("frames",), Reference(rgb_forward, rates, adam)
     if name == "rgb 2":
         rates = dict.fromkeys(CELL + CLASSIFIER + LAST_STAGE, 1e-4)
-        return rgb, rgb_stage(2, "convlstm"), ("frames",), Reference(rgb_forward, rates, adam)
+        return rgb, EgoRNN.stage(2, "convlstm"), ("frames",), Reference(rgb_forward, rates, adam)
     if name == "flow":
         rates = dict.fromkeys((key for key, _ in flow.named_parameters()), 1e-2)
-        return flow, FLOW, ("flow",), Reference(flow_forward, rates, sgd)
+        return flow, FlowStream.STAGE, ("flow",), Reference(flow_forward, rates, sgd)
     rates = dict.fromkeys(CLASSIFIER + [f"rgb.{key}" for key in CELL + LAST_STAGE], 1e-2)
     layer4 = [key for key, _ in flow.named_parameters() if ".layer4." in key]
     rates |= dict.fromkeys((f"flow.{key}" for key in layer4), 1e-4)
-    stage = two_stream_stage("convlstm")
+    stage = TwoStream.stage("convlstm")
     return TwoStream(rgb, flow, K), stage, ("frames", "flow"), Reference(joint_forward, rates, sgd)
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from models import EgoRNN, FlowStream, TwoStream, build_model
-from models.stages import two_stream_stage
 
 RGB = {"name": "EgoRNN", "num_classes": 4, "backbone": "resnet18", "hidden": 3, "backbone_classes": 6}
 FLOW = {"name": "FlowStream", "num_classes": 4, "backbone": "resnet18", "stack": 2}
@@ -38,7 +37,7 @@ def test_features_are_those_of_the_flow_stream_and_then_of_the_rgb_stream():
 
 def test_modes():
     model = joined()
-    two_stream_stage("convlstm").set_modes(model)
+    TwoStream.stage("convlstm").set_modes(model)
     training = {name for name, module in model.named_modules() if module.training}
     layer4 = {name for name, _ in model.named_modules() if name.startswith("flow.backbone.resnet.layer4")}
     assert training == {"dropout", "classifier"} | layer4
@@ -46,7 +45,7 @@ def test_modes():
 
 def test_what_learns_and_how_fast():
     model = joined()
-    stage = two_stream_stage("convlstm")
+    stage = TwoStream.stage("convlstm")
     optimizer = stage.build_optimizer(model)
     assert isinstance(optimizer, torch.optim.SGD)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -65,7 +64,7 @@ def test_what_learns_and_how_fast():
 
 
 def test_both_rates_fall_by_one_per_cent_an_epoch():
-    stage = two_stream_stage("convlstm")
+    stage = TwoStream.stage("convlstm")
     optimizer = stage.build_optimizer(joined())
     scheduler = stage.build_scheduler(optimizer)
     for epoch in range(20):
@@ -73,18 +72,18 @@ def test_both_rates_fall_by_one_per_cent_an_epoch():
         assert rates == pytest.approx([1e-2 * 0.99**epoch, 1e-4 * 0.99**epoch])
         optimizer.step()
         scheduler.step()
-    optimizer = two_stream_stage("convlstm", flow_lr=0.5, gamma=0.5).build_optimizer(joined())
+    optimizer = TwoStream.stage("convlstm", flow_lr=0.5, gamma=0.5).build_optimizer(joined())
     assert [group["lr"] for group in optimizer.param_groups] == [1e-2, 0.5]
 
 
 def test_streams_without_a_recurrence_or_with_an_lstm():
     average = joined(temporal="avgpool")
-    stage = two_stream_stage("avgpool")
+    stage = TwoStream.stage("avgpool")
     stage.freeze(average)
     assert not any("temporal" in name for name, p in average.named_parameters() if p.requires_grad)
     assert average.classifier.in_features == 1024
     model = joined(temporal="lstm")
-    stage = two_stream_stage("lstm")
+    stage = TwoStream.stage("lstm")
     stage.freeze(model)
     stage.set_modes(model)
     assert model.rgb.temporal.cell.training, "cuDNN has no backward pass of an LSTM in eval mode"

@@ -13,6 +13,7 @@ import evaluate
 import published
 import train_twostream
 from core.errors import UserError
+from data.parts import Flow, Frames
 from tests.support import thin
 from tests.support.small_runs import joint_config
 
@@ -58,7 +59,7 @@ def test_published_streams_can_be_seen_joined_and_fused(moving_tree, round_trips
         assert gif.n_frames == 3
     parents = train_twostream.open_parents(joint_config(moving_tree, rgb, flow, tmp_path / "run"))
     inputs = train_twostream.join_inputs(*parents)
-    assert (inputs.rgb.frames, inputs.flow.stack) == (3, 3)
+    assert (inputs.part(Frames).frames, inputs.part(Flow).stack) == (3, 3)
     fusion = {"fuse": (rgb, flow), "data": moving_tree, "out": tmp_path / "fusion", "workers": 0}
     evaluate.main(evaluate.Config(**fusion))
     assert json.loads((tmp_path / "fusion/eval.json").read_text())["n_clips"] == 6

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from models import EgoRNN, build_model
-from models.stages import rgb_stage
 from selfsup import MotionHead, MotionLoss, MotionSegmentation, MotionSettings
 from selfsup.head import describe_heads
 
@@ -50,7 +49,7 @@ def heads_of(model: EgoRNN) -> set[str]:
 def test_the_motion_loss_reaches_the_backbone_below_its_head_and_not_the_recurrence(layer):
     layers = ("layer3", "layer4") if layer == "both" else (layer,)
     model = network(*layers)
-    stage = rgb_stage(2, "convlstm", motion_layers=layers)
+    stage = EgoRNN.stage(2, "convlstm", motion_layers=layers)
     stage.freeze(model)
     stage.set_modes(model)
     output = task(model, layer)(batch())
@@ -80,7 +79,7 @@ def test_the_loss_is_the_sum_of_its_parts():
 
 
 def trained(model: EgoRNN, stage_name, layers: tuple[str, ...]) -> set[str]:
-    stage = rgb_stage(stage_name, "convlstm", motion_layers=layers)
+    stage = EgoRNN.stage(stage_name, "convlstm", motion_layers=layers)
     stage.freeze(model)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimizer = stage.build_optimizer(model)

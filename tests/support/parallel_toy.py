@@ -18,7 +18,7 @@ from core.stage import Group, Stage
 from core.task import Classification
 from core.train_config import TrainConfig
 from metrics.predictions import Relations
-from models.outputs import ClipOutput
+from models.base import ClipOutput
 from tests.support.thin import thin_networks
 from training.fit import EvaluationSet, TrainingSet
 from training.run import Description, Sets, prepare_model, train_and_evaluate

@@ -39,7 +39,7 @@ def thin_resnet18(weights: None = None, num_classes: int = 1000) -> ResNet:
 def thin_networks() -> Iterator[None]:
     """Build every resnet18 thin, here and in processes forked from here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.backbone._BUILDERS, "resnet18", thin_resnet18)
+        patch.setitem(models.backbone.BACKBONES, "resnet18", thin_resnet18)
         yield
 
 

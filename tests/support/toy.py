@@ -13,7 +13,7 @@ from core.stage import Group, Stage
 from core.task import Classification
 from core.train_config import TrainConfig
 from metrics.predictions import Relations
-from models.outputs import ClipOutput
+from models.base import ClipOutput
 from training.fit import EvaluationSet, TrainingSet
 from training.run import Description, Sets, train_and_evaluate
 

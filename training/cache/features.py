@@ -23,6 +23,7 @@ from data.faults import read_size
 from data.index import ClipIndex
 from data.parts import ClipDataset, ClipInput, ClipKey, Frames
 from data.transforms import NUM_DRAWS
+from models.base import Prefix
 from training.batches import ClipTrainConfig, Split
 from training.cache.store import CacheFolder, TensorStore
 from training.fit import EvaluationSet, TrainingSet
@@ -31,29 +32,13 @@ from training.run import Sets
 _CLIPS_AT_ONCE = 8
 
 
-class FrozenLayers(Protocol):
-    """Layers that are never trained; see `models.frozen`."""
-
-    @property
-    def name(self) -> str:
-        """Tells layers of the same modules apart."""
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """All that the outputs depend on."""
-
-    @property
-    def run(self) -> Callable[[Tensor], dict[str, Tensor]]:
-        """Maps a batch (N, ...) to named outputs (N, ...)."""
-
-
 class ClipSource(Protocol):
     """Something that gives a clip's frames, or what was made of them, by key.
 
     Attributes:
         clips: The clips.
         identity: Plain values that name everything the tensors are made from.
-        probe: An input of one frame, (1, ...), of the right shape.
+        probe: One frame of one clip, (1, 1, ...), of the right shape.
     """
 
     clips: ClipDataset
@@ -76,7 +61,7 @@ class DecodedClips:
         self.workers = workers
         self.identity = _fingerprint(clips)
         side = clips.inputs.sizes.image_size
-        self.probe = torch.zeros(1, 3, side, side)
+        self.probe = torch.zeros(1, 1, 3, side, side)
 
     def room(self) -> str:
         """Say how much of the disk kept frames take, if all are of the first one's size."""
@@ -105,7 +90,7 @@ class DecodedClips:
 class CachedClips:
     """Clips as outputs of frozen layers; what is missing is computed and kept."""
 
-    def __init__(self, source: ClipSource, frozen: FrozenLayers, cache: CacheFolder) -> None:
+    def __init__(self, source: ClipSource, frozen: Prefix, cache: CacheFolder) -> None:
         """Open the stores, one for each output, that fit the clips, their preprocessing and the layers.
 
         Args:
@@ -126,7 +111,11 @@ class CachedClips:
         slots = len(self.clips) * (NUM_DRAWS + 1)
         self.stores = {
             name: TensorStore(
-                cache, [name, *self.identity], slots, (self.clips.inputs.num_frames, *output.shape[1:])
+                cache,
+                [name, *self.identity],
+                slots,
+                (self.clips.inputs.num_frames, *output.shape[2:]),
+                "float32" if name in frozen.exact else cache.precision,
             )
             for name, output in made.items()
         }
@@ -185,13 +174,12 @@ class CachedClips:
 
     def _make(self, keys: Sequence[ClipKey], inputs: Iterator[Tensor]) -> dict[str, Tensor]:
         """Compute the outputs of as many clips as there are keys, and keep them."""
-        outputs = self._run(torch.cat([next(inputs) for _ in keys]))
+        outputs = self._run(torch.stack([next(inputs) for _ in keys]))
         made = {}
         for name, store in self.stores.items():
-            values = outputs[name].reshape(len(keys), *store.shape)
-            for key, value in zip(keys, values, strict=True):
+            for key, value in zip(keys, outputs[name], strict=True):
                 store.write(_slot(key), value)
-            made[name] = store.rounded(values)
+            made[name] = store.rounded(outputs[name])
         return made
 
     @torch.no_grad()
@@ -228,7 +216,7 @@ def cached_rgb_sets(
     split: Split,
     config: ClipTrainConfig,
     inputs: ClipInput,
-    frozen: Sequence[FrozenLayers],
+    frozen: Sequence[Prefix],
     cache: CacheFolder,
     ranks: Ranks = ONE,
 ) -> tuple[Sets, tuple[str, ...]]:
@@ -266,7 +254,7 @@ def cached_rgb_sets(
 
 
 def clip_opener(
-    inputs: ClipInput, frozen: Sequence[FrozenLayers], cache: CacheFolder, workers: int
+    inputs: ClipInput, frozen: Sequence[Prefix], cache: CacheFolder, workers: int
 ) -> Callable[[ClipIndex], CachedClips]:
     """Give what opens the kept outputs of layers that follow each other, for the clips of any index."""
     first, *others = frozen

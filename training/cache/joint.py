@@ -10,8 +10,9 @@ from core.task import Batch
 from data.epochs import EpochSampler
 from data.index import ClipIndex
 from data.parts import ClipInput, ClipKey, Frames
+from models.base import Prefix
 from training.batches import ClipTrainConfig, EpochLoader, Split, evaluation_loader
-from training.cache.features import CachedBatches, CachedClips, FrozenLayers, clip_opener, print_room
+from training.cache.features import CachedBatches, CachedClips, clip_opener, print_room
 from training.cache.store import CacheFolder
 from training.fit import Batches, EvaluationSet, TrainingSet
 from training.run import Sets
@@ -50,7 +51,7 @@ def cached_joint_sets(
     split: Split,
     config: ClipTrainConfig,
     inputs: ClipInput,
-    frozen: Sequence[FrozenLayers],
+    frozen: Sequence[Prefix],
     cache: CacheFolder,
     ranks: Ranks,
 ) -> Sets:

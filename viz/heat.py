@@ -5,60 +5,45 @@ All heat is given in shares, so that one scale fits every source. Axes: T frames
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
-from models import EgoRNN, TwoStream
-from models.evidence import action_map, has_action_map, last_maps
+from models.base import ClipModel, HeatName
 from viz.overlay import Heat
 
-HeatName = Literal["attention", "cam", "gradcam"]
 
-
-def heats_of(model: nn.Module) -> tuple[HeatName, ...]:
-    """Name the heats that a network has."""
-    stream = model.rgb if isinstance(model, TwoStream) else model
-    attends = not isinstance(stream, EgoRNN) or stream.attention != "none"
-    there: dict[HeatName, bool] = {"attention": attends, "cam": has_action_map(model), "gradcam": True}
-    return tuple(name for name, has in there.items() if has)
-
-
-def require_heat(name: HeatName, model: nn.Module, path: Path) -> None:
-    """Make sure that a run's network has a heat.
+def require_heat(name: HeatName, model: ClipModel, path: Path) -> None:
+    """Make sure that a run's network can show a heat map.
 
     Raises:
-        UserError: It has not, or the package that computes it is not installed.
+        UserError: It can't, or the package that computes it is not installed.
     """
-    why = {
-        "attention": "was trained with --attention none",
-        "cam": "joins pooled frames by an LSTM, whose score lies on no cells",
-    }
-    if name not in heats_of(model):
-        others = " or ".join(f"--heat {other}" for other in heats_of(model))
-        raise UserError(f"{path} {why[name]}, so it has no {name} to draw; it can show {others}")
+    if why := model.missing_heats().get(name):
+        others = " or ".join(f"--heat {other}" for other in model.heats())
+        raise UserError(f"{path} {why}, so it has no {name} to draw; it can show {others}")
     if name == "gradcam":
         _grad_cam()
 
 
 def find_heat(
-    name: HeatName, model: nn.Module, inputs: Mapping[str, Tensor], attention: Tensor | None, action: int
+    name: HeatName, model: ClipModel, inputs: Mapping[str, Tensor], attention: Tensor | None, action: int
 ) -> Heat:
     """Find a network's heat for one clip.
 
-    - attention: what the recurrence is weighted with; of networks without a recurrence the softmax over the
+    - attention: the weights of the recurrence's input; of networks without a recurrence the softmax over the
       cells of the class activation map of each frame's own winning class.
-    - cam: the class activation map of the clip's winning action (`models.evidence.action_map`): behind a
-      ConvLSTM the action classifier's weights on the cell state after each frame, which hold all that was
-      seen until then; elsewhere on the frame's last map. What speaks against the action is left out.
+    - cam: the class activation map of the clip's winning action (`ClipModel.evidence`): behind a ConvLSTM the
+      action classifier's weights on the cell state after each frame, which holds all frames until then;
+      elsewhere on the frame's last map. Evidence against the action is left out.
     - gradcam: Grad-CAM (Selvaraju et al., ICCV 2017) of the clip's winning action in the last maps of each
-      frame (`models.evidence.last_maps`), as the package pytorch-grad-cam has it: the lowest cell counts 0.
+      frame (`ClipModel.last_maps`), as the package pytorch-grad-cam has it: the lowest cell counts 0.
 
     Args:
-        name: Which heat; the network should have it (`heats_of`).
+        name: Which heat; the network should have it (`ClipModel.heats`).
         model: In eval mode.
         inputs: One clip, by the names of the model's arguments. Shapes: (1, ...).
         attention: The network's own `heat` for it. Shape: (1, T, h, w).
@@ -73,7 +58,9 @@ def find_heat(
             assert attention is not None
             return attention[0].cpu().numpy()
         case "cam":
-            return _shares(action_map(model, inputs, action).clamp(min=0).cpu().numpy())
+            evidence = model.evidence(inputs, action)
+            assert evidence is not None
+            return _shares(evidence.clamp(min=0).cpu().numpy())
         case "gradcam":
             return _shares(_gradcam(model, inputs, action))
 
@@ -91,9 +78,9 @@ class _AfterMaps(nn.Module):
         return self.logits(self.maps(maps))
 
 
-def _gradcam(model: nn.Module, inputs: Mapping[str, Tensor], action: int) -> Heat:
+def _gradcam(model: ClipModel, inputs: Mapping[str, Tensor], action: int) -> Heat:
     grad_cam, target = _grad_cam()
-    maps, logits = last_maps(model, inputs)
+    maps, logits = model.last_maps(inputs)
     network = _AfterMaps(model, logits)
     # cuDNN has no backward pass for an LSTM in eval mode.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):

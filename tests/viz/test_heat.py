@@ -12,7 +12,7 @@ import torch
 from core.errors import UserError
 from models import EgoRNN, FrameClassifier, TwoStream
 from models.flow_stream import FlowStream
-from viz.heat_sources import find_heat, heats_of, require_heat
+from viz.heat import find_heat, require_heat
 
 ACTION = 3
 
@@ -71,8 +71,9 @@ def test_gradcam_follows_the_attention_through_the_recurrence():
     torch.manual_seed(2)
     model = EgoRNN(5, backbone="resnet18", hidden=4, backbone_classes=7).eval()
     inputs = {"frames": torch.randn(1, 3, 3, 96, 96)}
-    seen, attention = model.see(model.backbone(inputs["frames"][0]))
-    attended = (seen * attention[:, None]).detach().requires_grad_()
+    seen, cam = model.attend(model.backbone(inputs["frames"]))
+    attention = cam.flatten(2).softmax(dim=2).view_as(cam)
+    attended = (seen * attention[:, :, None])[0].detach().requires_grad_()
     score = model.classifier(model.temporal.cell(attended[None]).mean(dim=(2, 3)))[0, ACTION]
     (gradient,) = torch.autograd.grad(score, attended)
     evidence = (gradient.mean(dim=(2, 3), keepdim=True) * attended).sum(dim=1).relu().detach().numpy()
@@ -85,9 +86,9 @@ def test_gradcam_follows_the_attention_through_the_recurrence():
 def test_what_each_network_has_and_what_it_says_instead():
     options = {"backbone": "resnet18", "hidden": 4, "backbone_classes": 7}
     lstm = EgoRNN(5, attention="none", temporal="lstm", **options)
-    assert heats_of(classifier()) == ("attention", "cam", "gradcam")
-    assert heats_of(EgoRNN(5, attention="none", **options)) == ("cam", "gradcam")
-    assert heats_of(TwoStream(lstm, FlowStream(5, backbone="resnet18"), 5)) == ("gradcam",)
+    assert classifier().heats() == ("attention", "cam", "gradcam")
+    assert EgoRNN(5, attention="none", **options).heats() == ("cam", "gradcam")
+    assert TwoStream(lstm, FlowStream(5, backbone="resnet18"), 5).heats() == ("gradcam",)
     with pytest.raises(UserError, match="--attention none.* it can show --heat gradcam$"):
         require_heat("attention", lstm, Path("runs/lstm"))
     with pytest.raises(UserError, match="runs/lstm joins pooled frames by an LSTM"):

@@ -1,0 +1,168 @@
+"""What every network of the project offers, so that nobody else has to ask which one it is.
+
+Axes: B clips, T frames or flow stacks of a clip, C channels, h w feature cells, K classes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from core.errors import UserError
+from core.stage import Stage
+
+HeatName = Literal["attention", "cam", "gradcam"]
+HEATS: tuple[HeatName, ...] = ("attention", "cam", "gradcam")
+State = dict[str, Tensor]
+
+
+class ClipOutput(NamedTuple):
+    """Result of one forward pass over a batch of clips.
+
+    Attributes:
+        logits: Class scores before the softmax. Shape: (B, K).
+        features: The classifier's input before dropout. Shape: (B, D).
+        heat: The network's own attention, non-negative, summing to 1 over the cells of a frame; None when
+            the network has none. Shape: (B, T, h, w).
+        maps: Feature maps of the backbone by name, each of shape (B, T, C, h, w).
+        motion: Scores of the motion heads by the name of their feature map, see `selfsup.MotionHead`.
+    """
+
+    logits: Tensor
+    features: Tensor
+    heat: Tensor | None = None
+    maps: dict[str, Tensor] = {}
+    motion: dict[str, Tensor] = {}
+
+
+class LastMaps(NamedTuple):
+    """A network cut in two behind the last maps that its convolutions make of single frames.
+
+    Attributes:
+        maps: The recurrence's input, weighted by the attention; of two streams, the RGB stream's. Shape:
+            (T, C, h, w).
+        logits: Maps such maps (T, C, h, w) to the scores (1, K).
+    """
+
+    maps: Tensor
+    logits: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Layers at a network's start that a stage leaves as they are, so that their outputs can be kept.
+
+    Attributes:
+        name: Tells prefixes of the same modules apart.
+        modules: Everything the outputs depend on; in eval mode wherever they are used.
+        run: Maps a batch of clips (B, T, ...) to outputs (B, T, ...) by name.
+        exact: Outputs that are kept in float32 even where others are rounded.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    run: Callable[[Tensor], dict[str, Tensor]]
+    exact: tuple[str, ...] = ()
+
+
+class ClipModel(nn.Module):
+    """Base of the networks: clips to action scores, and what the rest of the project asks of a network.
+
+    `forward` takes the tensors named by `takes` and returns a `ClipOutput`. It knows nothing of caches:
+    `prefixes` names the layers whose outputs may be kept, and `after` goes on from these.
+    """
+
+    takes: ClassVar[tuple[str, ...]]
+
+    def prefixes(self, stage: Stage) -> tuple[Prefix, ...]:
+        """Return the first layers, as far as a stage neither trains them nor puts them in train mode.
+
+        They follow each other: the first prefix takes frames, any other the first output of the one before.
+        """
+        return ()
+
+    def after(self, **given: Tensor) -> ClipOutput:
+        """Classify clips from the outputs of one prefix, and from the inputs that no prefix takes."""
+        raise NotImplementedError(f"{type(self).__name__} has no prefix")
+
+    def heats(self) -> tuple[HeatName, ...]:
+        """Return the names of the heat maps that the network can show."""
+        missing = self.missing_heats()
+        return tuple(name for name in HEATS if name not in missing)
+
+    def missing_heats(self) -> dict[HeatName, str]:
+        """Say why it can't show the others: "the network ..." as a sentence goes on."""
+        return {}
+
+    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor | None:
+        """Class activation map of an action: the classifier's weights on the maps that it sees pooled.
+
+        Behind a ConvLSTM these maps are its cell states after each frame, so that the mean of the last map
+        is the score, but for the bias; elsewhere they are each frame's own, and the score is the mean of all.
+        Of two streams it is the RGB stream's part.
+
+        Args:
+            inputs: One clip, by the names of `takes`; the network is in eval mode. Shapes: (1, ...).
+            action: Number of the class.
+
+        Returns:
+            Evidence for (and, below 0, against) the action, (T, h, w); None where the score lies on no cells.
+        """
+        raise NotImplementedError
+
+    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
+        """Cut the network in two behind its last maps of single frames; `inputs` as in `evidence`."""
+        raise NotImplementedError
+
+    # The published checkpoints of Ego-RNN: which names mark such a network, and its weights under them.
+    published_marks: ClassVar[tuple[str, ...]] = ()
+    published_aliases: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def published_architecture(cls, state: State, prefix: str = "") -> dict[str, Any]:
+        """Tell the arguments of `models.build_model` from the names and shapes of published weights."""
+        raise NotImplementedError
+
+    def published_state(self) -> State:
+        """Return the weights under their published names, without aliases.
+
+        Raises:
+            UserError: Published checkpoints have no place for such a network.
+        """
+        raise UserError(
+            f"a {type(self).__name__} has no published form; there is one for the RGB, the flow and the "
+            "two-stream network"
+        )
+
+    def load_published(self, state: State) -> None:
+        """Copy weights by their published names, which were checked to fit."""
+        raise NotImplementedError
+
+
+class Entry(nn.Module):
+    """One door to a network, from its inputs or from kept outputs: for `torch.compile` and data parallel.
+
+    Checkpoints are written of `model`, so the names in them don't change.
+
+    Examples:
+        >>> import torch
+        >>> from models import EgoRNN
+        >>> model = EgoRNN(4, backbone="resnet18", hidden=2).eval()
+        >>> entry, frames = Entry(model), torch.zeros(1, 2, 3, 32, 32)
+        >>> bool(entry(frames=frames).logits.equal(model(frames).logits))
+        True
+        >>> entry(layer3=torch.zeros(1, 2, 256, 2, 2)).logits.shape
+        torch.Size([1, 4])
+    """
+
+    def __init__(self, model: ClipModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **given: Tensor) -> ClipOutput:
+        """Classify clips by `model.forward` where all of its inputs are given, else by `model.after`."""
+        if all(name in given for name in self.model.takes):
+            output: ClipOutput = self.model(**given)
+            return output
+        return self.model.after(**given)
