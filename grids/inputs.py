@@ -25,8 +25,6 @@ Fingerprint = Mapping[str, str]
 "flow_x", "flow_y"), so that maps added later leave the frames' hash alone; pictures have "pictures", a file
 has "file"."""
 
-USERLESS = ""  # the user of pictures, which have none
-
 
 @dataclass(frozen=True)
 class Input:
@@ -159,7 +157,7 @@ class _Content(Protocol):
 
     def fingerprint(self) -> Fingerprint: ...
 
-    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
         """Choose about `items` items; gives their files, and the items by user of the whole and the part."""
 
 
@@ -183,26 +181,26 @@ def _unreadable(error: OSError) -> UserError:
     return UserError(f"can't read {error.filename}: {error.strerror}; repair that first")
 
 
+@dataclass(frozen=True)
 class _File:
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
 
     def fingerprint(self) -> Fingerprint:
         with self.path.open("rb") as file:
             return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
 
-    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
-        return [], Counter(), Counter()
+    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
+        return [], Counter(), Counter()  # taken whole
 
 
+@dataclass(frozen=True)
 class _Pictures:
-    def __init__(self, index: PictureIndex) -> None:
-        self.index = index
+    index: PictureIndex
 
     def fingerprint(self) -> Fingerprint:
         return {"pictures": _hash([self.index.keys, _bytes(self.index.paths)])}
 
-    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
         per_class = max(items // len(self.index.class_names), 2)
         taken: Counter[int] = Counter()
         chosen = []
@@ -210,36 +208,37 @@ class _Pictures:
             taken[label] += 1
             if taken[label] <= per_class:
                 chosen.append(path)
-        return chosen, Counter({USERLESS: len(self.index)}), Counter({USERLESS: len(chosen)})
+        no_user = ""
+        return chosen, Counter({no_user: len(self.index)}), Counter({no_user: len(chosen)})
 
 
+@dataclass(frozen=True)
 class _Clips:
-    def __init__(self, index: ClipIndex) -> None:
-        self.index = index
+    index: ClipIndex
 
     def fingerprint(self) -> Fingerprint:
-        parts = {kind: self._describe(kind) for kind in KINDS}
-        return {kind: _hash([self.index.class_names, found]) for kind, found in parts.items() if found}
+        found: dict[str, str] = {}
+        for kind in KINDS:
+            series = [(clip.key, clip.series(kind)) for clip in self.index.clips]
+            if there := [[key, one.numbers, _bytes(one.paths)] for key, one in series if one is not None]:
+                found[kind] = _hash([self.index.class_names, there])
+        return found
 
-    def _describe(self, kind: Kind) -> list[Any]:
-        series = [(clip.key, clip.series(kind)) for clip in self.index.clips]
-        return [[key, found.numbers, _bytes(found.paths)] for key, found in series if found is not None]
-
-    def excerpt(self, items: int) -> tuple[Iterable[Path], Counter[str], Counter[str]]:
+    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
         chosen = self._choose(items)
         series = [clip.series(kind) for clip in chosen for kind in KINDS]
-        files = [path for found in series if found is not None for path in found.paths]
+        files = [path for one in series if one is not None for path in one.paths]
         whole, part = (Counter(clip.user for clip in clips) for clips in (self.index.clips, chosen))
         return files, whole, part
 
-    def _choose(self, items: int) -> list[Clip]:
+    def _choose(self, items: int) -> Sequence[Clip]:
         """Take a clip of every user and action, then a second one, of the actions that all users have."""
         found: dict[str, dict[str, list[Clip]]] = {}
         for clip in self.index.clips:
             found.setdefault(clip.action, {}).setdefault(clip.user, []).append(clip)
         common = [users for users in found.values() if len(users) == len(self.index.users)]
         if len(common) < 2:  # too few classes to train on
-            return list(self.index.clips)
+            return self.index.clips
         chosen: list[Clip] = []
         for rank in range(max(len(clips) for users in common for clips in users.values())):
             for number, users in enumerate(common):

@@ -19,7 +19,7 @@ from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.stage import Stage
 from core.train_config import FREE_ON_RESUME, TrainConfig
-from grids.inputs import Fingerprint, Input
+from grids.inputs import Input
 from grids.recipe import Recipe, SeededTraining, Training
 from grids.run import Run, with_ancestors
 
@@ -160,31 +160,22 @@ class Table:
 
     def write(self, options: GridOptions) -> None:
         """Write the table's plan to the grid's folder."""
-        rows = [self._row(training, options.out) for training in self.recipe.variants if training.row]
+        rows: dict[str, TableRow] = {}
+        for seeded, run in self.runs:
+            training, folder = seeded.training, run.folder.relative_to(options.out)
+            if training.row is not None:
+                values = training.model_dump(include={"row", "script", "settings", "published"})
+                row = rows.get(training.row) or TableRow(training=training.name, runs=(), **values)
+                entry = TableRun(seed=seeded.seed, folder=folder, command=("python", *run.command))
+                rows[training.row] = row.replace(runs=(*row.runs, entry))
         content = TablePlan(
             title=self.recipe.title,
             recipe=self.file.name,
             inputs={name: options.inputs[name].path for name in self.recipe.inputs},
             baseline=self.recipe.baseline,
-            rows=rows,
+            rows=tuple(rows.values()),
         )
         content.to_yaml(options.out / TABLES / f"{self.file.stem}.yaml")
-
-    def _row(self, training: Training, out: Path) -> TableRow:
-        found = [(seeded, run) for seeded, run in self.runs if seeded.training.name == training.name]
-        return TableRow(
-            row=training.row,
-            training=training.name,
-            script=training.script,
-            settings=found[0][0].training.settings,
-            published=training.published,
-            runs=[
-                TableRun(
-                    seed=seeded.seed, folder=run.folder.relative_to(out), command=("python", *run.command)
-                )
-                for seeded, run in found
-            ],
-        )
 
 
 @dataclass(frozen=True)
@@ -241,15 +232,11 @@ def make_plan(recipes: Mapping[Path, Recipe], options: GridOptions) -> Plan:
 
 
 class _Planner:
-    """Turns trainings into runs.
-
-    Attributes:
-        runs: All runs so far, by key.
-    """
+    """Turns trainings into runs."""
 
     def __init__(self, options: GridOptions) -> None:
         self.options = options
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, Run] = {}  # all so far, by key
         # Folders are found by key; the rest of the name is for people, and another recipe may have chosen it.
         found = (options.out / RUNS).glob("*-*")
         self.folders = {path.name.rpartition("-")[2]: path for path in found}
@@ -304,16 +291,17 @@ class _Planner:
         parents: Mapping[str, Run],
         reads: Iterable[str],
     ) -> str:
-        """Hash what decides a run's numbers: 10 hexadecimal digits."""
+        """Hash what decides a run's numbers; it reads all of an input that has none of the parts it names."""
+        data = {}
+        for flag, name in training.inputs.items():
+            found = self.options.inputs[name].fingerprint
+            data[flag] = {part: found[part] for part in reads if part in found} or dict(found)
         content = {
             "script": training.script,
             "settings": settings,
             "schedule": {name: getattr(stage, name) for name in _SCHEDULE},
             "parents": {flag: run.key for flag, run in parents.items()},
-            "inputs": {
-                flag: _parts_read(self.options.inputs[name].fingerprint, reads)
-                for flag, name in training.inputs.items()
-            },
+            "inputs": data,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -352,11 +340,6 @@ def command_words(script: str, values: Mapping[str, Any]) -> tuple[str, ...]:
         elif value is not None and value is not False:
             words += [flag, str(value)]
     return tuple(words)
-
-
-def _parts_read(fingerprint: Fingerprint, reads: Iterable[str]) -> dict[str, str]:
-    """Select the parts of an input that a run reads; it reads all of an input that has none of them."""
-    return {part: fingerprint[part] for part in reads if part in fingerprint} or dict(fingerprint)
 
 
 def _refuse_equal_rows(found: Iterable[tuple[SeededTraining, Run]]) -> None:

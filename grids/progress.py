@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TextIO
 
-from core.processes import StopRequest
 from core.run_dir import RunDirectory
 from grids.plan import Plan
 from grids.recipe import Training
@@ -265,8 +264,7 @@ def run_with_progress(
         0 when all is done, 1 with failures, 130 when it was stopped.
     """
     display = ProgressDisplay(schedule, times, sys.stdout)
-    with StopRequest() as stop:
-        run_all(schedule, workers, display, lambda: stop.made, update)
+    finished = run_all(schedule, workers, display, update)
     display.close()
     for run in schedule.failed.values():
         print(f"failed: {run.training.label}, seed {run.config.seed}: {run.last_log_line()}")
@@ -274,7 +272,7 @@ def run_with_progress(
     if schedule.failed:
         waiting = f" and {len(schedule.waiting)} that start from them" if schedule.waiting else ""
         print(f"{len(schedule.failed)} failed{waiting}; the same command tries them again")
-    if stop.made:
+    if not finished:
         print("stopped; the same command resumes")
         return 130
     return 1 if schedule.failed else 0

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from core.processes import StopRequest
 from core.run_dir import RunDirectory
 from grids.inputs import Input, make_excerpt
 from grids.plan import GridOptions, make_plan
@@ -105,9 +104,7 @@ def run_rehearsals(rehearsals: Iterable[Run], times: EpochTimes, workers: Worker
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     schedule = Schedule(rehearsals)
-    with StopRequest() as stop:
-        run_all(schedule, workers, _Measuring(schedule, times, ratio), lambda: stop.made)
-    if stop.made:
+    if not run_all(schedule, workers, _Measuring(schedule, times, ratio)):
         raise KeyboardInterrupt
     return not schedule.failed
 

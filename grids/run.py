@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from core.errors import UserError
 from core.files import release_lock, take_lock
+from core.processes import StopRequest
 from core.run_dir import RunDirectory
 from core.train_config import TrainConfig
 from grids.recipe import Training
@@ -167,34 +168,37 @@ def run_all(
     schedule: Schedule,
     workers: Workers,
     listener: Listener,
-    stop_requested: Callable[[], bool],
     update: Callable[[Workers], bool] = lambda workers: False,
-) -> None:
-    """Run everything in a schedule that can be run.
+) -> bool:
+    """Run everything in a schedule that can be run, or until Ctrl-C or SIGTERM.
 
     Args:
         schedule: The runs.
         workers: Run them.
         listener: Is told what happens.
-        stop_requested: Asked in every round; once true, the running runs are stopped and stay unfinished.
         update: Called in every round; may add runs or drop some, and returns whether more may come.
+
+    Returns:
+        Whether it came to an end; False if it was stopped, and with it the running runs.
     """
-    try:
-        while not stop_requested():
-            for run, finished in workers.ended():
-                schedule.end(run, finished)
-                listener.ended(run, finished)
-            more = update(workers)
-            for run in schedule.ready[: workers.free_slots()]:
-                workers.start(run)
-                schedule.start(run)
-                listener.started(run)
-            listener.refresh()
-            if schedule.over and not more:
-                return
-            time.sleep(POLL_SEC)
-    finally:
-        workers.stop(list(schedule.running.values()))
+    with StopRequest() as stop:
+        try:
+            while not stop.made:
+                for run, finished in workers.ended():
+                    schedule.end(run, finished)
+                    listener.ended(run, finished)
+                more = update(workers)
+                for run in schedule.ready[: workers.free_slots()]:
+                    workers.start(run)
+                    schedule.start(run)
+                    listener.started(run)
+                listener.refresh()
+                if schedule.over and not more:
+                    return True
+                time.sleep(POLL_SEC)
+        finally:
+            workers.stop(list(schedule.running.values()))
+    return False
 
 
 @contextmanager

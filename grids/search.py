@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from grids.plan import GridOptions, Override, make_plan
 from grids.progress import EpochTimes, Progress, run_with_progress
 from grids.recipe import Range, Recipe
 from grids.run import Run, Schedule, Workers
+
+PlanTrial = Callable[[Mapping[str, object]], list[Run]]
+"""Plans the runs of a trial from its values, parents first, its own last."""
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
@@ -48,7 +51,7 @@ def search(
         options: How it is run.
         workers: Run the trials, as many at a time as they have slots.
         trials: How many trials to judge, including those of earlier starts.
-        val_fraction: Share of the training clips to hold out.
+        val_fraction: Share of the training clips to hold out, for every training that learns from clips.
         storage: URL of a database that several grids share; None: search.db in the grid's folder.
 
     Returns:
@@ -57,13 +60,24 @@ def search(
     Raises:
         UserError: The database can't be opened, or a script refuses the values.
     """
-    assert recipe.search is not None
-    space = Space.of(file, recipe, options, val_fraction)
-    study = open_study(storage or f"sqlite:///{options.out / 'search.db'}", space.name)
-    kept = Trials(study, recipe.search.ranges, recipe.seeds[0], options.out, alone=storage is None)
-    searcher = Searcher(space, kept, Schedule(), trials)
+    space = recipe.search
+    assert space is not None
+    reduced = recipe.reduced_to(space.training)
+    on_clips = [training.name for training in reduced.trainings if "data" in training.inputs]
+    held_out = [Override(name, "val_fraction", val_fraction) for name in on_clips]
+    options = replace(options, overrides=(*options.overrides, *held_out))
+    name = study_name(file, reduced, options)
+    study = open_study(storage or f"sqlite:///{options.out / 'search.db'}", name)
+    kept = Trials(study, space.ranges, recipe.seeds[0], options.out, alone=storage is None)
+
+    def plan(values: Mapping[str, object]) -> list[Run]:
+        drawn = [Override(space.training, name, value) for name, value in values.items()]
+        trial_options = replace(options, overrides=(*options.overrides, *drawn))
+        return list(make_plan({file: reduced}, trial_options).runs.values())
+
+    searcher = Searcher(plan, kept, trials)
     status = run_with_progress(searcher.schedule, workers, EpochTimes(), searcher.update)
-    table = options.out / "search" / f"{space.name}.csv"
+    table = options.out / "search" / f"{name}.csv"
     kept.write(table)
     print(f"{kept.judged} trials: {table}")
     if best := kept.best():
@@ -72,49 +86,14 @@ def search(
     return status
 
 
-@dataclass(frozen=True)
-class Space:
-    """A recipe to be searched.
-
-    Attributes:
-        file: Its file.
-        recipe: The searched training and its ancestors alone, with one seed.
-        options: How it is run, including the share of clips that is held out.
-    """
-
-    file: Path
-    recipe: Recipe
-    options: GridOptions
-
-    @classmethod
-    def of(cls, file: Path, recipe: Recipe, options: GridOptions, val_fraction: float) -> "Space":
-        """Prepare a recipe; every training that learns from clips holds out the same share of them."""
-        assert recipe.search is not None
-        reduced = recipe.reduced_to(recipe.search.training)
-        on_clips = [training.name for training in reduced.trainings if "data" in training.inputs]
-        held_out = [Override(name, "val_fraction", val_fraction) for name in on_clips]
-        return cls(file, reduced, replace(options, overrides=(*options.overrides, *held_out)))
-
-    @property
-    def name(self) -> str:
-        """The study's name: the file's, and a hash of everything that its trials have in common."""
-        # An override once was called Change; its old form keeps the names of studies that exist.
-        changes = [str(o).replace("Override(", "Change(", 1) for o in self.options.overrides]
-        prints = {name: found.fingerprint for name, found in self.options.inputs.items()}
-        recipe = self.recipe.model_dump(mode="json", exclude={"title"})
-        content = json.dumps([recipe, changes, self.options.max_epochs, prints], sort_keys=True, default=str)
-        return f"{self.file.stem}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
-
-    def plan(self, values: Mapping[str, object]) -> list[Run]:
-        """Plan the runs of a trial, parents first, its own last.
-
-        Raises:
-            UserError: The script refuses the values.
-        """
-        assert self.recipe.search is not None
-        overrides = [Override(self.recipe.search.training, name, value) for name, value in values.items()]
-        options = replace(self.options, overrides=(*self.options.overrides, *overrides))
-        return list(make_plan({self.file: self.recipe}, options).runs.values())
+def study_name(file: Path, recipe: Recipe, options: GridOptions) -> str:
+    """Name a study by its recipe's file and a hash of everything that its trials have in common."""
+    # An override once was called Change; its old form keeps the names of studies that exist.
+    changes = [str(override).replace("Override(", "Change(", 1) for override in options.overrides]
+    prints = {name: found.fingerprint for name, found in options.inputs.items()}
+    values = recipe.model_dump(mode="json", exclude={"title"})
+    content = json.dumps([values, changes, options.max_epochs, prints], sort_keys=True, default=str)
+    return f"{file.stem}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 def open_study(storage: str, name: str) -> optuna.Study:
@@ -222,12 +201,12 @@ class _OpenTrial:
 class Searcher:
     """Supplies a schedule with trials, and judges them."""
 
-    def __init__(self, space: Space, trials: Trials, schedule: Schedule, limit: int) -> None:
+    def __init__(self, plan: PlanTrial, trials: Trials, limit: int) -> None:
         """Search until `limit` trials are judged, including those of earlier starts."""
-        self.space = space
+        self.plan = plan
         self.trials = trials
-        self.schedule = schedule
         self.limit = limit
+        self.schedule = Schedule()
         self._failed = 0
         self._open: list[_OpenTrial] = []
 
@@ -240,20 +219,14 @@ class Searcher:
         for open_trial in list(self._open):
             self._judge(open_trial, workers)
         slots = workers.free_slots() + len(self.schedule.running)
-        while len(self._open) < slots and self._left() > 0:
-            self._propose()
+        while len(self._open) < slots and self.trials.judged + len(self._open) + self._failed < self.limit:
+            trial = self.trials.propose()
+            runs = self.plan(trial.params)
+            trial.set_user_attr("run", runs[-1].name)
+            for run in runs:
+                self.schedule.add(run)
+            self._open.append(_OpenTrial(trial, runs[-1]))
         return bool(self._open)
-
-    def _left(self) -> int:
-        return self.limit - self.trials.judged - len(self._open) - self._failed
-
-    def _propose(self) -> None:
-        trial = self.trials.propose()
-        runs = self.space.plan(trial.params)
-        trial.set_user_attr("run", runs[-1].name)
-        for run in runs:
-            self.schedule.add(run)
-        self._open.append(_OpenTrial(trial, runs[-1]))
 
     def _judge(self, open_trial: _OpenTrial, workers: Workers) -> None:
         run, schedule = open_trial.run, self.schedule
