@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from data.synthetic import hands
 from data.synthetic.distractors import DISTRACTORS
-from data.synthetic.geometry import LayerStack, pose
+from data.synthetic.geometry import Layer, LayerStack, Role, pose
 from data.synthetic.hands import HandMotion, HandSprites, HandStyle
 from data.synthetic.objects import NOUNS, LookRange, draw_object
 from data.synthetic.painter import Array, DrawnObject
@@ -49,47 +49,34 @@ def draw_picture(picture: Picture) -> NDArray[np.uint8]:
     image = _background(picture.size, rng)
     share = rng.uniform(0.38, 0.9)
     look = _LOOKS.draw(rng)
-    drawn = draw_object(picture.class_name, look, share * picture.size / 64)
-    _show(image, drawn, share, 34.0 if picture.class_name in ("spoon", "fork") else 0.0, rng)
+    item = draw_object(picture.class_name, look, share * picture.size / 64)
+    shift = 34.0 if picture.class_name in ("spoon", "fork") else 0.0  # their origin is not in the middle
+    for layer in _arrange(item, picture.size, share, shift, rng):
+        blend(image, layer.sprite.rgba, layer.poses[0] @ layer.sprite.to_local)
     return _photograph(image, rng)
 
 
-def _show(
-    image: NDArray[np.uint8], item: DrawnObject, share: float, shift: float, rng: np.random.Generator
-) -> None:
-    """Draw an object, sometimes held by a hand, somewhere in the picture.
-
-    Args:
-        image: Painted in place. Shape: (side, side, 3).
-        item: The object.
-        share: Its size, share of the picture.
-        shift: How far it is moved along its own y to lie in the middle, local units.
-        rng: Decides everything else.
-    """
-    side = len(image)
+def _arrange(
+    item: DrawnObject, side: int, share: float, shift: float, rng: np.random.Generator
+) -> list[Layer]:
+    """Put an object somewhere in the picture, sometimes held by a hand; `share` is its size there."""
     unit = share * side / max(64.0, item.height + 12, item.width)
     reach = (0.5 - min(0.42, share / 2)) * side
     middle = side / 2 + rng.uniform(-1, 1, 2) * reach
     foot = middle + (0.0, 0.0 if item.flat else 0.5 * item.height * unit)
     turn = rng.uniform(-70, 70) if item.flat else rng.normal(0, 12)
-    at = pose(foot, turn, unit)[0] @ pose((0, shift))[0]
-    shadow = shadow_sprite(1.0)
-    blend(image, shadow.rgba, shadow_pose(foot, item.width * unit)[0] @ shadow.to_local)
-    behind, front = LayerStack(1), LayerStack(1)
-    if rng.random() < _HAND_SHARE:
-        hand, motion = _holding(side, at, item, unit, rng)
-        hands.add_fingers(behind, hand, motion)
-        hands.add_palm(front, hand, motion)
-    _stamp(image, behind)
+    at = pose(foot, turn, unit) @ pose((0, shift))
+    stack = LayerStack(1)
+    stack.add(shadow_sprite(1.0), shadow_pose(foot, item.width * unit), Role.SHADOW)
+    held = _holding(side, at[0], item, unit, rng) if rng.random() < _HAND_SHARE else None
+    if held:
+        hands.add_fingers(stack, *held)
     closed = rng.random() < 0.75 and not item.flat and "lid" in item.parts
     for part in ("body", "lid") if closed else ("body",):
-        blend(image, item.parts[part].rgba, at @ item.parts[part].to_local)
-    _stamp(image, front)
-
-
-def _stamp(image: NDArray[np.uint8], stack: LayerStack) -> None:
-    for layer in stack.layers:
-        blend(image, layer.sprite.rgba, layer.poses[0] @ layer.sprite.to_local)
+        stack.add(item.parts[part], at, Role.OBJECT)
+    if held:
+        hands.add_palm(stack, *held)
+    return stack.layers
 
 
 def _holding(

@@ -10,7 +10,7 @@ def _ball(colour: Colour, rx: float, ry: float, leaf: Colour | None = None, seam
 
     def paint(painter: Painter, _seed: int) -> None:
         mask = painter.ellipse(0, -ry, rx, ry)
-        painter.fill(mask, colour, painter.puff(mask, min(rx, ry)))
+        painter.inflate(mask, colour, min(rx, ry))
         if seams:
             for bend in (-0.55, 0.0, 0.55):
                 stripe = painter.ellipse(bend * rx * 1.3, -ry, 2.2 + abs(bend) * 3, ry)
@@ -26,11 +26,9 @@ def _ball(colour: Colour, rx: float, ry: float, leaf: Colour | None = None, seam
 
 def _banana(painter: Painter, _seed: int) -> None:
     line = [(-32 + 8 * i, 14 - 0.024 * (-32 + 8 * i) ** 2) for i in range(9)]
-    mask = painter.empty_mask()
     radii = (3, 6, 7.5, 8.5, 9, 8.5, 7.5, 6, 3)
-    for i in range(8):
-        mask |= painter.capsule(line[i], line[i + 1], radii[i], radii[i + 1])
-    painter.fill(mask, (244, 214, 60), painter.puff(mask, 8))
+    links = [painter.capsule(line[i], line[i + 1], radii[i], radii[i + 1]) for i in range(8)]
+    painter.inflate(np.bitwise_or.reduce(links), (244, 214, 60), 8)
     for end in (line[0], line[-1]):
         painter.fill(painter.ellipse(*end, 3, 3), (88, 62, 24))
 
@@ -83,8 +81,7 @@ def _clock(painter: Painter, _seed: int) -> None:
     for x in (-14, 14):
         painter.fill(painter.capsule((x, -2), (x * 0.7, -12), 3, 3), (60, 62, 70))
         painter.fill(painter.ellipse(x, -52, 9, 7), (190, 60, 60))
-    rim = painter.ellipse(0, -28, 25, 25)
-    painter.fill(rim, (190, 60, 60), painter.puff(rim, 8))
+    painter.inflate(painter.ellipse(0, -28, 25, 25), (190, 60, 60), 8)
     painter.fill(painter.ellipse(0, -28, 20, 20), (250, 250, 244))
     for angle in np.linspace(0, 2 * np.pi, 12, endpoint=False):
         x, y = 16 * np.cos(angle), -28 + 16 * np.sin(angle)
@@ -110,20 +107,15 @@ def _dice(painter: Painter, _seed: int) -> None:
 
 
 def _fork(painter: Painter, _seed: int) -> None:
-    steel = (198, 202, 208)
-    parts = [((0.0, -14), (0.0, -76), 2.2, 3.6), ((-6.0, -10), (6.0, -10), 4, 4)]
-    parts += [((x, -8), (x, 12), 1.4, 1.1) for x in (-7.5, -2.5, 2.5, 7.5)]
-    mask = painter.empty_mask()
-    for a, b, ra, rb in parts:
-        mask |= painter.capsule(a, b, ra, rb)
-    painter.fill(mask, steel, painter.puff(mask, 2.5))
+    parts = [painter.capsule((0, -14), (0, -76), 2.2, 3.6), painter.capsule((-6, -10), (6, -10), 4, 4)]
+    parts += [painter.capsule((x, -8), (x, 12), 1.4, 1.1) for x in (-7.5, -2.5, 2.5, 7.5)]
+    painter.inflate(np.bitwise_or.reduce(parts), (198, 202, 208), 2.5)
 
 
 def _leaf(painter: Painter, _seed: int) -> None:
     t = np.linspace(-1, 1, 30)
     upper = np.stack([34 * t, -16 * (1 - t**2) ** 0.8], axis=1)
-    mask = painter.polygon(np.concatenate([upper, upper[::-1] * (1, -1)]))
-    painter.fill(mask, (66, 150, 50), painter.puff(mask, 10))
+    painter.inflate(painter.polygon(np.concatenate([upper, upper[::-1] * (1, -1)])), (66, 150, 50), 10)
     painter.fill(painter.capsule((-39, 0), (32, 0), 1.2, 0.5), (190, 220, 140))
     for x in (-18, -4, 10):
         for way in (-1, 1):
@@ -144,8 +136,7 @@ def _phone(painter: Painter, _seed: int) -> None:
 
 def _sponge(painter: Painter, seed: int) -> None:
     painter.fill(painter.polygon(rounded_box(-31, -8, 31, 17, 4)), (44, 120, 60))
-    top = painter.polygon(rounded_box(-31, -18, 31, 9, 4))
-    painter.fill(top, (250, 150, 170), painter.puff(top, 4))
+    painter.inflate(painter.polygon(rounded_box(-31, -18, 31, 9, 4)), (250, 150, 170), 4)
     for x, y in np.random.default_rng(seed).uniform((-27, -14), (27, 5), (34, 2)):
         painter.fill(painter.ellipse(x, y, 1.7, 1.2), (204, 100, 124))
 

@@ -1,6 +1,7 @@
 """The kitchen's nouns and extras that are no vessels: boxes, bread, cheese, hotdog, spoon, tea bag, plate."""
 
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -24,8 +25,7 @@ def _bread(scale: float, seed: int) -> DrawnObject:
 def _slice(painter: Painter, seed: int) -> None:
     crust = _slice_outline(32, 21)
     painter.fill(painter.polygon(np.add(crust, (0, 3))), (126, 74, 30))
-    edge = painter.polygon(crust)
-    painter.fill(edge, (182, 118, 56), painter.puff(edge, 4))
+    painter.inflate(painter.polygon(crust), (182, 118, 56), 4)
     painter.fill(painter.polygon(_slice_outline(28, 17.5)), (242, 220, 172), 0.97)
     for x, y in np.random.default_rng(seed).uniform((-22, -12), (22, 12), (26, 2)):
         painter.fill(painter.ellipse(x, y, 1.3, 0.9), (218, 188, 132))
@@ -109,20 +109,16 @@ def _print_words(
 
 def _hotdog(painter: Painter, _seed: int) -> None:
     bend = [(-28 + 7 * i, 0.012 * (-28 + 7 * i) ** 2 - 4) for i in range(9)]
-    mask = painter.empty_mask()
-    for a, b in zip(bend[:-1], bend[1:], strict=True):
-        mask |= painter.capsule(a, b, 8.5, 8.5)
-    painter.fill(mask, (186, 72, 40), painter.puff(mask, 8))
+    links = [painter.capsule(a, b, 8.5, 8.5) for a, b in pairwise(bend)]
+    painter.inflate(np.bitwise_or.reduce(links), (186, 72, 40), 8)
     for x, y in bend[1:-1:2]:
         painter.fill(painter.capsule((x - 3, y - 6), (x + 3, y + 4), 1.1, 1.1), (104, 34, 18), 1.0, 0.8)
 
 
 def _spoon(painter: Painter, _seed: int) -> None:
     """The bowl at the origin, the handle towards -y."""
-    handle = painter.capsule((0, -10), (0, -76), 2.2, 3.8)
-    painter.fill(handle, (196, 200, 206), painter.puff(handle, 3))
-    bowl = painter.ellipse(0, 0, 8.5, 12)
-    painter.fill(bowl, (204, 208, 214), painter.puff(bowl, 6))
+    painter.inflate(painter.capsule((0, -10), (0, -76), 2.2, 3.8), (196, 200, 206), 3)
+    painter.inflate(painter.ellipse(0, 0, 8.5, 12), (204, 208, 214), 6)
     painter.fill(painter.ellipse(0.5, 1, 6, 9), (150, 154, 162), 0.9)
     painter.fill(painter.ellipse(-2, -2, 2, 4.5), (244, 246, 250))
 
@@ -131,7 +127,7 @@ def _teabag(painter: Painter, _seed: int) -> None:
     """A bag on a string, with its green tag at the origin."""
     painter.fill(painter.capsule((0, 0), (0, 36), 0.7, 0.7), (240, 240, 236))
     bag = painter.polygon([(-5, 34), (5, 34), (11, 41), (11, 58), (-11, 58), (-11, 41)])
-    painter.fill(bag, (206, 186, 140), painter.puff(bag, 6))
+    painter.inflate(bag, (206, 186, 140), 6)
     painter.fill(painter.ellipse(0, 51, 8, 5), (110, 76, 40), 1.0, 0.6)
     painter.fill(painter.polygon(rounded_box(-8, -7, 8, 7, 2)), (38, 116, 70))
     painter.fill(painter.ellipse(0, 0, 4, 3, -30), (224, 232, 190))
@@ -140,8 +136,7 @@ def _teabag(painter: Painter, _seed: int) -> None:
 def _plate(painter: Painter, _seed: int) -> None:
     """A paper plate with a patterned rim."""
     painter.fill(painter.ellipse(0, 2, 64, 42), (186, 182, 172))
-    rim = painter.ellipse(0, 0, 64, 42)
-    painter.fill(rim, (244, 242, 234), painter.puff(rim, 9))
+    painter.inflate(painter.ellipse(0, 0, 64, 42), (244, 242, 234), 9)
     for i, angle in enumerate(np.linspace(0, 2 * np.pi, 16, endpoint=False)):
         x, y = 56 * np.cos(angle), 36.5 * np.sin(angle)
         painter.fill(painter.ellipse(x, y, 4, 2.6), ((196, 160, 190), (160, 186, 150))[i % 2], 1.0, 0.7)
@@ -167,16 +162,13 @@ def paint_blob(colour: Colour, scale: float, seed: int = 0) -> Sprite:
     """Draw a soft heap or smear of a content."""
     rng = np.random.default_rng(seed)
     painter = Painter((-24, -18, 24, 18), scale)
-    mask = painter.empty_mask()
-    for _ in range(7):
-        mask |= painter.ellipse(*rng.normal(0, (6, 4)), *rng.uniform((7, 4), (11, 7)))
-    painter.fill(mask, colour, painter.puff(mask, 4))
+    drops = [painter.ellipse(*rng.normal(0, (6, 4)), *rng.uniform((7, 4), (11, 7))) for _ in range(7)]
+    painter.inflate(np.bitwise_or.reduce(drops), colour, 4)
     return painter.sprite()
 
 
 def paint_stream(colour: Colour, scale: float) -> Sprite:
     """Draw a thread of falling liquid from the origin 40 units down."""
     painter = Painter((-5, -1, 5, 41), scale)
-    mask = painter.capsule((0, 1), (0, 39), 2.6, 1.6)
-    painter.fill(mask, colour, painter.puff(mask, 2))
+    painter.inflate(painter.capsule((0, 1), (0, 39), 2.6, 1.6), colour, 2)
     return painter.sprite()

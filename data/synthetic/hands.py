@@ -113,13 +113,13 @@ def _arm(style: HandStyle, scale: float) -> Sprite:
         [(-14, -9), (14, -9), (15, 20), (23, 130), (27, 300), (-27, 300), (-22, 130), (-15, 20)]
     )
     skin |= painter.ellipse(0, -8, 14, 5)
-    painter.fill(skin, style.skin, painter.puff(skin, 20))
+    painter.inflate(skin, style.skin, 20)
     if style.sleeve is not None:
         top = style.sleeve_from
         wide = float(np.interp(top, [20, 130, 300], [15, 23, 27])) + 5
         cloth = painter.polygon([(-wide, top), (wide, top), (34, 300), (-34, 300)])
         cloth |= painter.ellipse(0, top, wide, 5)
-        painter.fill(cloth, style.sleeve, painter.puff(cloth, 22))
+        painter.inflate(cloth, style.sleeve, 22)
         cuff = painter.polygon([(-wide, top), (wide, top), (wide + 1, top + 9), (-wide - 1, top + 9)])
         painter.fill(cuff, style.sleeve, painter.puff(cloth, 22) * 0.82)
     return painter.sprite()
@@ -137,7 +137,7 @@ def _palm(style: HandStyle, scale: float) -> Sprite:
     for (x, y), spread in zip(_KNUCKLES, _SPREAD, strict=True):
         lean = np.deg2rad(0.3 * spread - 14)
         segment = painter.capsule((x, y), (x + 9 * np.sin(lean), y - 9 * np.cos(lean)), 5.4, 5.0)
-        painter.fill(segment, style.skin, painter.puff(segment, 5))
+        painter.inflate(segment, style.skin, 5)
     for x, y in _KNUCKLES:
         painter.fill(painter.ellipse(x, y + 3, 4, 2.6), style.skin, 0.80, 0.5)
         painter.fill(painter.ellipse(x - 1, y + 2, 2.4, 1.4), style.skin, 1.08, 0.5)

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
-Profile = Sequence[tuple[float, float]]
+Point = tuple[float, float]
+Profile = Sequence[Point]
 """Outline of a body of revolution: (height, half width) pairs from the base up, local units."""
 
 ELLIPSE_RATIO = 0.30
@@ -57,7 +58,7 @@ class DrawnObject:
     """Lies on the table, origin at its centre, instead of standing on its base."""
     content: Colour = (200.0, 200.0, 200.0)
     """Colour of the content, RGB."""
-    handle: tuple[float, float] | None = None
+    handle: Point | None = None
     """Where it is held, if it has a handle."""
 
     @property
@@ -66,7 +67,7 @@ class DrawnObject:
         return self.parts["body"]
 
     @property
-    def hold(self) -> tuple[float, float]:
+    def hold(self) -> Point:
         """Where a hand grips it: its handle, or its right side."""
         return self.handle or (0.34 * self.width, 2.0 if self.flat else -0.45 * self.height)
 
@@ -118,13 +119,9 @@ class Painter:
         self.rgb[at] += cover[..., None] * (paint - self.rgb[at])
         self.alpha[at] += cover * (1 - self.alpha[at])
 
-    def empty_mask(self) -> NDArray[np.uint8]:
-        """A mask of zeros. Shape: (H, W) of the fine canvas."""
-        return np.zeros(self.alpha.shape, np.uint8)
-
     def polygon(self, points: ArrayLike) -> NDArray[np.uint8]:
         """Mask of a filled polygon with corners (P, 2) in local units."""
-        mask = self.empty_mask()
+        mask = np.zeros(self.alpha.shape, np.uint8)
         corners = np.asarray(points, np.float64).reshape(-1, 2)
         fixed = ((corners - (self.left, self.top)) * self.fine - 0.5) * (1 << _SUBPIXEL_BITS)
         cv2.fillPoly(mask, [np.round(fixed).astype(np.int32)], 255, cv2.LINE_8, _SUBPIXEL_BITS)
@@ -134,19 +131,16 @@ class Painter:
         """Mask of a filled ellipse; the angle is in degrees, clockwise in the picture."""
         return self.polygon(ellipse_points(cx, cy, rx, ry, angle))
 
-    def capsule(
-        self, a: tuple[float, float], b: tuple[float, float], ra: float, rb: float
-    ) -> NDArray[np.uint8]:
+    def capsule(self, a: Point, b: Point, ra: float, rb: float) -> NDArray[np.uint8]:
         """Mask of a rounded stick from `a` (radius `ra`) to `b` (radius `rb`)."""
-        (ax, ay), (bx, by) = a, b
-        ends = [ellipse_points(ax, ay, ra, ra), ellipse_points(bx, by, rb, rb)]
+        ends = [ellipse_points(*a, ra, ra), ellipse_points(*b, rb, rb)]
         return self.polygon(cv2.convexHull(np.concatenate(ends).astype(np.float32))[:, 0])
 
     def puff(self, mask: NDArray[np.uint8], depth: float) -> NDArray[np.float32]:
         """Shade of the mask inflated like a pillow and lit from the upper left.
 
         Args:
-            mask: Shape to inflate. Shape: (H, W).
+            mask: Shape: (H, W).
             depth: How far inside the edge the surface becomes flat, local units.
 
         Returns:
@@ -165,6 +159,10 @@ class Painter:
         facing = (0.45 * dx + 0.55 * dy + 0.75) / np.sqrt(dx * dx + dy * dy + 1)
         out[y : y + h, x : x + w] = (0.52 + 0.55 * np.clip(facing, 0, 1.05))[1:-1, 1:-1]
         return out
+
+    def inflate(self, mask: NDArray[np.uint8], colour: Colour, depth: float) -> None:
+        """Paint the masked pixels shaded like a pillow, see `puff`."""
+        self.fill(mask, colour, self.puff(mask, depth))
 
     def grid(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Local x and y of the fine canvas's pixels. Shapes: (1, W) and (H, 1)."""
@@ -221,16 +219,14 @@ class Sketch:
     height: float
     flat: bool = False
     content: Colour = DrawnObject.content
-    handle: tuple[float, float] | None = None
+    handle: Point | None = None
 
     def __call__(self, scale: float, seed: int) -> DrawnObject:
         """Draw the object, see `ObjectPainter`."""
         painter = Painter(self.box, scale)
         self.paint(painter, seed)
-        parts = {"body": painter.sprite()}
-        return DrawnObject(
-            parts, self.height, self.width, flat=self.flat, content=self.content, handle=self.handle
-        )
+        measures = self.height, self.width, 0.0, self.flat, self.content, self.handle
+        return DrawnObject({"body": painter.sprite()}, *measures)
 
 
 class RoundBody:

@@ -46,8 +46,7 @@ VESSELS = {
         label=Label(10, 30, (66, 36, 22), ink=(238, 232, 220), emblem="window", accent=(120, 130, 150)),
     ),
     "coffee": Vessel(  # a wide tin: red with a black lid
-        body=((0, 22), (2, 24), (50, 24), (52, 22)),
-        lid=((0, 25), (9, 25), (10, 24)),
+        body=((0, 22), (2, 24), (50, 24), (52, 22)), lid=((0, 25), (9, 25), (10, 24)),
         colour=(168, 24, 30), content=(62, 38, 22), lid_colour=(28, 26, 28), ridges=0,
         label=Label(10, 44, (168, 24, 30), ink=(245, 235, 215), emblem="spot", accent=(236, 196, 90)),
     ),
@@ -58,32 +57,27 @@ VESSELS = {
         label=Label(12, 22, (250, 226, 130), ink=(120, 60, 10), emblem="words", accent=(200, 90, 20)),
     ),
     "jam": Vessel(  # a low glass jar: purple, white label, gold lid
-        body=((0, 17), (3, 20), (36, 20), (42, 17), (44, 17)),
-        lid=((0, 18.5), (8, 18.5), (9, 17.5)),
+        body=((0, 17), (3, 20), (36, 20), (42, 17), (44, 17)), lid=((0, 18.5), (8, 18.5), (9, 17.5)),
         colour=(94, 22, 62), content=(110, 18, 58), lid_colour=(212, 168, 62), gloss=0.9,
         label=Label(8, 30, (240, 236, 232), ink=(60, 20, 50), emblem="spot", accent=(120, 40, 120)),
     ),
     "ketchup": Vessel(  # a tall flat-shouldered bottle: bright red, white cap
-        body=((0, 15), (3, 17), (46, 16), (60, 11), (70, 9), (72, 9)),
-        lid=((0, 10), (10, 10), (11, 9)),
+        body=((0, 15), (3, 17), (46, 16), (60, 11), (70, 9), (72, 9)), lid=((0, 10), (10, 10), (11, 9)),
         colour=(206, 26, 22), content=(196, 20, 16), lid_colour=(244, 244, 240), gloss=0.7,
         label=Label(14, 40, (244, 240, 232), ink=(30, 110, 40), emblem="words", accent=(206, 26, 22)),
     ),
     "mayonnaise": Vessel(  # a wide white jar with a blue lid
-        body=((0, 20), (3, 22), (44, 22), (52, 18), (54, 18)),
-        lid=((0, 20), (9, 20), (10, 19)),
+        body=((0, 20), (3, 22), (44, 22), (52, 18), (54, 18)), lid=((0, 20), (9, 20), (10, 19)),
         colour=(240, 238, 224), content=(246, 242, 222), lid_colour=(34, 74, 166),
         label=Label(10, 38, (38, 84, 170), ink=(250, 250, 250), emblem="words", accent=(246, 216, 60)),
     ),
     "mustard": Vessel(  # a slim yellow bottle with a long red nozzle
-        body=((0, 13), (3, 15), (48, 15), (56, 9), (60, 8)),
-        lid=((0, 9), (5, 9), (7, 5), (22, 2)),
+        body=((0, 13), (3, 15), (48, 15), (56, 9), (60, 8)), lid=((0, 9), (5, 9), (7, 5), (22, 2)),
         colour=(244, 206, 20), content=(224, 178, 20), lid_colour=(200, 30, 30), gloss=0.6,
         label=Label(14, 36, (244, 206, 20), ink=(40, 40, 110), emblem="stripes", accent=(196, 34, 34)),
     ),
     "peanut": Vessel(  # a tan jar with a green lid and an orange band
-        body=((0, 18), (3, 20), (48, 20), (54, 17), (56, 17)),
-        lid=((0, 18.5), (10, 18.5), (11, 17.5)),
+        body=((0, 18), (3, 20), (48, 20), (54, 17), (56, 17)), lid=((0, 18.5), (10, 18.5), (11, 17.5)),
         colour=(186, 128, 72), content=(188, 132, 76), lid_colour=(34, 128, 62),
         label=Label(12, 40, (224, 98, 28), ink=(250, 240, 220), emblem="stripes", accent=(250, 226, 160)),
     ),
@@ -168,7 +162,7 @@ def paint_cup(scale: float, _seed: int) -> DrawnObject:
     ring = painter.ellipse(-25, -21, 13, 13)
     hole = painter.ellipse(-25, -21, 7.5, 8)
     ring[hole > 0] = 0
-    painter.fill(ring, (226, 224, 216), painter.puff(ring, 5))
+    painter.inflate(ring, (226, 224, 216), 5)
     cup = RoundBody(painter, ((0, 17), (2, 19), (10, 21), (40, 23)), gloss=0.4)
     cup.band(0, 40, (238, 236, 228))
     cup.band(9, 15, (40, 110, 190))
