@@ -43,27 +43,18 @@ MIN_SHARE = 0.45
 
 @dataclass(frozen=True)
 class Camera:
-    """Motion of the camera between two frames.
-
-    Attributes:
-        homography: Maps pixels of the current frame to the previous one; the identity when not accepted.
-            Shape: (3, 3).
-        matches: Number of matched points it was fitted to.
-        inliers: Number of them within 1 px of the fit.
-        accepted: Whether matches and inliers were enough to trust the fit.
-    """
+    """Motion of the camera between two frames."""
 
     homography: Homography
+    """Maps pixels of the current frame to the previous one; the identity when not accepted. Shape: (3, 3)."""
     matches: int
     inliers: int
+    """Number of matches within 1 px of the fit."""
     accepted: bool
+    """Whether matches and inliers were enough to trust the fit."""
 
     def flow(self, height: int, width: int) -> Flow:
-        """Return the flow from the previous frame to the current one that the camera alone causes.
-
-        Returns:
-            Displacement in pixels per frame. Shape: (height, width, 2).
-        """
+        """Return the flow to the current frame that the camera alone causes: (height, width, 2)."""
         grid = pixel_grid(height, width)
         return self.to_current(grid.reshape(-1, 2)).reshape(grid.shape) - grid
 
@@ -78,15 +69,11 @@ STILL = Camera(np.eye(3), matches=0, inliers=0, accepted=False)
 
 @dataclass(frozen=True)
 class WarpFlow:
-    """Flow without camera motion, and the camera motion itself.
-
-    Attributes:
-        flow_px: Flow from the previous frame to the current one as the previous camera would have seen it, in
-            pixels per frame; 0 where the current frame does not show the place. Shape: (H, W, 2).
-        camera: The motion that was removed.
-    """
+    """Flow without camera motion, and the camera motion that was removed."""
 
     flow_px: Flow
+    """Flow as seen by the previous frame's camera, pixels per frame; 0 where the current frame ends.
+    Shape: (H, W, 2)."""
     camera: Camera
 
 
@@ -103,11 +90,7 @@ def warp_flow(prev: Grey, cur: Grey, method: Method = "dis") -> WarpFlow:
 
 
 def camera_free_flow(prev: Grey, cur: Grey, camera: Camera, method: Method = "dis") -> Flow:
-    """Compute the flow that remains once a known camera motion is removed.
-
-    Returns:
-        In pixels per frame, 0 where no motion explains the picture about as well. Shape: (H, W, 2).
-    """
+    """Compute the flow that remains once a known camera motion is removed. Shape: (H, W, 2)."""
     aligned = warp_back(prev, cur, camera)
     return zero_flow_where_still(compute_flow(prev, aligned, method), prev, aligned)
 
@@ -130,11 +113,7 @@ def camera_homography(prev: Grey, cur: Grey) -> Camera:
 
 
 def tracked_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
-    """Match corners of `prev` with `cur` by pyramidal Lucas-Kanade.
-
-    Returns:
-        Positions in `prev` and in `cur`. Shapes: (n, 2) each.
-    """
+    """Match corners of `prev` with `cur` by pyramidal Lucas-Kanade. Shapes: (n, 2) each."""
     source = even_corners(prev)
     if len(source) == 0:
         return source, source
@@ -151,10 +130,7 @@ def even_corners(frame: Grey) -> Points:
     """Find corners that are spread evenly: the strongest of each cell of a grid.
 
     Over the whole frame, the strongest corners crowd on textured hands and leave a plain table bare: the
-    homography then follows the hands.
-
-    Returns:
-        Positions. Shape: (n, 2).
+    homography then follows the hands. Returns positions, shape (n, 2).
     """
     structure = cv2.cornerMinEigenVal(frame, 5)
     spacing = odd_px(CORNER_SPACING_PX, frame.shape)

@@ -43,20 +43,15 @@ class FlowSettings:
 
 @dataclass(frozen=True)
 class PairMotion:
-    """Motion from one frame to the next.
-
-    Attributes:
-        flow_px: What the flow images show, in pixels per frame. Shape: (H, W, 2).
-        own_px: The flow without the camera's part; None when neither warp flow nor maps are wanted.
-            Shape: (H, W, 2).
-        camera: The camera's part.
-        note: Why the flow is a stand-in; empty where it was measured.
-    """
+    """Motion from one frame to the next."""
 
     flow_px: Flow
+    """What the flow images show, pixels per frame. Shape: (H, W, 2)."""
     own_px: Flow | None
+    """The flow without the camera's part; None if neither warp flow nor maps are wanted. Shape: (H, W, 2)."""
     camera: Camera
     note: str
+    """Why the flow is a stand-in; empty where it was measured."""
 
 
 def pair_motion(prev: Grey, cur: Grey, settings: FlowSettings) -> PairMotion:

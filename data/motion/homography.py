@@ -63,7 +63,7 @@ def refine(homography: Homography, source: Points, target: Points) -> Homography
     Args:
         homography: Initial estimate, from `target` to `source`. Shape: (3, 3).
         source: Positions in the previous frame. Shape: (n, 2).
-        target: The same points in the current frame. Shape: (n, 2).
+        target: The same points in the current frame.
 
     Returns:
         Shape: (3, 3). The initial estimate where the matches don't determine a better one.

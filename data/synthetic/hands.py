@@ -10,10 +10,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from data.synthetic.geometry import LayerStack, Role, apply, pose
-from data.synthetic.painter import Array, Colour, Painter, Sprite
+from data.synthetic.painter import Array, Colour, Mask, Painter, Sprite
 
 GRIP_POINT = (-9.0, -54.0)
 """Between thumb and fingers, local units."""
@@ -161,7 +160,7 @@ def _finger(skin: Colour, length: float, radius: float, scale: float) -> Sprite:
     return painter.sprite()
 
 
-def _fade_bottom(painter: Painter, mask: NDArray[np.uint8], start: float, stop: float) -> None:
+def _fade_bottom(painter: Painter, mask: Mask, start: float, stop: float) -> None:
     """Fade the mask between two local y, so that the part blends into the one below it."""
     _, y = painter.grid()
     keep = np.clip((stop - y) / (stop - start), 0, 1)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.uint8]
+"""0 to 255. Shape: (H, W) of a painter's canvas."""
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
 Profile = Sequence[Point]
@@ -79,9 +81,7 @@ ObjectPainter = Callable[[float, int], DrawnObject]
 class Painter:
     """A transparent canvas over a box of local coordinates, painted back to front.
 
-    Args:
-        box: Left, top, right, bottom in local units.
-        scale: Sprite pixels per local unit.
+    The box is left, top, right, bottom in local units; the scale is in sprite pixels per local unit.
     """
 
     def __init__(self, box: tuple[float, float, float, float], scale: float) -> None:
@@ -94,19 +94,11 @@ class Painter:
         self.alpha = np.zeros((h, w), np.float32)
 
     def fill(
-        self,
-        mask: NDArray[np.uint8],
-        colour: Colour,
-        shade: NDArray[np.float32] | float = 1.0,
-        opacity: float = 1.0,
+        self, mask: Mask, colour: Colour, shade: NDArray[np.float32] | float = 1.0, opacity: float = 1.0
     ) -> None:
         """Paint the masked pixels with `colour` times `shade`.
 
-        Args:
-            mask: 0 to 255. Shape: (H, W) of the fine canvas.
-            colour: RGB.
-            shade: Brightness, 1 for the plain colour; above 1 tends to white. Shape: (H, W) or a number.
-            opacity: 0 to 1.
+        The shade is 1 for the plain colour; above 1 it tends to white. Shape: (H, W) or a number.
         """
         x, y, w, h = cv2.boundingRect(mask)
         if w == 0 or h == 0:
@@ -119,7 +111,7 @@ class Painter:
         self.rgb[at] += cover[..., None] * (paint - self.rgb[at])
         self.alpha[at] += cover * (1 - self.alpha[at])
 
-    def polygon(self, points: ArrayLike) -> NDArray[np.uint8]:
+    def polygon(self, points: ArrayLike) -> Mask:
         """Mask of a filled polygon with corners (P, 2) in local units."""
         mask = np.zeros(self.alpha.shape, np.uint8)
         corners = np.asarray(points, np.float64).reshape(-1, 2)
@@ -127,24 +119,19 @@ class Painter:
         cv2.fillPoly(mask, [np.round(fixed).astype(np.int32)], 255, cv2.LINE_8, _SUBPIXEL_BITS)
         return mask
 
-    def ellipse(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> NDArray[np.uint8]:
+    def ellipse(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Mask:
         """Mask of a filled ellipse; the angle is in degrees, clockwise in the picture."""
         return self.polygon(ellipse_points(cx, cy, rx, ry, angle))
 
-    def capsule(self, a: Point, b: Point, ra: float, rb: float) -> NDArray[np.uint8]:
+    def capsule(self, a: Point, b: Point, ra: float, rb: float) -> Mask:
         """Mask of a rounded stick from `a` (radius `ra`) to `b` (radius `rb`)."""
         ends = [ellipse_points(*a, ra, ra), ellipse_points(*b, rb, rb)]
         return self.polygon(cv2.convexHull(np.concatenate(ends).astype(np.float32))[:, 0])
 
-    def puff(self, mask: NDArray[np.uint8], depth: float) -> NDArray[np.float32]:
-        """Shade of the mask inflated like a pillow and lit from the upper left.
+    def puff(self, mask: Mask, depth: float) -> NDArray[np.float32]:
+        """Shade of the mask inflated like a pillow and lit from the upper left. Shape: (H, W).
 
-        Args:
-            mask: Shape: (H, W).
-            depth: How far inside the edge the surface becomes flat, local units.
-
-        Returns:
-            Brightness, see `fill`. Shape: (H, W).
+        The surface becomes flat `depth` local units inside the edge.
         """
         out = np.ones(mask.shape, np.float32)
         x, y, w, h = cv2.boundingRect(mask)
@@ -160,7 +147,7 @@ class Painter:
         out[y : y + h, x : x + w] = (0.52 + 0.55 * np.clip(facing, 0, 1.05))[1:-1, 1:-1]
         return out
 
-    def inflate(self, mask: NDArray[np.uint8], colour: Colour, depth: float) -> None:
+    def inflate(self, mask: Mask, colour: Colour, depth: float) -> None:
         """Paint the masked pixels shaded like a pillow, see `puff`."""
         self.fill(mask, colour, self.puff(mask, depth))
 
@@ -171,7 +158,7 @@ class Painter:
         y = self.top + (np.arange(h, dtype=np.float32) + 0.5) / np.float32(self.fine)
         return x[None, :], y[:, None]
 
-    def erase(self, mask: NDArray[np.uint8]) -> None:
+    def erase(self, mask: Mask) -> None:
         """Make the masked pixels transparent again."""
         keep = 1 - mask.astype(np.float32) / 255
         self.alpha *= keep
@@ -232,10 +219,7 @@ class Sketch:
 class RoundBody:
     """A body of revolution on a canvas (jar, bottle, cup), standing on y = 0 with its axis on x = 0.
 
-    Args:
-        painter: The canvas.
-        profile: Its outline.
-        gloss: Strength of the highlight, 0 to 1.
+    The gloss is the strength of its highlight, 0 to 1.
     """
 
     def __init__(self, painter: Painter, profile: Profile, gloss: float = 0.5) -> None:
@@ -250,14 +234,8 @@ class RoundBody:
         self.shade = (diffuse + highlight).astype(np.float32)
 
     def band(
-        self,
-        low: float,
-        high: float,
-        colour: Colour,
-        *,
-        across: tuple[float, float] = (-1.0, 1.0),
-        opacity: float = 1.0,
-    ) -> NDArray[np.uint8]:
+        self, low: float, high: float, colour: Colour, across: Point = (-1.0, 1.0), opacity: float = 1.0
+    ) -> Mask:
         """Paint the front surface between two heights above the base and return its mask.
 
         `across` is the left and the right end as shares of the half width, -1 to 1.
@@ -273,9 +251,7 @@ class RoundBody:
         squeeze = np.sqrt(max(0.05, 1 - across**2))
         self.painter.fill(self.painter.ellipse(x, y, min(rx, half) * squeeze, ry), colour, self.shade)
 
-    def disc(
-        self, height: float, colour: Colour, *, share: float = 1.0, shade: float = 1.0
-    ) -> NDArray[np.uint8]:
+    def disc(self, height: float, colour: Colour, *, share: float = 1.0, shade: float = 1.0) -> Mask:
         """Paint the horizontal circle at a height (a lid's top, a mouth) and return its mask."""
         rx = float(np.interp(height, self.heights, self.half_widths)) * share
         mask = self.painter.ellipse(0, -height, rx, rx * ELLIPSE_RATIO)
@@ -288,7 +264,7 @@ class RoundBody:
             u, half = float(np.sin(angle)), 0.05 * float(np.cos(angle))
             self.band(low, high, colour, across=(u - half, u + half), opacity=opacity)
 
-    def text(self, low: float, high: float, across: tuple[float, float], colour: Colour, seed: int) -> None:
+    def text(self, low: float, high: float, across: Point, colour: Colour, seed: int) -> None:
         """Paint one row of small blocks that look like letters from a distance."""
         rng = np.random.default_rng(seed)
         u = across[0]
@@ -303,7 +279,7 @@ class RoundBody:
         drop = ELLIPSE_RATIO * half * np.sqrt(np.maximum(0.0, 1 - across * across))
         return np.stack(np.broadcast_arrays(half * across, drop - heights), axis=-1)
 
-    def _outline(self, low: float, high: float, across: tuple[float, float]) -> Array:
+    def _outline(self, low: float, high: float, across: Point) -> Array:
         """Corners of a band: along its lower edge, up the right end, back along the top, down the left."""
         u = np.sin(np.linspace(np.arcsin(max(-1.0, across[0])), np.arcsin(min(1.0, across[1])), 15))
         between = self.heights[(self.heights > low) & (self.heights < high)]

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -39,37 +40,14 @@ class ClipSpec:
         return self.action.partition("_")[2].split(",")
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Equally many clips of every action for every user."""
-
-    actions: tuple[str, ...]
-    clips: int
-    """Clips of each action and user."""
-    lengths: tuple[int, int]
-    """Shortest and longest clip, frames."""
-    size: tuple[int, int] = (228, 128)
-
-
-PRESETS = {
-    "tiny": Preset(
-        ("open_jam", "close_jam", "take_cheese", "put_cheese,bread", "pour_water,cup", "stir_spoon,cup"),
-        clips=2,
-        lengths=(16, 24),
-    ),
-    "demo": Preset(
-        (
-            *(f"{verb}_{jar}" for jar in ("coffee", "honey", "jam", "mustard") for verb in ("open", "close")),
-            *(f"take_{food}" for food in ("bread", "cheese", "hotdog")),
-            *(f"put_{food},bread" for food in ("bread", "cheese", "hotdog")),
-            *("pour_water,cup", "scoop_coffee,spoon", "spread_jam,spoon,bread"),
-            *("stir_spoon,cup", "shake_tea,cup", "fold_bread"),
-        ),
-        clips=7,
-        lengths=(16, 32),
-    ),
-}
-"""The presets whose lengths are drawn; those of `gtea61` are the real set's."""
+_TINY = ("open_jam", "close_jam", "take_cheese", "put_cheese,bread", "pour_water,cup", "stir_spoon,cup")
+_DEMO = (
+    *(f"{verb}_{jar}" for jar in ("coffee", "honey", "jam", "mustard") for verb in ("open", "close")),
+    *(f"take_{food}" for food in ("bread", "cheese", "hotdog")),
+    *(f"put_{food},bread" for food in ("bread", "cheese", "hotdog")),
+    *("pour_water,cup", "scoop_coffee,spoon", "spread_jam,spoon,bread"),
+    *("stir_spoon,cup", "shake_tea,cup", "fold_bread"),
+)
 
 
 def generator(*address: object) -> np.random.Generator:
@@ -78,20 +56,18 @@ def generator(*address: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
-def plan(name: PresetName, seed: int) -> list[ClipSpec]:
-    """List the clips of a preset; the seed decides drawn lengths and what the clips look like."""
-    if name == "gtea61":
+def plan(preset: PresetName, seed: int) -> list[ClipSpec]:
+    """List the clips of a preset; the seed decides their looks, and their lengths except for `gtea61`."""
+    if preset == "gtea61":
         with GTEA61_COUNTS.open(encoding="utf-8", newline="") as file:
             return [
                 ClipSpec(row["user"], row["action"], row["instance"], int(row["frames"]), (455, 256), seed)
                 for row in csv.DictReader(file)
             ]
-    preset, specs = PRESETS[name], []
-    shortest, longest = preset.lengths
-    for user in PEOPLE:
-        for action in preset.actions:
-            for instance in map(str, range(1, preset.clips + 1)):
-                rng = generator(seed, user, action, instance, "length")
-                frames = int(rng.integers(shortest, longest + 1))
-                specs.append(ClipSpec(user, action, instance, frames, preset.size, seed))
+    actions, clips, longest = (_TINY, 2, 24) if preset == "tiny" else (_DEMO, 7, 32)
+    specs = []
+    for user, action, number in product(PEOPLE, actions, range(1, clips + 1)):
+        rng = generator(seed, user, action, number, "length")
+        frames = int(rng.integers(16, longest + 1))
+        specs.append(ClipSpec(user, action, str(number), frames, (228, 128), seed))
     return specs

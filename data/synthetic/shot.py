@@ -14,7 +14,7 @@ from data.synthetic import hands
 from data.synthetic.geometry import LayerStack, Role, apply, keyed, pose
 from data.synthetic.hands import HandMotion, HandSprites
 from data.synthetic.objects import Look, cached_object
-from data.synthetic.painter import Array, DrawnObject, Sprite
+from data.synthetic.painter import Array, DrawnObject, Point, Sprite
 from data.synthetic.scene import HEIGHT, Backdrop, shadow_pose, shadow_sprite
 
 
@@ -53,12 +53,12 @@ class Shot:
         self,
         xy: ArrayLike,
         angle: ArrayLike = 0.0,
+        pivot: Point = (0.0, 0.0),
         *,
-        pivot: tuple[float, float] = (0.0, 0.0),
         sx: ArrayLike = 1.0,
         sy: ArrayLike | None = None,
     ) -> Array:
-        """Poses of an object in use, mirrored if the clip is.
+        """Poses of an object in use, mirrored if the clip is; see `geometry.pose`.
 
         Args:
             xy: Where the pivot goes, unmirrored table coordinates. Shape: (N, 2) or (2,).
@@ -71,9 +71,7 @@ class Shot:
         wide, high = np.multiply(sx, self.size), np.multiply(sx if sy is None else sy, self.size)
         return np.asarray(pose(self.flip(xy), turn, wide, high) @ pose(np.negative(pivot)))
 
-    def point(
-        self, xy: ArrayLike, local: tuple[float, float], angle: ArrayLike, size: ArrayLike = 1.0
-    ) -> Array:
+    def point(self, xy: ArrayLike, local: Point, angle: ArrayLike, size: ArrayLike = 1.0) -> Array:
         """Position of an object's local point while its origin is at `xy`, both unmirrored. Shape: (N, 2)."""
         return apply(pose(xy, angle, np.multiply(size, self.size)), local)
 

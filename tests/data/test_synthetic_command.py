@@ -22,7 +22,7 @@ def main(settings: Settings) -> None:
     command.main(settings, short_plan)
 
 
-def short_plan(name: PresetName, seed: int) -> list[ClipSpec]:
+def short_plan(preset: PresetName, seed: int) -> list[ClipSpec]:
     return [
         ClipSpec(u, a, "1", 4, (114, 64), seed) for u in ("S1", "S2") for a in ("open_jam", "pour_honey,cup")
     ]
