@@ -31,7 +31,7 @@ from training.run import Description, prepare_model, result_line, train_and_eval
 class Config(ClipTrainConfig):
     """Train the flow stream of Ego-RNN on stacks of flow images."""
 
-    SAME_COST: ClassVar[tuple[str, ...]] = ("weights", "test_stacks", "dropout")
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "test_stacks", "dropout")
 
     stack: int = Field(5, ge=1, json_schema_extra=COSTS_MEMORY)
     """Consecutive flow images (pairs of x and y) that the network sees."""

@@ -40,7 +40,7 @@ from training.run import Description, Sets, prepare_model, result_line, train_an
 class Config(ClipTrainConfig):
     """Train a ResNet on single frames of clips (--data) or on pictures in class folders (--images)."""
 
-    SAME_COST: ClassVar[tuple[str, ...]] = ("weights",)
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights",)
 
     data: Path | None = None  # type: ignore[assignment]
     """Tree of clips."""

@@ -66,7 +66,7 @@ INHERITED = tuple(key for key in STAGE_1_DEFAULTS if key != "weights")
 class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages, or SparNet."""
 
-    SAME_COST: ClassVar[tuple[str, ...]] = ("weights", "attention", "dropout")
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "attention", "dropout")
 
     stage: StageName
     """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too; joint trains

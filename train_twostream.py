@@ -37,7 +37,7 @@ class Config(ClipTrainConfig, CacheFlags):
     and of what learns in the RGB stream.
     """
 
-    SAME_COST: ClassVar[tuple[str, ...]] = ("flow_lr", "gamma", "dropout")
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("flow_lr", "gamma", "dropout")
 
     rgb: Path
     """Run directory of train_rgb.py, stage 2."""

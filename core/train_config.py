@@ -21,7 +21,7 @@ def spare_cores() -> int:
 class TrainConfig(Config):
     """Flags that say how long, how fast and where to train, whatever is trained."""
 
-    SAME_COST: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
     """Settings that leave the time of an epoch as it is; scripts add theirs."""
 
     out: Path
@@ -59,9 +59,9 @@ class TrainConfig(Config):
         return ()
 
     @classmethod
-    def same_cost(cls) -> frozenset[str]:
-        """Collect `SAME_COST` of this config and its bases; any other setting may change an epoch's time."""
-        return frozenset(name for base in cls.__mro__ for name in vars(base).get("SAME_COST", ()))
+    def same_epoch_time(cls) -> frozenset[str]:
+        """Collect `SAME_EPOCH_TIME` of the config and its bases; other settings may change an epoch's time."""
+        return frozenset(name for base in cls.__mro__ for name in vars(base).get("SAME_EPOCH_TIME", ()))
 
     @field_validator("milestones")
     @classmethod

@@ -66,7 +66,7 @@ class EpochTimes:
     """Seconds an epoch takes, for each kind of run, learned from finished runs.
 
     Runs are of one kind if they have the same script and the same settings, apart from those that leave the
-    time of an epoch as it is (`core.train_config.same_cost`).
+    time of an epoch as it is (`TrainConfig.SAME_EPOCH_TIME`).
     """
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
@@ -117,8 +117,8 @@ def _cost_settings(run: Run) -> Mapping[str, object]:
     inherited: dict[str, object] = {}
     for parent in reversed(run.parents):
         inherited |= _cost_settings(parent)
-    same_cost = run.config.same_cost()
-    return inherited | {name: value for name, value in run.settings.items() if name not in same_cost}
+    left_out = run.config.same_epoch_time()
+    return inherited | {name: value for name, value in run.settings.items() if name not in left_out}
 
 
 def duration(seconds: float) -> str:

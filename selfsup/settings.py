@@ -28,7 +28,7 @@ class MotionSettings(Config):
     """Flags of motion segmentation as a self-supervised second task."""
 
     # Costly is only whether there is a head, and where (core.train_config).
-    SAME_COST: ClassVar[tuple[str, ...]] = (
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = (
         "ms_weight", "ms_target", "ms_threshold", "ms_loss", "ms_activation", "ms_join", "ms_classes",
     )  # fmt: skip
 

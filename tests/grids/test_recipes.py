@@ -12,6 +12,7 @@ from core.train_config import TrainConfig
 from grid import load_script
 from grids.inputs import Input
 from grids.plan import GridOptions, Table, make_plan
+from grids.progress import kind_of
 from grids.recipe import Recipe, Training
 from models import EgoRNN, FlowStream, TwoStream
 from reporting.published import SOURCES
@@ -128,6 +129,15 @@ def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
     alone, together = counts("step1", "step2_classification", "step2_regression")
     # Both stages with attention at 7 frames, three seeds, in all three; weight 0 on layer3 has another loss.
     assert alone - together == 2 * (3 + 3)
+
+
+@pytest.mark.parametrize(
+    "name, kinds",
+    [("step1", 3 * 3 + 1), ("step2_classification", 4), ("step2_regression", 5), ("sparnet", 4)],
+)
+def test_rates_and_weights_leave_the_time_of_an_epoch_as_it_is(tmp_path, name, kinds):
+    """Of step1 three lengths of stage 1, stage 2 and joint training, and flow; of step 2 where the heads are."""
+    assert len({kind_of(run) for _, run in planned(f"{name}.yaml", tmp_path).runs}) == kinds
 
 
 def published_stage(training: Training) -> Stage:
