@@ -8,9 +8,9 @@ Axes: T frames, N flow stacks, C channels, H W pixels of a file, S pixels a side
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from core.errors import UserError
 from data.clips import Clip, Kind
+from data.epochs import ClipKey, Item, MakeKey, Picks
 from data.images import FrameReader, read_maps
 from data.index import ClipIndex
 from data.sampling import (
@@ -30,25 +31,7 @@ from data.sampling import (
 )
 from data.transforms import Draw, Preprocessing, transform_flow, transform_frames, transform_maps
 
-Item = dict[str, Tensor | int]
-Picks = tuple[int, ...]
-
-
-class ClipKey(NamedTuple):
-    """What a data set is asked for: it says everything, so that data sets hold no random state.
-
-    Attributes:
-        clip: Position in the index.
-        draw: The crop and flip; None is the centre crop of the test.
-        picks: What each part reads, by its name: frame numbers, or the first number of each flow stack.
-    """
-
-    clip: int
-    draw: Draw | None
-    picks: dict[str, Picks]
-
-
-MakeKey = Callable[[int, np.random.Generator], ClipKey]
+When = Literal["validation", "test"]
 
 
 class Part(ABC):
@@ -65,16 +48,12 @@ class Part(ABC):
     pixels: Preprocessing
 
     @abstractmethod
-    def test(self, clip: Clip) -> Picks:
-        """Pick what the reported number is measured on."""
+    def pick(self, clip: Clip, when: When = "test") -> Picks:
+        """Pick what is read of a clip after an epoch (validation) or for the reported number (test)."""
 
-    def validation(self, clip: Clip) -> Picks:
-        """Pick what is measured after an epoch, and in a test together with another stream."""
-        return self.test(clip)
-
-    def training(self, clip: Clip, rng: np.random.Generator) -> Picks:
-        """Pick what is trained on."""
-        return self.test(clip)
+    def pick_for_training(self, clip: Clip, rng: np.random.Generator) -> Picks:
+        """Pick what is trained on: as in the test, where a part doesn't say otherwise."""
+        return self.pick(clip)
 
     @property
     def items_per_clip(self) -> int:
@@ -83,7 +62,7 @@ class Part(ABC):
 
     @abstractmethod
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
-        """Read the picked images under a draw; the clip must have them."""
+        """Read what was picked, under a draw; the clip must have these images."""
 
 
 class Stream(Part):
@@ -91,25 +70,24 @@ class Stream(Part):
 
     Attributes:
         stream: The part's name in checkpoints.
+        settings: Its fields that checkpoints store, beside `pixels`.
     """
 
     stream: ClassVar[str]
+    settings: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def test_words(self) -> str:
-        """Say what `test` picks."""
-
-    def validation_words(self) -> str:
-        """Say what `validation` picks."""
-        return self.test_words()
+    def describe(self, when: When) -> str:
+        """Say in words what `pick` picks."""
 
     @abstractmethod
     def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> Tensor:
         """Make the tensor as in the test where frames `numbers` (T, 3, H, W) were read already."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for a checkpoint."""
+        settings = {name: getattr(self, name) for name in self.settings}
+        return {"input": self.stream, **settings, "pixels": self.pixels.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -124,15 +102,16 @@ class Frames(Stream):
     name: ClassVar[str] = "frames"
     kinds: ClassVar[tuple[Kind, ...]] = ("frames",)
     stream: ClassVar[str] = "rgb"
+    settings: ClassVar[tuple[str, ...]] = ("frames",)
     frames: int
     pixels: Preprocessing
     reader: FrameReader = field(default_factory=FrameReader, compare=False)
 
-    def test(self, clip: Clip) -> Picks:
-        """Pick the frame numbers, from 1."""
+    def pick(self, clip: Clip, when: When = "test") -> Picks:
+        """Pick frame numbers, from 1."""
         return tuple(rgb_frame_numbers(clip.num_frames, self.frames).tolist())
 
-    def test_words(self) -> str:
+    def describe(self, when: When) -> str:
         """Say how many frames are seen."""
         return f"{self.frames} frames"
 
@@ -145,21 +124,12 @@ class Frames(Stream):
         """Transform the frames that were read."""
         return transform_frames(frames, self.pixels, None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain values for a checkpoint."""
-        return {"input": self.stream, "frames": self.frames, "pixels": self.pixels.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Frames":
-        """Restore the part from what `to_dict` returned."""
-        return cls(values["frames"], Preprocessing.from_dict(values["pixels"]))
-
 
 @dataclass(frozen=True)
 class SingleFrames(Frames):
     """One random frame at a time in training, for the classifier that sees no time; tested as `Frames`."""
 
-    def training(self, clip: Clip, rng: np.random.Generator) -> Picks:
+    def pick_for_training(self, clip: Clip, rng: np.random.Generator) -> Picks:
         """Pick any frame of the clip."""
         return (int(rng.integers(1, clip.num_frames, endpoint=True)),)
 
@@ -182,7 +152,7 @@ class Maps(Part):
     frames: int
     pixels: Preprocessing
 
-    def test(self, clip: Clip) -> Picks:
+    def pick(self, clip: Clip, when: When = "test") -> Picks:
         """Pick the numbers of the frames, from 1."""
         return tuple(rgb_frame_numbers(clip.num_frames, self.frames).tolist())
 
@@ -204,29 +174,26 @@ class Flow(Stream):
     name: ClassVar[str] = "flow"
     kinds: ClassVar[tuple[Kind, ...]] = ("flow_x", "flow_y")
     stream: ClassVar[str] = "flow"
+    settings: ClassVar[tuple[str, ...]] = ("stack", "test_stacks")
     stack: int
     test_stacks: int
     pixels: Preprocessing
 
-    def test(self, clip: Clip) -> Picks:
-        """Pick the first flow number, from 1, of stacks spread evenly over the clip."""
+    def pick(self, clip: Clip, when: When = "test") -> Picks:
+        """Pick the first flow number, from 1, of each stack; in the test they spread evenly over the clip."""
+        if when == "validation":
+            return (flow_centre_start(clip.num_flow, self.stack),)
         return tuple(flow_stack_starts(clip.num_flow, self.stack, self.test_stacks).tolist())
 
-    def test_words(self) -> str:
-        """Say how many stacks are averaged."""
-        return f"mean logits of {self.test_stacks} stacks of {self.stack} flow images"
-
-    def validation(self, clip: Clip) -> Picks:
-        """Pick the first flow number of the centre stack."""
-        return (flow_centre_start(clip.num_flow, self.stack),)
-
-    def validation_words(self) -> str:
-        """Say which stack is seen."""
-        return f"the centre stack of {self.stack} flow images"
-
-    def training(self, clip: Clip, rng: np.random.Generator) -> Picks:
+    def pick_for_training(self, clip: Clip, rng: np.random.Generator) -> Picks:
         """Pick the first flow number of a random stack."""
         return (flow_random_start(rng, clip.num_flow, self.stack),)
+
+    def describe(self, when: When) -> str:
+        """Say which stack is seen, or how many are averaged."""
+        if when == "test":
+            return f"mean logits of {self.test_stacks} stacks of {self.stack} flow images"
+        return f"the centre stack of {self.stack} flow images"
 
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read stacks as normalised float32, channels x1, y1, x2, y2, ... Shape: (N, 2 * stack, S, S)."""
@@ -243,30 +210,23 @@ class Flow(Stream):
         last = max(clip.num_flow - self.stack + 1, 1)
         return self.read(clip, [min(number, last) for number in numbers], None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain values for a checkpoint."""
-        sizes = {"stack": self.stack, "test_stacks": self.test_stacks}
-        return {"input": self.stream, **sizes, "pixels": self.pixels.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Flow":
-        """Restore the part from what `to_dict` returned."""
-        return cls(values["stack"], values["test_stacks"], Preprocessing.from_dict(values["pixels"]))
-
 
 STREAMS: dict[str, type[Frames] | type[Flow]] = {"rgb": Frames, "flow": Flow}
 OnePart = TypeVar("OnePart", bound=Part)
 
 
+@dataclass(frozen=True, init=False)
 class ClipInput:
     """What is read of a clip: parts under one crop and flip.
 
-    A part that stands alone is tested as it says itself; parts that are shown together are tested on what
-    each validates on (of flow the centre stack), since a joint network takes one stack.
+    Streams that a network takes together are tested on their picks for validation (of flow the centre stack),
+    since a joint network takes one stack.
 
     Attributes:
-        parts: In the order of the network's arguments; of several, the first leads.
+        parts: In the order of the network's arguments; the first decides which frames stand for the clip.
     """
+
+    parts: tuple[Part, ...]
 
     def __init__(self, *parts: Part) -> None:
         """Join parts.
@@ -274,7 +234,7 @@ class ClipInput:
         Raises:
             UserError: They would be cropped differently.
         """
-        self.parts = parts
+        object.__setattr__(self, "parts", parts)
         for part in parts[1:]:
             ours, theirs = parts[0].pixels, part.pixels
             if (ours.image_size, ours.short_side) != (theirs.image_size, theirs.short_side):
@@ -282,15 +242,6 @@ class ClipInput:
                     f"{parts[0].name} are seen at {ours.image_size} pixels a side and {part.name} at "
                     f"{theirs.image_size}; both need the same crop, so train them with the same --image-size"
                 )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ClipInput) and self.parts == other.parts
-
-    def __hash__(self) -> int:
-        return hash(self.parts)
-
-    def __repr__(self) -> str:
-        return f"ClipInput{self.parts}"
 
     def part(self, kind: type[OnePart]) -> OnePart | None:
         """Return the part of a class, None without one."""
@@ -324,8 +275,7 @@ class ClipInput:
     @property
     def num_frames(self) -> int:
         """Frames seen of a clip, T; 0 where only flow is seen."""
-        frames = self.part(Frames)
-        return 0 if frames is None else frames.frames
+        return sum(part.frames for part in self.parts if isinstance(part, Frames))
 
     @property
     def sizes(self) -> Preprocessing:
@@ -333,11 +283,7 @@ class ClipInput:
         return self.parts[0].pixels
 
     def dataset(self, index: ClipIndex) -> "ClipDataset":
-        """Open the clips of an index.
-
-        Raises:
-            UserError: A clip lacks images that are read.
-        """
+        """Open the clips of an index."""
         return ClipDataset(index, self)
 
     def training_items(self, index: ClipIndex) -> int:
@@ -348,45 +294,45 @@ class ClipInput:
         """Make the function that turns a training item and its random numbers into a key."""
 
         def key(item: int, rng: np.random.Generator) -> ClipKey:
-            number, draw = item % len(index), Draw.random(rng)  # the draw comes first, whatever parts follow
+            number, draw = item % len(index), Draw.random(rng)  # the draw is the same whatever parts follow
             clip = index.clips[number]
-            return ClipKey(number, draw, {part.name: part.training(clip, rng) for part in self.parts})
+            picks = {part.name: part.pick_for_training(clip, rng) for part in self.parts}
+            return ClipKey(number, draw, picks)
 
         return key
 
     def test_keys(self, index: ClipIndex) -> list[ClipKey]:
         """List every clip once, as the reported number is measured: centre crop."""
-        if len(self.shown) > 1:
-            return self.validation_keys(index)
-        return self._keys(index, lambda part, clip: part.test(clip))
+        return self._keys(index, self._test)
 
     def validation_keys(self, index: ClipIndex) -> list[ClipKey]:
         """List every clip once, as it is measured after an epoch: centre crop."""
-        return self._keys(index, lambda part, clip: part.validation(clip))
-
-    def _keys(self, index: ClipIndex, pick: Callable[[Part, Clip], Picks]) -> list[ClipKey]:
-        return [
-            ClipKey(number, None, {part.name: pick(part, clip) for part in self.parts})
-            for number, clip in enumerate(index.clips)
-        ]
+        return self._keys(index, "validation")
 
     def test_protocol(self) -> str:
         """Say what is shown of a clip for the reported number."""
-        if len(self.shown) > 1:
-            return self.validation_protocol()
-        return f"{self.shown[0].test_words()}, centre crop"
+        return self._protocol(self._test)
 
     def validation_protocol(self) -> str:
         """Say what is shown of a clip after an epoch."""
-        return f"{' and '.join(part.validation_words() for part in self.shown)}, centre crop"
+        return self._protocol("validation")
+
+    @property
+    def _test(self) -> When:
+        return "validation" if len(self.shown) > 1 else "test"
+
+    def _protocol(self, when: When) -> str:
+        return f"{' and '.join(part.describe(when) for part in self.shown)}, centre crop"
+
+    def _keys(self, index: ClipIndex, when: When) -> list[ClipKey]:
+        return [
+            ClipKey(number, None, {part.name: part.pick(clip, when) for part in self.parts})
+            for number, clip in enumerate(index.clips)
+        ]
 
     def shown_numbers(self, clip: Clip) -> Numbers:
-        """Choose the frames, from 1, that stand for what the test shows of a clip.
-
-        Where only flow is seen, these are the frames with which the test's stacks begin: flow k leads from
-        frame k to the next.
-        """
-        return np.array(self.parts[0].test(clip), dtype=np.int64)
+        """Choose the frames, from 1, that stand for what the test shows; of flow alone, where stacks start."""
+        return np.array(self.parts[0].pick(clip), dtype=np.int64)
 
     def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Make the network's input of frames that were read already, seen as in the test.
@@ -402,7 +348,7 @@ class ClipInput:
         first, *others = self.shown
         found = {first.name: first.look(frames, clip, numbers)}
         for part in others:
-            found[part.name] = part.look(frames, clip, () if clip is None else part.validation(clip))
+            found[part.name] = part.look(frames, clip, () if clip is None else part.pick(clip, "validation"))
         return {name: tensor[None] for name, tensor in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -422,12 +368,13 @@ def read_input(preprocessing: Mapping[str, Any]) -> ClipInput:
     name = preprocessing.get("input")
     streams = str(name).split("+")
     if any(stream not in STREAMS for stream in streams):
-        raise UserError(
-            f"the checkpoint asks for input {name!r}; known are {', '.join(STREAMS)} and rgb+flow"
-        )
-    if len(streams) == 1:
-        return ClipInput(STREAMS[streams[0]].from_dict(preprocessing))
-    return ClipInput(*(STREAMS[stream].from_dict(preprocessing[stream]) for stream in streams))
+        raise UserError(f"the checkpoint asks for input {name!r}; known are rgb, flow and rgb+flow")
+    parts = []
+    for stream in streams:
+        values = preprocessing if len(streams) == 1 else preprocessing[stream]
+        settings = {name: values[name] for name in STREAMS[stream].settings}
+        parts.append(STREAMS[stream](**settings, pixels=Preprocessing.from_dict(values["pixels"])))
+    return ClipInput(*parts)
 
 
 class ClipDataset(Dataset[Item]):

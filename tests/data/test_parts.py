@@ -11,9 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from core.errors import UserError
-from data.epochs import EpochSampler
+from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
-from data.parts import ClipInput, ClipKey, Flow, Frames, Maps, SingleFrames, read_input
+from data.parts import ClipInput, Flow, Frames, Maps, SingleFrames, read_input
 from data.transforms import FLOW_MEAN, FLOW_STD, Draw, Preprocessing
 from tests.support.trees import LENGTHS, flow_value, jpg_tree, png_tree, save
 

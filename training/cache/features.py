@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from core.processes import become_worker
 from core.ranks import ONE, Ranks
 from core.task import Batch
-from data.epochs import EpochSampler
+from data.epochs import ClipKey, EpochSampler
 from data.faults import read_size
 from data.index import ClipIndex
-from data.parts import ClipDataset, ClipInput, ClipKey, Frames
+from data.parts import ClipDataset, ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
 from training.batches import ClipTrainConfig, Split
@@ -298,7 +298,7 @@ def _fingerprint(clips: ClipDataset) -> list[Any]:
     frames, files = clips.inputs.part(Frames), []
     assert frames is not None, "what is kept is made of frames"
     for clip in clips.index.clips:
-        for number in dict.fromkeys(frames.test(clip)):
+        for number in dict.fromkeys(frames.pick(clip)):
             path = clip.frames.path(number)
             status = path.stat()
             files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from core.ranks import Ranks
 from core.task import Batch
-from data.epochs import EpochSampler
+from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
-from data.parts import ClipInput, ClipKey, Frames
+from data.parts import ClipInput, Frames
 from models.base import Prefix
 from training.batches import ClipTrainConfig, EpochLoader, Split, evaluation_loader
 from training.cache.features import CachedBatches, CachedClips, clip_opener, print_room
