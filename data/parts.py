@@ -331,7 +331,7 @@ class ClipInput:
         ]
 
     def shown_numbers(self, clip: Clip) -> Numbers:
-        """Choose the frames, from 1, that stand for what the test shows; of flow alone, where stacks start."""
+        """Choose frames, from 1, that stand for what the test shows; of flow alone, where stacks start."""
         return np.array(self.parts[0].pick(clip), dtype=np.int64)
 
     def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> dict[str, Tensor]:
