@@ -25,14 +25,12 @@ from data.motion import command as motion
 from data.synthetic import command as synthetic
 from grids.recipe import read_recipes
 from report import has_heat, heat_section
-from reporting.attention import lacks_attention
+from reporting.chapter import chapter
 from reporting.collect import Row, read_tables
-from reporting.comparisons import HOW_TO_COMPARE, comparison_table
-from reporting.files import write_report
-from reporting.page import Section
-from reporting.results import HOW_TO_READ, ORDER, results_table
-from reporting.sections import chapter
-from reporting.table_formats import as_markdown
+from reporting.measures import lacks_attention
+from reporting.page import Section, write_report
+from reporting.results import HOW_TO_COMPARE, HOW_TO_READ, ORDER, comparison_table, results_table
+from reporting.tables import as_markdown
 
 RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
@@ -177,7 +175,7 @@ def report(config: Config) -> Path:
         Section("Results", [HOW_TO_READ, ORDER], results, note=note),
         Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
         heat_section(looking, SHOWN, kitchen, folder),
-        *(chapter(table, [], folder) for table in tables),
+        *(chapter(table, folder) for table in tables),
     ]
     lead = (
         "Made by demo.py, offline, from rendered clips with known truth. The numbers show that the pipeline "

@@ -13,18 +13,17 @@ from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.seeding import DeviceName
-from reporting.attention import lacks_attention
+from reporting.chapter import chapter
 from reporting.collect import Finished, FoundTable, read_tables
-from reporting.files import write_report
-from reporting.page import Picture, Section
-from reporting.sections import chapter
+from reporting.measures import lacks_attention
+from reporting.page import Picture, Section, write_report
 
 _MOST_DRAWN = 6
 HEAT_TITLE = "Where the networks look"
 LEAD = (
-    "Made by report.py from the runs of a grid. A number is the last epoch's on the test clips; what else "
-    "could be chosen stands beside it. A click on a table's header sorts by it; CSV files beside this page "
-    "hold the numbers unrounded."
+    "Made by report.py from the runs of a grid. A number is that of the last epoch on the test clips; where "
+    "the best epoch was selected too, it is listed separately. Click a column's heading to sort by it. CSV "
+    "files next to this page hold the numbers unrounded."
 )
 
 
@@ -34,17 +33,17 @@ class Config(BaseConfig):
     grid: Path
     """The --out of grid.py."""
     out: Path
-    """Folder for the report; an earlier report in it is replaced."""
+    """Folder of the report; an earlier report in it is replaced."""
     heat: tuple[str, ...] = ()
-    """Names of clips, such as S2/open_jam/1, to draw the attention of the first seeds on."""
+    """Clips, such as S2/open_jam/1, on which the attention of the first seeds is drawn."""
     attention: bool = False
-    """Measure on the test clips where runs with attention look, for runs of which that is not known yet."""
+    """Measure where runs with attention look on the test clips, for runs that have not been measured yet."""
     data: Path | None = None
-    """Tree of clips for --heat and --attention; the grid's own when left out."""
+    """Tree of clips for --heat and --attention; that of the grid when left out."""
     batch_size: int = Field(32, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips at a time, with --attention."""
     device: DeviceName = "auto"
-    """Where to compute, with --heat and --attention."""
+    """Device to compute on, with --heat and --attention."""
 
 
 def main(config: Config) -> int:
@@ -53,8 +52,7 @@ def main(config: Config) -> int:
     tables = read_tables(config.grid)
     if config.attention:
         measure_attention(tables, config)
-    heat = [draw_heat(table, config) for table in tables]
-    chapters = [chapter(*drawn, config.out) for drawn in zip(tables, heat, strict=True)]
+    chapters = [chapter(table, config.out, draw_heat(table, config)) for table in tables]
     page = write_report(config.out, "Results", LEAD, chapters)
     missing = [(row, lost) for table in tables for row, lost in table.missing]
     for row, lost in missing:
@@ -67,7 +65,7 @@ def refuse_other_files(out: Path) -> None:
     """Refuse a folder that holds something other than a report.
 
     Raises:
-        UserError: It does, or it is a file.
+        UserError: It does, or is a file.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
@@ -76,7 +74,7 @@ def refuse_other_files(out: Path) -> None:
 
 
 def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
-    """Have evaluate.py measure the runs with attention that it has not measured yet."""
+    """Let evaluate.py measure the runs with attention that it has not measured yet."""
     lacking = {
         found.folder: tree_of(table, config)
         for table in tables
@@ -90,10 +88,10 @@ def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
 
 
 def tree_of(table: FoundTable, config: Config) -> Path:
-    """Find the clips.
+    """Find the tree of clips of a table.
 
     Raises:
-        UserError: They are no longer there.
+        UserError: It is not there any more.
     """
     tree = config.data or table.plan.inputs.get("data")
     if tree is None or not tree.is_dir():
@@ -101,19 +99,19 @@ def tree_of(table: FoundTable, config: Config) -> Path:
     return tree
 
 
-def draw_heat(table: FoundTable, config: Config) -> list[Section]:
-    """Draw where the first seeds of the rows with attention look, on the clips of --heat."""
+def draw_heat(table: FoundTable, config: Config) -> Section | None:
+    """Draw where the first seeds of the rows with attention look on the clips of --heat."""
     runs = [row.finished[0] for row in table.shown if has_heat(row.finished[0])]
     if not config.heat or not runs:
-        return []
+        return None
     try:
         tree = tree_of(table, config)
     except UserError as error:
-        return [Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")]
+        return Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")
     # One picture holds runs that see the same number of frames.
     alike = [one for one in runs if one.settings["frames"] == runs[0].settings["frames"]]
     place = f"heat/{table.name}"
-    return [heat_section(alike[:_MOST_DRAWN], config.heat, tree, config.out, place, config.device)]
+    return heat_section(alike[:_MOST_DRAWN], config.heat, tree, config.out, place, config.device)
 
 
 def has_heat(found: Finished) -> bool:
@@ -130,15 +128,24 @@ def heat_section(
     place: str = "heat",
     device: DeviceName = "auto",
 ) -> Section:
-    """Draw the attention of runs on clips, in a place in the folder of the page, and show it."""
+    """Draw the attention of runs on clips into a subfolder of the report, and show it.
+
+    Args:
+        runs: Those that are drawn, a line each.
+        clips: Their names.
+        tree: The tree of clips.
+        page: Folder of the report.
+        place: The subfolder.
+        device: To compute on.
+    """
     folders, out = tuple(one.folder for one in runs), page / place
     cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, html=True, device=device))
     files = [out / f"{clip.replace('/', '_')}{ending}" for clip in clips for ending in (".gif", ".png")]
     text = (
         "Attention over the frames that the network sees, a line for each run. The white square is the part "
-        "of the frame that the network is given; colours are on one scale for all runs, up to the highest "
-        "value in the clip. Where a run has a motion head and the clip motion maps, both stand below, or "
-        f"beside, on a scale of their own. {place}/index.html beside this page plays them all."
+        "of the frame that the network sees; colours have one scale for all runs, up to the highest value "
+        "in the clip. Where a run has a motion head and the clip has motion maps, both are shown too, on a "
+        f"scale of their own. {place}/index.html, next to this page, plays them all."
     )
     pictures = [Picture(file, file.stem.replace("_", " / ", 1)) for file in files]
     return Section(HEAT_TITLE, [text], pictures=pictures, key="heat")

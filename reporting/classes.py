@@ -1,4 +1,4 @@
-"""Which classes, verbs and nouns each row knows.
+"""How well each row knows each class, verb and noun, and which it mistakes for which.
 
 Axes: K classes, G groups of them.
 """
@@ -10,30 +10,49 @@ import numpy as np
 
 from data.actions import noun_ids, nouns, verb, verb_ids
 from metrics.accuracy import Floats, Ints
-from reporting.collect import Row
-from reporting.table import Cell, Table, number, words
+from reporting.collect import FoundTable, Row
+from reporting.page import Picture, Section
+from reporting.tables import Column, Number, Table, Words
 
-HOW_TO_READ = (
-    "Share of a class's test clips that are right, in per cent, the mean over seeds. Many classes have few "
-    "test clips, so a single class proves little; of verbs and nouns, a clip is right when its action's verb "
-    "or noun is that of the predicted action."
-)
 _NAMED = 3
 
 
+def classes_section(table: FoundTable) -> Section:
+    """The extremes, and folded all verbs, nouns and classes."""
+    text = (
+        "Share of a class's test clips that are right, in per cent, the mean over seeds. Many classes have "
+        "few test clips, so a single class proves little; of verbs and nouns, a clip is right when its "
+        "action's verb or noun is that of the predicted action."
+    )
+    rows = table.shown
+    folded = [
+        Section("Verbs", table=verb_table(rows), folded=True),
+        Section("Nouns", table=noun_table(rows), folded=True),
+        Section("Every class", table=class_table(rows), folded=True, key="classes"),
+    ]
+    found = extremes_table(rows)
+    return Section("Classes, verbs and nouns", [text], found, parts=folded, key="per-class")
+
+
 def extremes_table(rows: Sequence[Row]) -> Table:
-    """Name the classes each row knows best and least, and what it mistakes most often."""
-    header = ("row", "best classes, %", "worst classes, %", "most often mistaken, clips")
-    return Table(header, [[words(row.name), *_extremes(row)] for row in rows])
+    """Name the classes each row knows best and worst, and its most frequent mistakes."""
+    return Table.of(
+        rows,
+        {
+            Words("row"): lambda row: row.name,
+            Words("best classes, %"): lambda row: _extremes(row, best=True),
+            Words("worst classes, %"): lambda row: _extremes(row, best=False),
+            Words("most often mistaken, clips"): _mistakes,
+        },
+    )
 
 
-def _extremes(row: Row) -> list[Cell]:
+def _extremes(row: Row, best: bool) -> str:
     names = row.finished[0].class_names
     shares = group_shares(row, np.arange(len(names)))
     order = [label for label in np.argsort(-shares, kind="stable").tolist() if not np.isnan(shares[label])]
-    best, worst = order[:_NAMED], order[::-1][:_NAMED]
-    said = ["; ".join(f"{names[label]} {shares[label]:.0f}" for label in some) for some in (best, worst)]
-    return [words(text) for text in (*said, _mistakes(row))]
+    named = order[:_NAMED] if best else order[::-1][:_NAMED]
+    return "; ".join(f"{names[label]} {shares[label]:.0f}" for label in named)
 
 
 def _mistakes(row: Row) -> str:
@@ -48,38 +67,39 @@ def _mistakes(row: Row) -> str:
 
 
 def class_table(rows: Sequence[Row]) -> Table:
-    """Give the accuracy of each class under each row."""
-    return _matrix("class", rows, lambda names: np.arange(len(names)), lambda name: name)
+    """List the accuracy of each class under each row."""
+    return _group_table("class", rows, lambda names: np.arange(len(names)), lambda name: name)
 
 
 def verb_table(rows: Sequence[Row]) -> Table:
-    """Give the accuracy of each verb under each row."""
-    return _matrix("verb", rows, verb_ids, verb)
+    """List the accuracy of each verb under each row."""
+    return _group_table("verb", rows, verb_ids, verb)
 
 
 def noun_table(rows: Sequence[Row]) -> Table:
-    """Give the accuracy of each list of nouns under each row."""
-    return _matrix("nouns", rows, noun_ids, nouns)
+    """List the accuracy of each list of nouns under each row."""
+    return _group_table("nouns", rows, noun_ids, nouns)
 
 
-def _matrix(
+def _group_table(
     title: str, rows: Sequence[Row], group: Callable[[Sequence[str]], Ints], name: Callable[[str], str]
 ) -> Table:
     first = rows[0].finished[0]
-    ids, same = group(first.class_names), [r for r in rows if r.finished[0].class_names == first.class_names]
-    columns = [group_shares(row, ids) for row in same]
-    clips = np.bincount(ids[first.predictions.labels], minlength=int(ids.max()) + 1)
-    named = {number: name(text) for text, number in zip(first.class_names, ids.tolist(), strict=True)}
-    lines = [
-        [words(named[g]), number(clips[g], ".0f"), *(number(float(column[g]), ".0f") for column in columns)]
-        for g in sorted(named)
-        if clips[g]
-    ]
-    return Table((title, "clips", *(row.name for row in same)), lines)
+    groups = group(first.class_names)  # (K,)
+    clips = np.bincount(groups[first.predictions.labels], minlength=int(groups.max()) + 1)  # (G,)
+    named = {number: name(text) for text, number in zip(first.class_names, groups.tolist(), strict=True)}
+    columns: dict[Column, Callable[[int], object]] = {
+        Words(title): lambda number: named[number],
+        Number("clips", ".0f"): lambda number: clips[number],
+    }
+    for row in rows:
+        if row.finished[0].class_names == first.class_names:  # else its classes have other numbers
+            columns[Number(row.name, ".0f")] = group_shares(row, groups).__getitem__
+    return Table.of([number for number in sorted(named) if clips[number]], columns)
 
 
 def group_shares(row: Row, groups: Ints) -> Floats:
-    """Give the share of each group's clips whose predicted class is of the group, the mean over seeds.
+    """Compute the share of each group's clips whose predicted class is of the group, the mean over seeds.
 
     Args:
         row: One with finished runs.
@@ -97,3 +117,18 @@ def _shares(logits: Floats, labels: Ints, groups: Ints) -> Floats:
     right = true == groups[logits.argmax(axis=1)]
     counts = np.bincount(true, minlength=size)
     return np.asarray(100 * np.bincount(true, right, size) / np.where(counts, counts, np.nan))
+
+
+def confusions_section(table: FoundTable) -> Section | None:
+    """The confusion matrix of each row's first seed."""
+    firsts = [(row, row.finished[0]) for row in table.shown]
+    pictures = [
+        Picture(run.folder / "confusion.png", f"{row.name}, seed {run.plan.seed}")
+        for row, run in firsts
+        if (run.folder / "confusion.png").exists()
+    ]
+    if not pictures:
+        return None
+    text = "Test clips of the first seed: lines are the true actions, columns the predicted ones."
+    folded = Section(f"{len(pictures)} matrices", pictures=pictures, folded=True, key="matrices")
+    return Section("Confusions", [text], parts=[folded])

@@ -1,4 +1,4 @@
-"""What a grid has brought forth so far: the runs of each row, finished or not, read once.
+"""Reads all runs of a grid, finished or not, grouped by table row.
 
 Axes: K classes.
 """
@@ -6,7 +6,7 @@ Axes: K classes.
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.config import read_yaml
 from core.errors import UserError
@@ -15,7 +15,9 @@ from core.run_dir import RunDirectory, read_eval
 from grids.plan import TABLES, TablePlan, TableRow, TableRun
 from metrics.predictions import Predictions
 
-Epoch = dict[str, Any]
+if TYPE_CHECKING:
+    import pandas as pd
+
 State = Literal["not started", "not finished", "damaged"]
 _NEEDED = ("top1", "mean_class", "n_clips")
 _NUMBERS = (*_NEEDED, "top5", "verb", "noun", "order", "n_order")
@@ -26,12 +28,12 @@ class Finished:
     """A run that has all its files.
 
     Attributes:
-        plan: Which seed, and the command that makes it.
+        plan: Its seed, and the command that makes it.
         folder: Its run directory.
         evaluation: Content of eval.json.
         predictions: Content of predictions.npz.
         class_names: The K classes in the order of the logits.
-        epochs: Rows of metrics.csv, numbers as numbers; what is empty is left out.
+        epochs: Content of metrics.csv, NaN where a cell is empty.
         settings: Content of config.yaml.
         environment: Content of env.json.
         cost: Content of cost.json, empty for a run that recorded none.
@@ -42,10 +44,15 @@ class Finished:
     evaluation: dict[str, Any]
     predictions: Predictions
     class_names: tuple[str, ...]
-    epochs: tuple[Epoch, ...]
+    epochs: "pd.DataFrame"
     settings: dict[str, Any]
     environment: dict[str, Any]
     cost: dict[str, Any]
+
+    @property
+    def selected(self) -> dict[str, Any]:
+        """What eval.json says of the selected epoch; empty for a run without one."""
+        return dict(self.evaluation.get("selected", {}))
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,10 @@ class Missing:
     """A run that can't be reported.
 
     Attributes:
-        plan: Which seed, and the command that makes it.
+        plan: Its seed, and the command that makes it.
         folder: Its run directory.
         state: How far it got.
-        reason: What is wrong, with the file that says more.
+        reason: The fault, with the file that says more.
     """
 
     plan: TableRun
@@ -70,7 +77,7 @@ class Row:
     """A row of the table.
 
     Attributes:
-        plan: What it is.
+        plan: Its entry in the table's plan.
         finished: Its finished runs, in the order of the seeds.
         missing: The others.
     """
@@ -81,21 +88,21 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """Its name in the table."""
         return self.plan.row
 
     def values(self, key: str) -> list[float]:
-        """Give what eval.json has under a key, a value for each finished run that has it."""
+        """Collect the number under a key of eval.json, one for each finished run that has it."""
         return [float(run.evaluation[key]) for run in self.finished if key in run.evaluation]
 
 
 @dataclass(frozen=True)
 class FoundTable:
-    """A table with what there is of it.
+    """A table with the runs that were found.
 
     Attributes:
         name: Name of its plan's file, without the ending.
-        plan: What it should hold.
+        plan: The rows and runs that it should hold.
         rows: Its rows.
     """
 
@@ -138,20 +145,19 @@ def read_table(file: Path, grid: Path) -> FoundTable:
 
 def _row(plan: TableRow, grid: Path) -> Row:
     found = [_find(run, grid / run.folder) for run in plan.runs]
-    first = next((run for run in found if isinstance(run, Finished)), None)
-    found = [_of_other_clips(run) if first and _differs(run, first) else run for run in found]
-    return Row(
-        plan,
-        tuple(run for run in found if isinstance(run, Finished)),
-        tuple(run for run in found if isinstance(run, Missing)),
-    )
+    finished = [run for run in found if isinstance(run, Finished)]
+    missing = [run for run in found if isinstance(run, Missing)]
+    for run in finished[1:]:
+        if _labels(run) != _labels(finished[0]):
+            reason = f"{run.folder} was tested on other clips, or other classes, than the row's first seed"
+            finished.remove(run)
+            missing.append(Missing(run.plan, run.folder, "damaged", reason))
+    missing.sort(key=lambda run: plan.runs.index(run.plan))
+    return Row(plan, tuple(finished), tuple(missing))
 
 
-def _differs(run: Finished | Missing, first: Finished) -> bool:
-    if isinstance(run, Missing):
-        return False
-    labels = [dict(zip(r.predictions.keys, r.predictions.labels.tolist(), strict=True)) for r in (run, first)]
-    return run.class_names != first.class_names or labels[0] != labels[1]
+def _labels(run: Finished) -> tuple[tuple[str, ...], dict[str, int]]:
+    return run.class_names, dict(zip(run.predictions.keys, run.predictions.labels.tolist(), strict=True))
 
 
 def _find(plan: TableRun, folder: Path) -> Finished | Missing:
@@ -172,7 +178,7 @@ def read_run(plan: TableRun, folder: Path) -> Finished:
         UserError: A file is missing or damaged, or they don't fit together; the message names it.
     """
     evaluation, predictions = _evaluation(folder), Predictions.load(folder / "predictions.npz")
-    names = tuple(line["class"] for line in _read_csv(folder / "per_class.csv", "class"))
+    names = tuple(line["class"] for line in read_csv(folder / "per_class.csv", "class"))
     right = 100 * float((predictions.logits.argmax(axis=1) == predictions.labels).mean())
     if abs(right - float(evaluation["top1"])) > 1e-6 or predictions.logits.shape[1] != len(names):
         raise UserError(f"{folder}: eval.json, predictions.npz and per_class.csv are not of one evaluation")
@@ -183,7 +189,7 @@ def read_run(plan: TableRun, folder: Path) -> Finished:
         evaluation,
         predictions,
         names,
-        read_epochs(folder / "metrics.csv"),
+        _read_epochs(folder / "metrics.csv"),
         read_yaml(folder / "config.yaml"),
         read_json(folder / "env.json"),
         read_json(cost) if cost.exists() else {},
@@ -201,44 +207,43 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return content
 
 
-def read_epochs(file: Path) -> tuple[Epoch, ...]:
-    """Read metrics.csv.
+def _read_epochs(file: Path) -> "pd.DataFrame":
+    import pandas as pd  # takes its time to import, and a help text needs none
 
-    Raises:
-        UserError: It is missing or damaged.
-    """
-    lines = _read_csv(file, "epoch", "split", "loss", "accuracy", "seconds", "clips_per_sec")
+    words = read_csv(file, "epoch", "split", "loss", "accuracy", "seconds", "clips_per_sec")
+    columns = {name: [line[name] for line in words] for name in words[0]}
     try:
-        return tuple(
-            {key: text if key == "split" else float(text) for key, text in line.items() if text}
-            for line in lines
-        )
+        return pd.DataFrame(columns | {n: pd.to_numeric(v) for n, v in columns.items() if n != "split"})
     except ValueError as error:
         raise UserError(f"{file} is damaged: {error}") from None
 
 
-def _read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
+def read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
+    """Read the lines of a run's table.
+
+    Args:
+        file: The CSV file.
+        columns: Headings that it must have.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     try:
         with file.open(encoding="utf-8", newline="") as lines:
-            table = list(csv.DictReader(lines))
+            table = list(csv.DictReader(lines, restval=""))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{file} is missing or damaged: {error}") from None
-    if not table or set(columns) - table[0].keys() or any(None in row.values() for row in table):
+    if not table or set(columns) - table[0].keys() or any(None in row for row in table):
         raise UserError(f"{file} is damaged: it should hold the columns {', '.join(columns)}, and lines")
     return table
 
 
-def _of_other_clips(run: Finished | Missing) -> Missing:
-    reason = f"{run.folder} was tested on other clips, or other classes, than the row's first seed"
-    return Missing(run.plan, run.folder, "damaged", reason)
-
-
 def _progress(folder: Path) -> str:
     try:
-        epochs = read_epochs(folder / "metrics.csv")
+        epochs = _read_epochs(folder / "metrics.csv")
     except UserError:
         return f"{folder} has not finished an epoch"
-    return f"{folder} stopped after epoch {int(epochs[-1]['epoch'])}, or is still running"
+    return f"{folder} stopped after epoch {int(epochs['epoch'].iloc[-1])}, or is still running"
 
 
 def _failure(folder: Path, reason: str) -> str:

@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from core.files import atomic_path
-from reporting.collect import Finished, Row
+from reporting.collect import FoundTable, Row
+from reporting.page import Picture, Section
 
 # Told apart by colour-blind readers and in grey.
 _COLOURS = {"train": "#8aa9c4", "val": "#3f8f5f", "test": "#b3541e"}
 _SIZE, _DPI = (4.7, 1.9), 110
+_FEW = 15
+
+
+def curves_section(table: FoundTable, folder: Path) -> Section:
+    """Draw the curves of each row into the folder of the report."""
+    pictures = []
+    for number, row in enumerate(table.shown, start=1):
+        file = folder / "curves" / f"{table.name}-{number}.png"
+        save_curves(file, row)
+        pictures.append(Picture(file, row.name))
+    text = "After every epoch, a line a seed. Training is measured on augmented clips, with dropout."
+    return Section("Learning curves", [text], pictures=pictures, key="curves")
 
 
 def save_curves(path: Path, row: Row) -> None:
@@ -22,14 +30,30 @@ def save_curves(path: Path, row: Row) -> None:
         path: PNG file to write.
         row: One with finished runs.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes its time, and a help text needs none
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=_SIZE)
     FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0.09, right=0.99, bottom=0.25, top=0.84, wspace=0.3)
     for place, key in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, place)
-        for number, run in enumerate(row.finished):
-            _draw(axes, run, key, label=number == 0)
-        _dress(axes, "accuracy, %" if key == "accuracy" else key)
+        for run in row.finished:
+            for split, epochs in run.epochs.groupby("split"):
+                # A set that was measured once is a dot; many epochs are a line alone.
+                marker = "o" if len(epochs) <= _FEW else None
+                name = str(split) if run is row.finished[0] else None
+                axes.plot(
+                    epochs["epoch"], epochs[key], color=_COLOURS[str(split)], marker=marker, markersize=3,
+                    lw=1.2, label=name,
+                )  # fmt: skip
+        axes.set_title("accuracy, %" if key == "accuracy" else key, loc="left", fontsize=9)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="upper left", bbox_to_anchor=(0.18, 1.01), ncols=3,
@@ -37,24 +61,3 @@ def save_curves(path: Path, row: Row) -> None:
     )  # fmt: skip
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=_DPI)
-
-
-def _draw(axes: Axes, run: Finished, key: str, *, label: bool) -> None:
-    for split, colour in _COLOURS.items():
-        points = [(epoch["epoch"], epoch[key]) for epoch in run.epochs if epoch["split"] == split]
-        if points:
-            # A set that was measured once is a dot; many epochs are a line alone.
-            marker = "o" if len(points) <= 15 else None
-            name = split if label else None
-            axes.plot(
-                *zip(*points, strict=True), color=colour, marker=marker, markersize=3, lw=1.2, label=name
-            )
-
-
-def _dress(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=9)
-    axes.set_xlabel("epoch", fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -15,7 +15,7 @@ from grids.plan import GridOptions, Table, make_plan
 from grids.progress import kind_of
 from grids.recipe import Recipe, Training
 from models import EgoRNN, FlowStream, TwoStream
-from reporting.published import SOURCES
+from reporting.results import SOURCES
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
 

@@ -38,7 +38,7 @@ def test_real_runs_with_attention_measured_and_drawn(command, tmp_path, tree, st
     page = (out / "index.html").read_text()
     assert page.count("data:image/gif") == 1 and not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert (out / "heat" / "table" / "S2_open_jam_1.png").is_file()
-    assert "heat/table/index.html beside this page" in page and (out / "heat/table/index.html").is_file()
+    assert "heat/table/index.html, next to this page" in page and (out / "heat/table/index.html").is_file()
     assert "measured; report.py --attention does it" not in page
 
 

@@ -20,6 +20,7 @@ from core.errors import UserError
 from data import ClipIndex, Preprocessing, rgb_frame_numbers
 from data.images import read_rgb
 from data.parts import ClipInput, Frames
+from metrics.attention import measure_attention
 from metrics.predictions import Predictions
 from tests.support import thin
 from tests.support.small_runs import stage_1_config, stage_2_config
@@ -86,7 +87,7 @@ def test_uniform_attention_covers_what_the_truth_covers_of_the_crop(tree):
     index = ClipIndex.from_tree(tree).select(["S2"])
     even = np.full((12, 3, 2, 2), 0.25)
     predictions = Predictions(index.keys, np.zeros(12), np.zeros((12, 6)), 0.0, {}, details={"heat": even})
-    found = evaluate.measure_attention(predictions, index, ClipInput(Frames(3, Preprocessing.rgb(64))))
+    found = measure_attention(predictions, index, ClipInput(Frames(3, Preprocessing.rgb(64))))
     shares = []
     for clip in index.clips:
         with np.load(tree / "truth" / f"{clip.key}.npz") as truth:

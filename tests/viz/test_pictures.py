@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from reporting.page import Picture, Section, write_page
-from reporting.table import Table, words
+from reporting.tables import Table, Words
 from viz.film import save_gif, save_png
 from viz.overlay import (
     Square,
@@ -111,7 +111,7 @@ def test_page_is_self_contained_and_escaped(tmp_path):
     section = Section(
         "R & <b>",
         ["text <script>alert(1)</script>"],
-        Table(["a", "b"], [[words("<i>"), words("2")]]),
+        Table.of(["<i>"], {Words("a"): str, Words("b"): lambda _: "2"}),
         pictures=[Picture(tmp_path / "a.png", 'a "quoted" caption')],
     )
     write_page(tmp_path / "index.html", "T <x>", "lead", [section])

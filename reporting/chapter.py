@@ -1,0 +1,111 @@
+"""One table of a grid as a chapter of the report: a list of sections, each a function of the table."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from reporting.classes import classes_section, confusions_section
+from reporting.collect import Finished, FoundTable, Missing, Row
+from reporting.curves import curves_section
+from reporting.measures import attention_section, cost_section, motion_section
+from reporting.page import Section
+from reporting.results import (
+    comparisons_section,
+    optimism_section,
+    order_section,
+    published_section,
+    results_section,
+)
+from reporting.tables import Number, Table, Words
+
+
+def chapter(table: FoundTable, folder: Path, heat: Section | None = None) -> Section:
+    """Describe everything that is known of a table.
+
+    Args:
+        table: Its runs.
+        folder: Of the report; pictures that are drawn go into it.
+        heat: The attention of some runs, if it was drawn.
+    """
+    # In the order of the page; None where a section has nothing to show.
+    sections: list[Callable[[FoundTable], Section | None]] = [
+        results_section,
+        published_section,
+        optimism_section,
+        missing_section,
+        comparisons_section,
+        order_section,
+        lambda _: heat,
+        classes_section,
+        partial(curves_section, folder=folder),
+        confusions_section,
+        attention_section,
+        motion_section,
+        cost_section,
+        commands_section,
+    ]
+    wanted = sum(len(row.plan.runs) for row in table.rows)
+    if table.shown:
+        clips = int(table.shown[0].values("n_clips")[0])
+        lead = (
+            f"Recipe {table.plan.recipe}: {len(table.rows)} rows, {wanted - len(table.missing)} of {wanted} "
+            f"runs finished, tested on {clips} clips; one clip is {100 / clips:.2f} points."
+        )
+    else:
+        lead, sections = "No run of this table has finished yet.", [missing_section, commands_section]
+    parts = [section for make in sections if (section := make(table)) is not None]
+    return Section(table.plan.title, [lead], parts=parts, key=table.name)
+
+
+def missing_section(table: FoundTable) -> Section | None:
+    """The runs that can't be reported."""
+    if not table.missing:
+        return None
+    text = "These runs are not in any number on this page; rows say how many seeds they have."
+    return Section("What is missing", [text], missing_table(table.missing), key="missing")
+
+
+def missing_table(missing: Sequence[tuple[Row, Missing]]) -> Table:
+    """List every run that can't be reported, and why."""
+    return Table.of(
+        missing,
+        {
+            Words("row"): lambda lost: lost[0].name,
+            Number("seed", ".0f"): lambda lost: lost[1].plan.seed,
+            Words("state"): lambda lost: lost[1].state,
+            Words("why"): lambda lost: lost[1].reason,
+        },
+    )
+
+
+def commands_section(table: FoundTable) -> Section:
+    """How every run was made, and how those that are missing can be."""
+    text = "The command of every run, and the environment it was made in."
+    parts = [
+        Section(row.name, code=commands_of(row), folded=True, key=f"{number}")
+        for number, row in enumerate(table.rows, start=1)
+    ]
+    return Section("Commands and environments", [text], parts=parts, key="commands")
+
+
+def commands_of(row: Row) -> str:
+    """List the commands of a row's runs, ready to be copied."""
+    missing = [
+        f"# seed {run.plan.seed}, {run.state}, in {run.folder}\n{shlex.join(run.plan.command)}"
+        for run in row.missing
+    ]
+    return "\n\n".join([*map(_command, row.finished), *missing])
+
+
+def _command(run: Finished) -> str:
+    environment = run.environment
+    packages = [f"{name} {found}" for name, found in environment.get("packages", {}).items() if found]
+    commit, python = environment.get("commit") or "unknown", environment.get("python")
+    lines = [f"# seed {run.plan.seed}, in {run.folder}", shlex.join(run.plan.command)]
+    # Interpreter and script may lie elsewhere; other flags are another command.
+    if (started := environment.get("command", []))[2:] != list(run.plan.command)[2:]:
+        lines.append(f"# started by: {shlex.join(started)}")
+    lines.append(f"# commit {commit}, Python {python}, {', '.join(packages)}")
+    machine = f"{environment.get('cpus')} CPU cores, {environment.get('threads')} threads"
+    return "\n".join([*lines, f"# {machine}, GPU: {environment.get('gpu') or 'none'}"])
