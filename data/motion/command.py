@@ -33,7 +33,7 @@ class MotionConfig(SpreadConfig):
     flow: Method = "dis"
     """Flow algorithm; docs/motion.md compares their errors and their cost."""
     warp: bool = True
-    """Whether the camera's motion is removed from the flow images (warp flow)."""
+    """Flow images show warp flow, without the camera's motion; --no-warp leaves that motion in."""
     maps: bool = False
     """Make the motion maps too."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from data.check.command import CheckConfig, main
 from data.tree import original_name
-from tests.support.trees import png_tree
+from tests.support.trees import contents, png_tree
 
 CLIP = "processed_frames2/S1/open_jam/1"
 
@@ -18,10 +18,6 @@ def fix(command, tmp_path):
         return status, out.splitlines(), err
 
     return run_fix
-
-
-def contents(root):
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_a_sound_tree_is_copied_without_what_is_no_part_of_it(tmp_path, fix):

@@ -20,7 +20,7 @@ from data.motion.command import MotionConfig, main
 from data.motion.trajectories import motion_maps
 from data.tree import rgb_folder, rgb_name
 from tests.support.motion_scene import Patch, make_scene
-from tests.support.trees import flow_folder, flow_name, map_folder, map_name
+from tests.support.trees import contents, flow_folder, flow_name, map_folder, map_name
 
 CLIPS = {("S1", "open_jam", "1"): 5, ("S1", "pour_honey,cup", "2"): 7, ("S2", "open_jam", "1"): 1}
 REPOSITORY = Path(__file__).parents[2]
@@ -44,13 +44,6 @@ def tree(tmp_path):
     for seed, (key, count) in enumerate(CLIPS.items()):
         write_frames(tmp_path, key, scene_frames(seed, count))
     return tmp_path
-
-
-def contents(root):
-    """Bytes of all that is in a tree, by path."""
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
 
 
 def logged(root):

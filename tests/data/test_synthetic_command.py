@@ -15,6 +15,7 @@ from data.synthetic.catalogue import CLASSES, Picture, draw_picture
 from data.synthetic.command import Settings
 from data.synthetic.presets import ClipSpec, PresetName, plan
 from data.tree import rgb_folder, truth_file
+from tests.support.trees import contents
 
 
 def main(settings: Settings) -> None:
@@ -26,12 +27,6 @@ def short_plan(preset: PresetName, seed: int) -> list[ClipSpec]:
     return [
         ClipSpec(u, a, "1", 4, (114, 64), seed) for u in ("S1", "S2") for a in ("open_jam", "pour_honey,cup")
     ]
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
 
 
 def test_same_bytes_whatever_the_jobs(tmp_path: Path) -> None:

@@ -99,3 +99,10 @@ def jpg_tree(root: Path, lengths: Mapping[str, int] | None = None) -> Path:
                 grey = np.full((HEIGHT, WIDTH), flow_value(axis, number))
                 save(root / f"flow_{axis}" / key / f"flow_{axis}_{number:05}.jpg", grey)
     return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Bytes of all files in a folder, by path."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
