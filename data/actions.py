@@ -9,12 +9,12 @@ _REVERSE = {"open": "close", "close": "open", "take": "put", "put": "take"}
 
 
 def verb(action: str) -> str:
-    """Give what stands before the first underscore: "pour"."""
+    """Return the part before the first underscore: "pour"."""
     return action.partition("_")[0]
 
 
 def nouns(action: str) -> str:
-    """Give what stands after the first underscore, "honey,bread"; empty when there is none."""
+    """Return the part after the first underscore, "honey,bread"; empty without one."""
     return action.partition("_")[2]
 
 
@@ -37,9 +37,9 @@ def noun_ids(class_names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def reversed_actions(class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Find for each action the one that is its reverse in time: open and close, take and put.
+    """Find the reverse in time of each action: open and close, take and put.
 
-    "take_cheese" and "put_cheese,bread" are a pair: what is put stands first, where it is put may follow.
+    "take_cheese" and "put_cheese,bread" are a pair: the object comes first, the place it is put may follow.
 
     Returns:
         Position of each class's reverse, -1 where there is none. Shape: (K,).

@@ -1,4 +1,4 @@
-"""A clip and its numbered images, as plain values that worker processes can be handed."""
+"""A clip and its numbered images, as plain values that can be sent to worker processes."""
 
 import re
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ KINDS: tuple[Kind, ...] = ("frames", "maps", "flow_x", "flow_y")
 
 @dataclass(frozen=True)
 class Pattern:
-    """How the files of a series are called: prefix, number with leading zeros, extension."""
+    """File names of a series: prefix, number with leading zeros, extension."""
 
     prefix: str
     digits: int
     suffix: str
 
     def name(self, number: int) -> str:
-        """Give the file name of an image."""
+        """Return the file name of an image."""
         return f"{self.prefix}{number:0{self.digits}d}{self.suffix}"
 
     @property
     def regex(self) -> re.Pattern[str]:
-        """Match exactly the names that `name` gives up to 999999, the number as group 1."""
+        """Matches exactly the names that `name` returns for numbers up to 999999, the number as group 1."""
         number = rf"(\d{{{self.digits}}}|[1-9]\d{{{self.digits},5}})"
         return re.compile(re.escape(self.prefix) + number + re.escape(self.suffix), re.ASCII)
 
@@ -34,9 +34,9 @@ class Series:
     """Numbered images of one kind in one folder.
 
     Attributes:
-        folder: Where the files are.
-        pattern: What they are called.
-        numbers: The numbers that are there, rising, at least one.
+        folder: The folder of the files.
+        pattern: Their names.
+        numbers: The numbers of the files that exist, increasing, at least one.
     """
 
     folder: Path
@@ -44,23 +44,22 @@ class Series:
     numbers: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Count the images."""
         return len(self.numbers)
 
     def path(self, number: int) -> Path:
-        """Give the file of an image, whether it is there or not."""
+        """Return the file of an image, whether it exists or not."""
         return self.folder / self.pattern.name(number)
 
     def nearest(self, number: int) -> Path:
-        """Give the file whose number is nearest; the earlier one of two that are equally near.
+        """Return the existing file with the nearest number; the earlier one of two that are equally near.
 
         18 clips of GTEA61 have no map0001, and some flow folders end a frame before the clip does.
         """
-        return self.path(min(self.numbers, key=lambda there: abs(there - number)))
+        return self.path(min(self.numbers, key=lambda found: abs(found - number)))
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All files, in order."""
+        """All existing files, in order."""
         return tuple(self.path(number) for number in self.numbers)
 
 
@@ -69,9 +68,9 @@ class Clip:
     """One clip of one action.
 
     Attributes:
-        user: Who wears the camera, "S2".
+        user: The person who wears the camera, "S2".
         action: Name of the action, "open_jam".
-        instance: Which of the user's clips of this action, "1".
+        instance: Number of the clip among the user's clips of this action, "1".
         label: Position of the action in the index's class names.
         frames: The RGB frames.
         maps: Motion maps, None when the tree has none for the clip.
@@ -95,16 +94,16 @@ class Clip:
 
     @property
     def num_frames(self) -> int:
-        """Count the RGB frames."""
+        """Number of RGB frames."""
         return len(self.frames)
 
     @property
     def num_flow(self) -> int:
-        """Count the flow images that have both axes, 0 without flow."""
+        """Number of flow images that exist for both axes, 0 without flow."""
         return min(len(self.flow_x), len(self.flow_y)) if self.flow_x and self.flow_y else 0
 
     def series(self, kind: Kind) -> Series | None:
-        """Give the images of one kind."""
+        """Return the images of one kind."""
         found: Series | None = getattr(self, kind)
         return found
 
@@ -115,7 +114,7 @@ class Fault:
 
     Attributes:
         clip: Key of the clip it belongs to.
-        kind: Which of its images are concerned.
+        kind: The kind of images that is concerned.
         path: The file or folder.
         problem: What is wrong with it.
         remedy: What to do about it.
@@ -128,11 +127,10 @@ class Fault:
     remedy: str
 
     def __str__(self) -> str:
-        """Say it in one line."""
         return f"{self.path}: {self.problem}; {self.remedy}"
 
 
 def natural_key(name: str) -> tuple[Sequence[object], str]:
-    """Sort key under which "2" comes before "10"; names that read the same keep a fixed order."""
+    """Sort key that places "2" before "10"; "1" and "01" keep a fixed order."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name

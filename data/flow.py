@@ -1,7 +1,7 @@
-"""Dense optical flow between two frames, and the 8-bit images it is kept in.
+"""Dense optical flow between two frames, and the 8-bit images it is stored in.
 
 Axes: H W pixels. A flow is float32 of shape (H, W, 2): at each pixel of the previous frame the displacement
-(x right, y down) in pixels per frame that leads to the same point in the current frame.
+(x right, y down), in pixels per frame, to the same point in the current frame.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,19 @@ SMALLEST_SIDE = 32
 
 
 def compute_flow(prev: Grey, cur: Grey, method: Method = "dis") -> Flow:
-    """Compute the flow that leads from `prev` to `cur`.
+    """Compute the flow from `prev` to `cur`.
 
     Args:
         prev: Grey frame. Shape: (H, W), uint8.
-        cur: The frame after it, same shape.
+        cur: The next frame, same shape.
         method: Algorithm; docs/motion.md compares them.
 
     Returns:
         Displacement in pixels per frame, (x, y) last. Shape: (H, W, 2). Always finite; zero where the frames
-        are equal or hold no structure at all.
+        are equal or have no structure.
 
     Raises:
-        ValueError: The frames are no uint8 pictures of one shape, or a side is under 32 pixels.
+        ValueError: The frames are not uint8 images of one shape, or a side is under 32 pixels.
     """
     _check_pair(prev, cur)
     solve = _solver(method, prev.shape)
@@ -49,7 +49,7 @@ def encode(flow_px: npt.NDArray[np.floating[Any]], bound: float = 20) -> npt.NDA
 
     Args:
         flow_px: Displacements in pixels per frame, of any shape.
-        bound: Displacement b that grey level 255 stands for; what lies beyond is clipped.
+        bound: Displacement b that grey level 255 stands for; larger ones are clipped.
 
     Returns:
         Grey levels of the same shape; no motion is 128. NaN counts as no motion.
@@ -66,18 +66,18 @@ def decode(image: npt.NDArray[np.uint8], bound: float = 20) -> Flow:
         bound: The bound the image was encoded with.
 
     Returns:
-        Displacements in pixels per frame, in [-bound, bound]. Level 128 gives 0.08 px at the usual bound: no
-        level stands for exactly 0.
+        Displacements in pixels per frame, in [-bound, bound]. No level stands for exactly 0: level 128 is
+        0.08 px at the default bound.
     """
     return (image.astype(np.float32) * np.float32(2 * bound / 255) - np.float32(bound)).astype(np.float32)
 
 
 def flow_colours(flow_px: Flow, largest_px: float = 8) -> npt.NDArray[np.uint8]:
-    """Draw a flow for people: hue is the direction, strength of the colour the speed, white is at rest.
+    """Draw a flow as colours: hue is the direction, saturation the speed, white is at rest.
 
     Args:
         flow_px: Displacements in pixels per frame. Shape: (H, W, 2).
-        largest_px: Speed from which the colour is full.
+        largest_px: Speed at which the saturation is full.
 
     Returns:
         RGB picture. Shape: (H, W, 3).
@@ -104,10 +104,10 @@ def _is_flat(frame: Grey) -> bool:
 
 @lru_cache(maxsize=8)
 def _solver(method: Method, shape: tuple[int, int]) -> Callable[[Grey, Grey], Flow]:
-    """Make the solver once for frames of a size; OpenCV's objects hold their work buffers between pairs.
+    """Make one solver for each frame size; OpenCV's objects keep their work buffers between pairs.
 
-    Frames of several sizes need several: TV-L1 goes wrong by tens of pixels when the size changes, and DIS
-    keeps the scales that it chose for small frames.
+    One solver can't serve several sizes: TV-L1 errs by tens of pixels when the size changes, and DIS keeps
+    the scales that it chose for small frames.
     """
     if method == "farneback":
         return _farneback
@@ -118,7 +118,7 @@ def _solver(method: Method, shape: tuple[int, int]) -> Callable[[Grey, Grey], Fl
 
 
 def _tvl1() -> Any:
-    """TV-L1 of Zach et al. (2007) in fewer rounds than OpenCV's: less error at a quarter of the cost."""
+    """TV-L1 of Zach et al. (2007) with fewer iterations than OpenCV's: less error, a quarter of the cost."""
     solver = cv2.optflow.DualTVL1OpticalFlow.create(scaleStep=0.5, nscales=5, warps=3)
     solver.setOuterIterations(2)
     solver.setInnerIterations(10)

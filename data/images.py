@@ -1,4 +1,4 @@
-"""Decodes the images of a clip. One decoder for PNG and JPEG, so that equal pixels train to equal numbers."""
+"""Decodes the images of a clip, PNG and JPEG by one decoder, so that equal pixels train to equal numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from core.errors import UserError
 from data.clips import Series
 from data.transforms import scale_short_side
 
-# Camera orientation tags are not obeyed: the header's size is then the decoded size, as the checks assume.
+# Orientation tags of cameras are ignored: the header's size is then the decoded size, as the checks assume.
 _RGB = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 

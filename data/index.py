@@ -1,4 +1,4 @@
-"""The clips of a tree, in a fixed order, with labels that stay what they are whoever is selected."""
+"""The clips of a tree in a fixed order, with labels that do not depend on which clips are selected."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -32,8 +32,8 @@ class ClipIndex:
         clips: In natural order of user, action, instance.
         class_names: All actions of the tree, sorted; a clip's label is a position here. Selecting clips does
             not change them.
-        notes: Oddities of the whole tree that were survived, one line each.
-        faults: What is wrong by name with maps and flow; `verify` raises it for those who read them.
+        notes: Oddities of the whole tree that do no harm, one line each.
+        faults: What is wrong with the names of maps and flow; `verify` raises it when these are to be read.
     """
 
     root: Path
@@ -58,12 +58,11 @@ class ClipIndex:
         return cls(scan.root, scan.clips, names, scan.notes, tuple(scan.faults))
 
     def __len__(self) -> int:
-        """Count the clips."""
         return len(self.clips)
 
     @property
     def users(self) -> tuple[str, ...]:
-        """The users of the clips, in natural order."""
+        """The users, in natural order."""
         return tuple(sorted({clip.user for clip in self.clips}, key=natural_key))
 
     @property
@@ -77,7 +76,7 @@ class ClipIndex:
         return tuple(clip.key for clip in self.clips)
 
     def select(self, users: Iterable[str]) -> "ClipIndex":
-        """Keep the clips of some users; class names and labels stay.
+        """Select the clips of some users; class names and labels stay.
 
         Raises:
             UserError: A user is not in the tree.
@@ -89,7 +88,7 @@ class ClipIndex:
         return self.subset([number for number, clip in enumerate(self.clips) if clip.user in chosen])
 
     def of_actions(self, actions: Iterable[str]) -> "ClipIndex":
-        """Keep the clips of some actions; class names and labels stay.
+        """Select the clips of some actions; class names and labels stay.
 
         Raises:
             UserError: No clip of the tree has such an action.
@@ -101,13 +100,13 @@ class ClipIndex:
         return self.subset([number for number, clip in enumerate(self.clips) if clip.action in chosen])
 
     def subset(self, numbers: Sequence[int]) -> "ClipIndex":
-        """Keep the clips with some numbers (positions in `clips`), in the given order."""
+        """Select clips by their positions in `clips`, in the given order."""
         clips = tuple(self.clips[number] for number in numbers)
         keys = {clip.key for clip in clips}
         return replace(self, clips=clips, faults=tuple(f for f in self.faults if f.clip in keys))
 
     def find(self, keys: Sequence[str]) -> "ClipIndex":
-        """Keep the clips with some names, such as "S2/open_jam/1", in the given order.
+        """Select clips by name, such as "S2/open_jam/1", in the given order.
 
         Raises:
             UserError: There is no clip of that name.
@@ -115,7 +114,7 @@ class ClipIndex:
         numbers = {clip.key: number for number, clip in enumerate(self.clips)}
         if unknown := [key for key in keys if key not in numbers]:
             example = self.clips[0].key if self.clips else "USER/ACTION/1"
-            raise UserError(f"{self.root} has no clip {unknown[0]}; clips are called like {example}")
+            raise UserError(f"{self.root} has no clip {unknown[0]}; names look like {example}")
         return self.subset([numbers[key] for key in keys])
 
     def with_classes(self, class_names: Sequence[str]) -> "ClipIndex":
@@ -139,7 +138,7 @@ class ClipIndex:
         """Open every image that training will read, without decoding it, so that faults are found before.
 
         Args:
-            kinds: What will be read.
+            kinds: The kinds of images that will be read.
             show: Title of the progress bar; none is shown when empty.
             memory: Remembers which images were found sound, so that they are opened again only after a
                 change.
@@ -174,7 +173,7 @@ class ClipIndex:
 
 
 def motion_command(root: Path, kinds: Sequence[Kind]) -> str:
-    """Say how flow or maps that a tree lacks are made."""
+    """Return the command that makes the flow or maps that a tree lacks."""
     return f"python -m data.motion --root {root}" + (" --maps" if "maps" in kinds else "")
 
 

@@ -42,28 +42,27 @@ class PictureIndex:
 
     @classmethod
     def from_folder(cls, root: str | Path) -> Self:
-        """List the PNG and JPEG files of every class folder; other files and hidden ones are passed over.
+        """List the PNG and JPEG files of every class folder; other files and hidden ones are skipped.
 
         Raises:
-            UserError: No such folder, or fewer than two class folders with pictures.
+            UserError: The folder does not exist, or has fewer than two class folders with pictures.
         """
         root = Path(root)
         if not root.is_dir():
             raise UserError(
-                f"no such folder: {root}; give one that holds a folder of pictures for each class"
+                f"no such folder: {root}; choose one that holds a folder of pictures for each class"
             )
         folders = {path.name: _pictures(path) for path in root.iterdir() if path.is_dir()}
         names = tuple(sorted(name for name, paths in folders.items() if paths and not name.startswith(".")))
         if len(names) < 2:
             raise UserError(
-                f"{root} has {len(names)} class folders with PNG or JPEG pictures; two are needed"
+                f"{root} has {len(names)} class folders with PNG or JPEG pictures; at least two are needed"
             )
         paths = [path for name in names for path in folders[name]]
         labels = [label for label, name in enumerate(names) for _ in folders[name]]
         return cls(root, tuple(paths), tuple(labels), names)
 
     def __len__(self) -> int:
-        """Count the pictures."""
         return len(self.paths)
 
     @property
@@ -72,7 +71,7 @@ class PictureIndex:
         return tuple(f"{path.parent.name}/{path.name}" for path in self.paths)
 
     def subset(self, numbers: Sequence[int]) -> Self:
-        """Keep the pictures at some positions, in the given order; class names stay."""
+        """Select pictures by position, in the given order; class names stay."""
         paths = tuple(self.paths[number] for number in numbers)
         return replace(self, paths=paths, labels=tuple(self.labels[number] for number in numbers))
 
@@ -94,10 +93,10 @@ class PictureDraw:
     """How a training picture is cropped and flipped: the usual random resized crop.
 
     Attributes:
-        area: Share of the picture that the crop covers, in [0.08, 1].
+        area: Share of the picture's area that the crop covers, in [0.08, 1].
         ratio: Width over height of the crop, in [3/4, 4/3].
-        left: Where the crop lies across, 0 at the left edge, 1 at the right one.
-        top: Where it lies down, likewise.
+        left: Horizontal position of the crop, from 0 at the left edge to 1 at the right edge.
+        top: Vertical position, from 0 at the top to 1 at the bottom.
         flip: Whether left and right are swapped.
     """
 
@@ -109,12 +108,12 @@ class PictureDraw:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
-        """Draw the area uniformly, the ratio uniformly in its logarithm, the place uniformly."""
+        """Draw area and position uniformly, and the ratio uniformly in its logarithm."""
         ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
         return cls(rng.uniform(0.08, 1.0), ratio, rng.uniform(), rng.uniform(), bool(rng.integers(2)))
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Place the crop; a side that would stick out of the picture is cut to it.
+        """Place the crop; a side longer than the picture is cut to it.
 
         Returns:
             Top, left, height and width of the crop in pixels.
@@ -134,7 +133,7 @@ def picture_key(picture: int, rng: np.random.Generator) -> PictureKey:
 
 
 class Pictures(Dataset[Item]):
-    """Pictures as clips of one frame."""
+    """Pictures as clips of one frame, by `PictureKey`."""
 
     def __init__(self, index: PictureIndex, preprocessing: Preprocessing) -> None:
         """Describe the set; nothing is read yet."""
@@ -142,7 +141,6 @@ class Pictures(Dataset[Item]):
         self.preprocessing = preprocessing
 
     def __len__(self) -> int:
-        """Count the pictures."""
         return len(self.index)
 
     def __getitem__(self, key: PictureKey) -> Item:

@@ -1,4 +1,4 @@
-"""How the flow and the maps of a tree were made, which a run that has learned from them remembers."""
+"""Reads how the flow and the motion maps of a tree were made, and compares that with what a run has seen."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,31 +9,31 @@ from core.errors import UserError
 from data.clips import Kind
 
 RECORD = "motion.yaml"
-"""Where `python -m data.motion` writes it down, under the root of a tree."""
+"""File under the root of a tree in which `python -m data.motion` records its settings."""
 
 
 def motion_made(root: Path, kinds: Sequence[Kind]) -> dict[str, Any]:
-    """Say how a tree's motion was made, as `python -m data.motion` wrote it down.
+    """Read how a tree's motion was made, as `python -m data.motion` recorded it.
 
     Args:
         root: The tree.
-        kinds: The images that are read of it.
+        kinds: The kinds of images that are read.
 
     Returns:
-        Its settings; nothing where no motion is read or nobody wrote them down.
+        The settings; empty where no motion is read or no record exists.
     """
     record = root / RECORD
     return read_yaml(record) if set(kinds) - {"frames"} and record.is_file() else {}
 
 
 def refuse_other_motion(checkpoint: Mapping[str, Any], root: Path, kinds: Sequence[Kind], where: str) -> None:
-    """Refuse data whose motion was made in another way than what a run has learned from.
+    """Refuse data whose motion was made in another way than the motion that a run learned from.
 
     Args:
-        checkpoint: The run's.
+        checkpoint: The checkpoint of the run.
         root: The tree.
-        kinds: The images that are read of it.
-        where: Names the run.
+        kinds: The kinds of images that are read.
+        where: Name of the run, for the message.
 
     Raises:
         UserError: Both are known and differ.
@@ -42,7 +42,7 @@ def refuse_other_motion(checkpoint: Mapping[str, Any], root: Path, kinds: Sequen
     if known and found and known != found:
         raise UserError(
             f"{where} has learned from motion made with {_words(known)}, that of {root} was made with "
-            f"{_words(found)}; make it anew as the run knows it (or remove {root / RECORD} if that is wrong)"
+            f"{_words(found)}; recompute it as for the run (or remove {root / RECORD} if that is wrong)"
         )
 
 

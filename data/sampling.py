@@ -1,4 +1,4 @@
-"""Which frames of a clip a model sees. Frame and flow numbers start at 1, as in the file names."""
+"""The frames of a clip that a model sees. Frame and flow numbers start at 1, as in the file names."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,14 @@ def rgb_frame_numbers(num_frames: int, T: int) -> Numbers:
 
     Training and test take the same ones; a clip shorter than T repeats frames. The arithmetic is numpy's
     floating-point linspace, as in the released code: for a few lengths (one up to 300 frames, 206 at T = 25)
-    it lands just below a whole number and gives the frame before, and so did the published numbers.
+    it lands just below a whole number and takes the frame before, as the published numbers do.
 
     Args:
         num_frames: Length of the clip, at least 1.
-        T: How many frames are wanted, at least 1.
+        T: Number of frames to choose, at least 1.
 
     Returns:
-        Rising frame numbers in [1, num_frames]. Shape: (T,).
+        Increasing frame numbers in [1, num_frames]. Shape: (T,).
 
     Raises:
         ValueError: Either count is below 1.
@@ -35,7 +35,7 @@ def flow_stack_starts(num_frames: int, stack: int, num_stacks: int) -> Numbers:
     Args:
         num_frames: Flow images of the clip, at least 1.
         stack: Consecutive flow images in a stack (5 in the paper).
-        num_stacks: How many stacks are wanted (5 in the paper).
+        num_stacks: Number of stacks (5 in the paper).
 
     Returns:
         First flow number of each stack, all 1 for a clip no longer than a stack. Shape: (num_stacks,).
@@ -48,7 +48,7 @@ def flow_stack_starts(num_frames: int, stack: int, num_stacks: int) -> Numbers:
 
 
 def flow_centre_start(num_frames: int, stack: int) -> int:
-    """Give the start of the stack a validation pass looks at: ceil((num_frames - stack) / 2), at least 1."""
+    """Return the start of the stack that validation uses: ceil((num_frames - stack) / 2), at least 1."""
     _check_positive(num_frames=num_frames, stack=stack)
     return max((num_frames - stack + 1) // 2, 1)
 

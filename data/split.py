@@ -1,4 +1,4 @@
-"""Who trains, who is tested, and which training clips are held out."""
+"""Division of clips by user into training and test, and of training clips into training and validation."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from data.index import ClipIndex
 
 
 def check_split(index: ClipIndex, train_users: Sequence[str], test_users: Sequence[str]) -> None:
-    """Refuse a division of users that can't be meant.
+    """Refuse a division of users that can't be intended.
 
     Args:
         index: All clips.
-        train_users: Whose clips are trained on.
-        test_users: Whose clips are tested on.
+        train_users: Users whose clips are trained on.
+        test_users: Users whose clips are tested on.
 
     Raises:
         UserError: No users, users that are not in the tree, a user on both sides, a class that only test
@@ -23,7 +23,7 @@ def check_split(index: ClipIndex, train_users: Sequence[str], test_users: Sequen
     """
     for flag, users in (("--train-users", train_users), ("--test-users", test_users)):
         if not users:
-            raise UserError(f"{flag} names nobody; {index.root} has {', '.join(index.users)}")
+            raise UserError(f"{flag} names no users; {index.root} has {', '.join(index.users)}")
     if both := sorted(set(train_users) & set(test_users)):
         raise UserError(f"{', '.join(both)} in both --train-users and --test-users; take them out of one")
     trained = {clip.action for clip in index.select(train_users).clips}
@@ -43,7 +43,7 @@ def hold_out(index: ClipIndex, fraction: float, seed: int) -> tuple[list[int], l
         seed: Chooses which clips of a class.
 
     Returns:
-        Positions in the index, rising: training clips, validation clips.
+        Increasing positions in the index: training clips, validation clips.
 
     Raises:
         UserError: The fraction is outside [0, 1), or so small that no clip is held out.
@@ -54,8 +54,8 @@ def hold_out(index: ClipIndex, fraction: float, seed: int) -> tuple[list[int], l
 def stratified_split(labels: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Divide items as `hold_out` does, given the class of each.
 
-    The number held out is the fraction of all items of classes with two or more, rounded; each class gives
-    the whole part of its share, and the rest goes to the largest remainders. One of each class stays.
+    The number held out is the fraction of all items of classes with two or more, rounded. Each class gives
+    the integer part of its share, and the rest goes to the largest remainders. One of each class stays.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"--val-fraction should be at least 0 and below 1, got {fraction}")

@@ -9,22 +9,23 @@ from tyro.conf import Positional
 
 from core.config import COSTS_MEMORY, Config
 from data.check.mend import mend_tree
-from data.check.summary import class_table, user_table
-from data.clips import Clip, Fault, natural_key
+from data.clips import Clip, natural_key
 from data.faults import decode_faults
 from data.tree import scan_tree
 
+_MAX_USER_COLUMNS = 8
+
 
 class CheckConfig(Config):
-    """Decode every image of a tree of clips, print what there is and every fault; status 1 with faults."""
+    """Decode every image of a tree of clips; print counts and every fault. Exit status 1 with faults."""
 
     root: Positional[Path]
     """Folder that holds processed_frames2, processed_frames or frames."""
     jobs: int = Field(os.cpu_count() or 1, ge=1, json_schema_extra=COSTS_MEMORY)
-    """Clips that are decoded at a time."""
+    """Number of clips that are decoded at a time."""
     fix: Path | None = None
-    """Copy the tree to this new folder, mend there what is safe (second uploads, a missing first map, a last
-    flow image), say what was done, and check the copy."""
+    """Copy the tree to this new folder, mend there what is safe (second uploads, a missing first map, a
+    missing last flow image), print what was mended, and check the copy."""
 
 
 def main(config: CheckConfig) -> int:
@@ -39,29 +40,73 @@ def main(config: CheckConfig) -> int:
     scan = scan_tree(config.root)
     if config.fix is not None:
         lines = mend_tree(scan, config.fix)
-        print(
-            "".join(f"mended: {line}\n" for line in lines) + f"{len(lines)} mended, now checking {config.fix}"
-        )
+        for line in lines:
+            print(f"mended: {line}")
+        print(f"{len(lines)} mended, now checking {config.fix}")
         scan = scan_tree(config.fix)
     faults = scan.faults + decode_faults(scan.clips, threads=config.jobs, show="decoding")
     if scan.clips:
         print(f"{class_table(scan.clips)}\n\n{user_table(scan.clips)}\n")
     for note in (*scan.notes, *_odd_classes(scan.clips)):
         print(f"note: {note}")
-    for fault in _in_order(faults):
+    for fault in sorted(faults, key=lambda fault: (natural_key(fault.clip), natural_key(str(fault.path)))):
         print(f"fault: {fault}")
     print(f"{len(faults)} faults" if faults else "no faults")
     return 1 if faults else 0
 
 
+def user_table(clips: Sequence[Clip]) -> str:
+    """Tabulate each user's clips: their number, classes, frames, maps and flow."""
+
+    def counts(name: str, chosen: Sequence[Clip]) -> tuple[object, ...]:
+        classes = len({clip.action for clip in chosen})
+        maps = sum(clip.maps is not None for clip in chosen)
+        flow = sum(clip.num_flow > 0 for clip in chosen)
+        return name, len(chosen), classes, *_lengths(chosen), maps, flow
+
+    header = ("user", "clips", "classes", "frames", "shortest", "longest", "maps", "flow")
+    rows = [counts(user, [clip for clip in clips if clip.user == user]) for user in _users(clips)]
+    return _format([header, *rows, counts("all", clips)])
+
+
+def class_table(clips: Sequence[Clip]) -> str:
+    """Tabulate each class: clips of each user (or the number of users, when they are many) and lengths."""
+    users = _users(clips)
+    wide = len(users) > _MAX_USER_COLUMNS
+    header = ("class", *(("users",) if wide else users), "clips", "frames", "shortest", "longest")
+    rows = []
+    for action in sorted({clip.action for clip in clips}):
+        chosen = [clip for clip in clips if clip.action == action]
+        per_user = [sum(clip.user == user for clip in chosen) for user in users]
+        columns = [sum(count > 0 for count in per_user)] if wide else per_user
+        rows.append((action, *columns, len(chosen), *_lengths(chosen)))
+    return _format([header, *rows])
+
+
+def _format(rows: Sequence[Sequence[object]]) -> str:
+    """Set rows in columns: the first flush left, the others flush right; zero is shown as a dot."""
+    cells = [[str(cell) if cell != 0 else "." for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for first, *others in cells:
+        columns = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *columns]))
+    return "\n".join(lines)
+
+
+def _users(clips: Sequence[Clip]) -> list[str]:
+    return sorted({clip.user for clip in clips}, key=natural_key)
+
+
+def _lengths(clips: Sequence[Clip]) -> tuple[int, int, int]:
+    lengths = [clip.num_frames for clip in clips]
+    return sum(lengths), min(lengths), max(lengths)
+
+
 def _odd_classes(clips: Sequence[Clip]) -> Iterator[str]:
-    """Name the classes that can't be learned when their one user is the test user."""
-    for user in sorted({clip.user for clip in clips}, key=natural_key):
+    """Name the classes that could not be learned if their only user were the test user."""
+    for user in _users(clips):
         others = {clip.action for clip in clips if clip.user != user}
         own = sorted({clip.action for clip in clips} - others)
         if own and others:
             yield f"only {user} has {', '.join(own)}; testing on {user} alone would be refused"
-
-
-def _in_order(faults: Sequence[Fault]) -> list[Fault]:
-    return sorted(faults, key=lambda fault: (natural_key(fault.clip), natural_key(str(fault.path))))

@@ -1,4 +1,4 @@
-"""Reads annotations.csv: which part of which video is a clip of which action."""
+"""Reads annotations.csv: which range of which video shows which action."""
 
 import csv
 import os
@@ -13,14 +13,14 @@ from data.tree import CANONICAL, reason_to_skip
 
 _NAMES = ("video", "user", "action")
 _RANGES = (("start_frame", "stop_frame"), ("start_sec", "stop_sec"))
-# What a folder may be called on every system; commas belong to action names, parentheses mark duplicates.
+# Names that every system allows for a folder; commas belong to action names, parentheses mark duplicates.
 _FOLDER_NAME = re.compile(r"[\w,+&'-][\w,+&' .-]*(?<![ .])")
-_LONGEST = 200  # bytes of it; file systems take 255, and names of temporary files are longer
+_LONGEST = 200  # bytes of a folder's name; file systems allow 255, and temporary names are longer
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One row: a range of a video, and what is done in it.
+    """One row: a range of a video and its action.
 
     Attributes:
         where: File and line, for messages.
@@ -28,8 +28,8 @@ class Annotation:
         user: Who wears the camera.
         action: Name of the action.
         instance: Which of the user's clips of this action, numbered from 1 in the order of the rows.
-        start: First frame from 0, or seconds.
-        stop: End of the range in the same unit, not part of it.
+        start: Start of the range: a frame number from 0, or seconds.
+        stop: End of the range in the same unit, excluded.
         seconds: Whether the range is in seconds.
     """
 
@@ -60,7 +60,7 @@ def read_annotations(path: Path) -> tuple[Annotation, ...]:
             stop_sec; video paths are relative to its folder.
 
     Raises:
-        UserError: The file can't be read, lacks a column or a row, or a row's values are no good; the message
+        UserError: The file can't be read, lacks a column or has no rows, or a row has bad values; the message
             names the line.
     """
     counts: Counter[tuple[str, str]] = Counter()
@@ -123,7 +123,8 @@ def _range(row: Mapping[str, str], where: str) -> tuple[float, float, bool]:
     seconds = "start_sec" in row
     start_name, stop_name = _RANGES[seconds]
     try:
-        start, stop = (_number(row.get(name, ""), seconds) for name in (start_name, stop_name))
+        texts = row.get(start_name, ""), row.get(stop_name, "")
+        start, stop = map(float if seconds else int, texts)
     except ValueError:
         kind = "seconds" if seconds else "whole frame numbers"
         values = f"{row.get(start_name)!r} and {row.get(stop_name)!r}"
@@ -136,12 +137,8 @@ def _range(row: Mapping[str, str], where: str) -> tuple[float, float, bool]:
     return start, stop, seconds
 
 
-def _number(text: str, seconds: bool) -> float:
-    return float(text) if seconds else int(text)
-
-
 def _video_path(folder: Path, name: str, where: str) -> Path:
-    # By name, not by where links lead: a linked video is the user's wish, `../` in another's file is not.
+    # By name, links unresolved: a linked video is the user's own choice, `../` in another's file is not.
     folder = Path(os.path.normpath(folder.absolute()))
     video = Path(os.path.normpath(folder / name))
     if not video.is_relative_to(folder):

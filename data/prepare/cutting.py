@@ -1,4 +1,4 @@
-"""Writes clips cut from a video into the canonical tree, each complete or not at all."""
+"""Writes clips cut from a video into the canonical tree, each completely or not at all."""
 
 import itertools
 from collections import Counter
@@ -22,7 +22,7 @@ class Cut:
 
     Attributes:
         row: Its annotation.
-        numbers: The video's frames it is made of, from 0, never falling; a frame may stand there twice.
+        numbers: The video's frames that it holds, from 0, in order; a frame may occur twice.
     """
 
     row: Annotation
@@ -30,12 +30,12 @@ class Cut:
 
     @property
     def stop(self) -> int:
-        """How many frames the video must have."""
+        """Number of frames that the video must have."""
         return self.numbers[-1] + 1
 
 
 def past_end(cut: Cut, frames: int) -> UserError:
-    """Make the error of a row whose video ends too early."""
+    """Make the error for a row whose video ends too early."""
     row = cut.row
     unit = " s" if row.seconds else ""
     return UserError(
@@ -54,7 +54,7 @@ def cut_video(path: Path, cuts: Sequence[Cut], out: Path, short_side: int) -> It
         short_side: Pixels that the shorter side of a frame is scaled to.
 
     Yields:
-        Each clip when it is there.
+        Each clip when it is complete.
 
     Raises:
         UserError: The video breaks off before a clip ends.
@@ -72,7 +72,9 @@ def cut_video(path: Path, cuts: Sequence[Cut], out: Path, short_side: int) -> It
             if not (frame is not None if wanted else video.skip()):
                 raise past_end(active[0].cut if active else waiting[-1], number)
             if frame is not None:
-                _add(wanted, number, scale_to_short_side(frame, short_side))
+                png = _encode(scale_to_short_side(frame, short_side))
+                for clip in wanted:
+                    clip.add(png, number)
             for clip in [clip for clip in active if clip.cut.stop == number + 1]:
                 active.remove(clip)
                 clip.complete()
@@ -97,12 +99,11 @@ class _OpenClip:
             (self._frames / rgb_name(self._written)).write_bytes(png)
 
     def complete(self) -> None:
-        assert self._written == len(self.cut.numbers), "a frame of the clip was passed over"
+        assert self._written == len(self.cut.numbers), "a frame of the clip was skipped"
         self._stack.close()
 
 
-def _add(clips: Sequence[_OpenClip], number: int, frame: Image) -> None:
+def _encode(frame: Image) -> bytes:
     encoded, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     assert encoded
-    for clip in clips:
-        clip.add(png.tobytes(), number)
+    return png.tobytes()

@@ -310,7 +310,7 @@ def test_selecting(tmp_path):
     with pytest.raises(UserError, match="no user S9; its users are S1, S2"):
         index.select(["S1", "S9"])
     assert index.find(["S2/open_jam/1", "S1/open_jam/2"]).keys == ("S2/open_jam/1", "S1/open_jam/2")
-    with pytest.raises(UserError, match="no clip S2/open_jam/7; clips are called like S1/close_jam/1"):
+    with pytest.raises(UserError, match="no clip S2/open_jam/7; names look like S1/close_jam/1"):
         index.find(["S2/open_jam/7"])
     assert index.subset([4, 0]).keys == ("S2/open_jam/1", "S1/close_jam/1")
 

@@ -197,7 +197,7 @@ def test_another_command_into_the_same_folder_is_refused(tmp_path, prepare):
         ([GOOD, GOOD], ("--short-side", "32"), "annotations"),
     ):
         status, _, err = prepare(rows, *flags)
-        assert status == 2 and f"begun with other {changed}; choose a new --out" in err
+        assert status == 2 and f"started with other {changed}; choose a new --out" in err
     assert files(tmp_path / "out") == before
 
 

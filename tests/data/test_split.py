@@ -29,8 +29,8 @@ def test_a_good_split_passes(index):
         (["S1", "S9"], ["S2"], "no user S9; its users are S1, S2, S3, S4"),
         (["S1"], ["S8"], "no user S8"),
         (["S1", "S2"], ["S2"], "S2 in both --train-users and --test-users"),
-        ([], ["S2"], "--train-users names nobody"),
-        (["S1"], [], "--test-users names nobody"),
+        ([], ["S2"], "--train-users names no users"),
+        (["S1"], [], "--test-users names no users"),
         (["S4"], ["S2"], "close_jam"),
     ],
 )
