@@ -60,7 +60,7 @@ class TrainConfig(Config):
 
     @classmethod
     def same_epoch_time(cls) -> frozenset[str]:
-        """Collect `SAME_EPOCH_TIME` of the config and its bases; other settings may change an epoch's time."""
+        """Collect `SAME_EPOCH_TIME` of the config and its bases; other settings may change the time."""
         return frozenset(name for base in cls.__mro__ for name in vars(base).get("SAME_EPOCH_TIME", ()))
 
     @field_validator("milestones")

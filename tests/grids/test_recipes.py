@@ -1,5 +1,6 @@
 """Every recipe fills the scripts' configs; what can't be meant is refused."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -131,12 +132,31 @@ def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
     assert alone - together == 2 * (3 + 3)
 
 
+NAMES = {
+    "precision_kitchen": "01ad8d6738",
+    "sparnet": "817723598f",
+    "step1": "6927e27bc4",
+    "step1_quick": "86361ab77f",
+    "step2_classification": "d819b1cbe6",
+    "step2_kitchen": "0d1baa7065",
+    "step2_quick": "08bdcb484b",
+    "step2_regression": "1848362633",
+}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_the_folders_of_runs_keep_their_names(path, tmp_path):
+    """Finished runs are found by name. Only a changed recipe or changed numbers may rename one."""
+    runs = {run.key: run.name for _, run in planned(path.name, tmp_path).runs}
+    assert hashlib.sha256(" ".join(runs.values()).encode()).hexdigest()[:10] == NAMES[path.stem]
+
+
 @pytest.mark.parametrize(
     "name, kinds",
     [("step1", 3 * 3 + 1), ("step2_classification", 4), ("step2_regression", 5), ("sparnet", 4)],
 )
 def test_rates_and_weights_leave_the_time_of_an_epoch_as_it_is(tmp_path, name, kinds):
-    """Of step1 three lengths of stage 1, stage 2 and joint training, and flow; of step 2 where the heads are."""
+    """In step 1: three lengths of stage 1, stage 2 and joint training, and flow. In step 2: heads' places."""
     assert len({kind_of(run) for _, run in planned(f"{name}.yaml", tmp_path).runs}) == kinds
 
 
