@@ -1,9 +1,9 @@
-"""The one exception a user's mistake raises."""
+"""The one exception that a user's mistake raises."""
 
 
 class UserError(ValueError):
-    """A mistake the user can mend.
+    """A mistake that the user can correct.
 
     The message says what is wrong, where, and what to do. Commands print it without a traceback and exit
-    with status 2; anything else that escapes is a fault of ours and keeps its traceback.
+    with status 2; any other exception is a fault of the code and keeps its traceback.
     """

@@ -13,7 +13,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 def seed_everything(*entropy: int) -> None:
     """Seed torch from any number of integers, for example (seed, epoch).
 
-    Seeding anew at every epoch means that a resumed run draws what the undisturbed one would have drawn,
+    A training seeds at every epoch, so that a resumed run draws what the undisturbed one would have drawn,
     whatever was evaluated in between.
     """
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) % 2**63)
@@ -22,9 +22,9 @@ def seed_everything(*entropy: int) -> None:
 def set_up_numerics() -> None:
     """Ask torch for deterministic kernels, and the CPU to round numbers below 1e-38 to zero.
 
-    Saturated gates make such numbers by the thousand in the ConvLSTM's backward pass, and a CPU takes over a
-    hundred times longer for each: measured, 0.13 s instead of 1.9 s for the backward pass of 16 clips.
-    Threads inherit the setting from the one that starts them, so it comes before anything is computed.
+    Saturated gates make thousands of such numbers in the ConvLSTM's backward pass, and a CPU takes over a
+    hundred times longer for each: rounding them made the backward pass of 16 clips 0.13 s instead of 1.9 s.
+    Threads inherit the setting from the one that starts them, so call this before anything is computed.
     """
     torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -32,7 +32,7 @@ def set_up_numerics() -> None:
 
 
 def choose_device(name: DeviceName) -> torch.device:
-    """Turn "auto", "cpu" or "cuda" into a device.
+    """Choose the device that "auto", "cpu" or "cuda" means.
 
     Raises:
         UserError: "cuda" was asked for and there is none.
