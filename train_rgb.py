@@ -41,9 +41,8 @@ from training.batches import (
     evaluation_loader,
     open_split,
 )
-from training.cache.features import cached_rgb_sets
+from training.cache.features import kept_sets
 from training.cache.frames import with_kept_frames
-from training.cache.joint import cached_joint_sets
 from training.cache.store import CacheFlags
 from training.parents import Parent, refuse_seen_users, untrained_note
 from training.run import Description, Sets, prepare_model, result_line, train_and_evaluate
@@ -235,10 +234,8 @@ def make_sets(
     prefixes = () if cache is None else entry.model.prefixes(stage)
     if cache is None or not prefixes:
         sets, names = clip_sets(split, config, inputs, ranks), inputs.names
-    elif inputs.part(Maps) is not None:
-        sets, names = cached_joint_sets(split, config, inputs, prefixes, cache, ranks), ("layer3",)
     else:
-        sets, names = cached_rgb_sets(split, config, inputs, prefixes, cache, ranks)
+        sets, names = kept_sets(split, config, inputs, prefixes, cache, ranks)
     if config.ms == "none":
         return sets, Classification(entry.model, names, entry=entry)
     return sets, MotionSegmentation(entry.model, names, config, entry=entry)

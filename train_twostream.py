@@ -23,8 +23,8 @@ from models.base import Entry
 from models.two_stream import FLOW_LAYER4_LR
 from selfsup.head import without_heads
 from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
+from training.cache.features import kept_sets
 from training.cache.frames import with_kept_frames
-from training.cache.joint import cached_joint_sets
 from training.cache.store import CacheFlags
 from training.parents import Parent
 from training.run import Description, prepare_model, result_line, train_and_evaluate
@@ -151,8 +151,7 @@ def _train(config: Config, ranks: Ranks) -> None:
             sets, names = clip_sets(split, config, inputs, ranks), inputs.names
         else:
             inputs = with_kept_frames(inputs, cache)
-            sets = cached_joint_sets(split, config, inputs, model.prefixes(stage), cache, ranks)
-            names = ("layer3", "flow")
+            sets, names = kept_sets(split, config, inputs, model.prefixes(stage), cache, ranks)
         task = Classification(model, names, entry=entry)
         summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
     ranks.say(result_line(summary))

@@ -11,7 +11,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import Preprocessing
 from training.batches import ClipTrainConfig, Split, clip_sets
-from training.cache.features import cached_rgb_sets
+from training.cache.features import kept_sets
 from training.cache.frames import with_kept_frames
 from training.cache.store import CacheFolder
 from training.run import Sets
@@ -66,7 +66,7 @@ def _sets(
     if way in (PLAIN, EXACT):
         return clip_sets(split, config, _inputs(size)), ("frames",)
     cache = CacheFolder(folder)
-    return cached_rgb_sets(split, config, _inputs(size, cache), step.prefixes, cache)
+    return kept_sets(split, config, _inputs(size, cache), step.prefixes, cache)
 
 
 def _inputs(size: Size, cache: CacheFolder | None = None) -> ClipInput:

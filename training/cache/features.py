@@ -1,84 +1,178 @@
-"""Clips as the outputs of frozen layers, computed once for each clip and draw.
+"""Batches of what frozen layers make of clips, computed once for each clip and draw and kept on disk.
 
-The layers up to layer3 are trained in no stage, and a clip is cropped and flipped in one of 40 ways; so what
-they give is kept and shared by epochs, seeds, rows of a table and both stages. The trainings of stage 1 also
-share what layer4 and the attention make of it. Kept as float32, they give the same training bit for bit.
+No stage trains the layers up to layer3, and a clip is cropped and flipped in one of 40 ways; so their outputs
+are shared by epochs, seeds, rows of a table, both stages and joint training. The trainings of stage 1 also
+share the outputs of layer4 and of the attention. Kept as float32, they give the same training bit for bit.
+
+Axes: B clips, T frames, S pixels a side of what the network sees.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from core.files import identify
 from core.processes import become_worker
 from core.ranks import ONE, Ranks
 from core.task import Batch
 from data.epochs import ClipKey, EpochSampler
-from data.faults import read_size
 from data.index import ClipIndex
-from data.parts import ClipDataset, ClipInput, Frames
+from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import ClipTrainConfig, Split
+from training.batches import ClipTrainConfig, EpochLoader, Split, evaluation_loader
+from training.cache.frames import scaled_size
 from training.cache.store import CacheFolder, TensorStore
-from training.fit import EvaluationSet, TrainingSet
+from training.fit import Batches, EvaluationSet, TrainingSet
 from training.run import Sets
 
 _CLIPS_AT_ONCE = 8
 
 
-class ClipSource(Protocol):
-    """Something that gives a clip's frames, or what was made of them, by key.
+def kept_sets(
+    split: Split,
+    config: ClipTrainConfig,
+    inputs: ClipInput,
+    prefixes: Sequence[Prefix],
+    cache: CacheFolder,
+    ranks: Ranks = ONE,
+) -> tuple[Sets, tuple[str, ...]]:
+    """Make the batches of a training that reads kept outputs in place of frames.
+
+    Args:
+        split: The clips.
+        config: Batch size, seed and workers.
+        inputs: What the network is shown: frames, and parts that are read as they are.
+        prefixes: Layers that follow each other from the frames on; the outputs of each are kept.
+        cache: Where.
+        ranks: The processes of the training.
+
+    Returns:
+        The batches, and the names of the tensors in them that the network takes.
+    """
+    frames, others = inputs.part(Frames), inputs.without(Frames)
+    assert frames is not None, "prefixes begin with frames"
+    shown = ClipInput(frames)
+    example = torch.zeros(1, frames.frames, 3, frames.pixels.image_size, frames.pixels.image_size)
+    layers = list[FrozenLayers]()
+    for prefix in prefixes:
+        layers.append(FrozenLayers(prefix, example))
+        example = layers[-1].example
+
+    def opened(index: ClipIndex) -> "KeptOutputs":
+        clips: ClipSource = DecodedFrames(shown, index, config.workers)
+        for each in layers:
+            clips = KeptOutputs(clips, each, index, cache)
+        assert isinstance(clips, KeptOutputs)
+        return clips
+
+    def measured(name: str, index: ClipIndex) -> EvaluationSet:
+        keys = ranks.part(inputs.test_keys(index))
+        rest = None
+        if others.parts:
+            rest = evaluation_loader(others.dataset(index), keys, config.batch_size, config.workers)
+        batches = KeptBatches(opened(index), keys, config.batch_size, rest)
+        return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
+
+    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
+    rest = EpochLoader(others.dataset(split.train), sampler, config, ranks).loader if others.parts else None
+    clips = opened(split.train)
+    batches = KeptBatches(clips, sampler, ranks.batch_size(config.batch_size), rest)
+
+    def epoch(number: int) -> KeptBatches:
+        sampler.set_epoch(number)
+        return batches
+
+    estimate = ", ".join(clips.disk_estimate())
+    cache.say(f"keeping what is made of the training clips in {cache.path}: at most {estimate}")
+    test = measured("test", split.test)
+    watched = test if split.val is None else measured("val", split.val)
+    names = (*clips.stores, *(name for name in inputs.names if name != frames.name))
+    return Sets(TrainingSet(split.train.keys, epoch), watched, test), names
+
+
+class FrozenLayers:
+    """A prefix of a network where it computes.
 
     Attributes:
-        clips: The clips.
-        identity: Plain values that name everything the tensors are made from.
-        probe: One frame of one clip, (1, 1, ...), of the right shape.
+        identity: Plain values that name the layers and their weights.
+        outputs: What they make of one clip, by name. Shapes: (1, T, ...).
+        example: The first output, which the next prefix takes.
     """
 
-    clips: ClipDataset
-    identity: list[Any]
-    probe: Tensor
+    def __init__(self, prefix: Prefix, example: Tensor) -> None:
+        """Run the layers on an example, a clip (1, T, ...)."""
+        self.prefix = prefix
+        self.device = next(prefix.modules[0].parameters()).device
+        digest = hashlib.sha256()
+        for name, value in (item for module in prefix.modules for item in module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        self.identity = {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "layers": prefix.name,
+            "weights": digest.hexdigest(),
+        }
+        self.outputs = self(example)
+        self.example = next(iter(self.outputs.values()))
 
-    def room(self) -> str:
+    @torch.no_grad()
+    def __call__(self, clips: Tensor) -> dict[str, Tensor]:
+        """Map clips (B, T, ...) to named outputs (B, T, ...) on the CPU."""
+        for module in self.prefix.modules:
+            module.eval()
+        return {name: output.cpu() for name, output in self.prefix.run(clips.to(self.device)).items()}
+
+
+class ClipSource(Protocol):
+    """Something that makes tensors of the clips of an index.
+
+    Attributes:
+        identity: Plain values that name everything the tensors are made from.
+    """
+
+    identity: list[Any]
+
+    def disk_estimate(self) -> list[str]:
         """Say how much of the disk what it keeps may take."""
 
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
-        """Give what the next layers take, (T, ...), in the order of the keys."""
+        """Yield what the next layers take of each clip, (T, ...), in the order of the keys."""
 
 
-class DecodedClips:
-    """Clips as frames from their images."""
+class DecodedFrames:
+    """Frames from their images, or from where the input's reader keeps them."""
 
-    def __init__(self, clips: ClipDataset, workers: int) -> None:
-        """Decode `clips` in so many processes."""
-        self.clips = clips
-        self.workers = workers
-        self.identity = _fingerprint(clips)
-        side = clips.inputs.sizes.image_size
-        self.probe = torch.zeros(1, 1, 3, side, side)
+    def __init__(self, shown: ClipInput, index: ClipIndex, workers: int) -> None:
+        """Read the frames of `shown` in `workers` processes."""
+        frames = shown.part(Frames)
+        assert frames is not None
+        self.frames, self.index, self.workers = frames, index, workers
+        self.dataset = shown.dataset(index)
+        files = identify(clip.frames.path(number) for clip in index.clips for number in frames.pick(clip))
+        self.identity = [frames.frames, frames.pixels.to_dict(), index.keys, files]
 
-    def room(self) -> str:
-        """Say how much of the disk kept frames take, if all are of the first one's size."""
-        clips = self.clips
-        width, height = read_size(clips.index.clips[0].frames.paths[0])
-        short = clips.inputs.sizes.short_side
-        frame = 3 * short * short * max(width, height) // min(width, height)
-        return f"{len(clips) * clips.inputs.num_frames * frame / 2**30:.1f} GiB for frames"
+    def disk_estimate(self) -> list[str]:
+        """Say how much kept frames take, if all have the size of the first one."""
+        height, width = scaled_size(self.index.clips[0].frames.paths[0], self.frames.pixels.short_side)
+        size = len(self.index) * self.frames.frames * 3 * height * width
+        return [f"{size / 2**30:.1f} GiB for frames"]
 
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
-        """Give each clip's frames (T, 3, S, S) in the order of the keys."""
+        """Yield the frames (T, 3, S, S) of each clip in the order of the keys."""
         if not keys:
             return
         loader = DataLoader(
-            self.clips,
+            self.dataset,
             batch_size=None,
-            sampler=list(keys),
+            sampler=keys,
             num_workers=self.workers if len(keys) > _CLIPS_AT_ONCE else 0,
             worker_init_fn=partial(become_worker, os.getpid()),
             generator=torch.Generator(),
@@ -87,219 +181,117 @@ class DecodedClips:
             yield item["frames"]
 
 
-class CachedClips:
-    """Clips as outputs of frozen layers; what is missing is computed and kept."""
+class KeptOutputs:
+    """Outputs of frozen layers for the clips of an index; what is missing is computed and kept."""
 
-    def __init__(self, source: ClipSource, frozen: Prefix, cache: CacheFolder) -> None:
-        """Open the stores, one for each output, that fit the clips, their preprocessing and the layers.
+    def __init__(
+        self, source: ClipSource, layers: FrozenLayers, index: ClipIndex, cache: CacheFolder
+    ) -> None:
+        """Open a store for each output, named by the clips, their preprocessing and the layers.
 
         Args:
-            source: What the layers are given.
-            frozen: The layers.
+            source: Makes what the layers take.
+            layers: The layers.
+            index: The clips.
             cache: Where stores are kept.
         """
         self.source = source
-        self.clips = source.clips
-        self.frozen = frozen
-        self.device = next(frozen.modules[0].parameters()).device
+        self.layers = layers
+        self.index = index
         self.cache = cache
+        self.identity = [layers.identity, source.identity]
         self._damage_said = False
-        layers = {"torch": torch.__version__, "device": self.device.type, "layers": frozen.name}
-        self.identity = [layers | {"weights": weights_hash(frozen.modules)}, source.identity]
-        made = self._run(source.probe)
-        self.probe = next(iter(made.values()))
-        slots = len(self.clips) * (NUM_DRAWS + 1)
+        slots = len(index) * (NUM_DRAWS + 1)
         self.stores = {
             name: TensorStore(
                 cache,
                 [name, *self.identity],
                 slots,
-                (self.clips.inputs.num_frames, *output.shape[2:]),
-                "float32" if name in frozen.exact else cache.precision,
+                tuple(output.shape[1:]),
+                "float32" if name in layers.prefix.exact else None,
             )
-            for name, output in made.items()
+            for name, output in layers.outputs.items()
         }
 
-    def room(self) -> str:
-        """Say how much of the disk these clips may take."""
+    def disk_estimate(self) -> list[str]:
+        """Say how much of the disk each store on the way may take."""
         size = sum(store.bytes_at_most for store in self.stores.values()) / 2**30
-        return f"{size:.1f} GiB for {' and '.join(self.names)}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the outputs are called."""
-        return tuple(self.stores)
+        return [*self.source.disk_estimate(), f"{size:.1f} GiB for {' and '.join(self.stores)}"]
 
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
-        """Give what the layers after these take: the first output, (T, ...)."""
+        """Yield the first output of each clip, which the next layers take."""
         for outputs in self.outputs(keys, _CLIPS_AT_ONCE):
             yield from next(iter(outputs.values()))
 
     def outputs(self, keys: Sequence[ClipKey], batch_size: int) -> Iterator[dict[str, Tensor]]:
-        """Give the outputs (B, T, ...) by name, in batches in the order of the keys."""
-        there = self._present([_slot(key) for key in keys])
-        fresh = self.source.inputs([key for key, kept in zip(keys, there, strict=True) if not kept])
+        """Yield the outputs (B, T, ...) by name, in batches in the order of the keys."""
+        kept = self._all_stores([store.present(_slots(keys)) for store in self.stores.values()])
+        fresh = self.source.inputs([key for key, there in zip(keys, kept, strict=True) if not there])
         for start in range(0, len(keys), batch_size):
             part = slice(start, start + batch_size)
-            yield self._batch(keys[part], there[part], fresh)
-
-    def _present(self, slots: list[int]) -> list[bool]:
-        return [all(kept) for kept in zip(*(s.present(slots) for s in self.stores.values()), strict=True)]
+            yield self._batch(keys[part], kept[part], fresh)
 
     def _batch(
-        self, keys: Sequence[ClipKey], there: Sequence[bool], fresh: Iterator[Tensor]
+        self, keys: Sequence[ClipKey], kept: Sequence[bool], fresh: Iterator[Tensor]
     ) -> dict[str, Tensor]:
-        """Read what is there and make the rest, from `fresh` and, where an entry is damaged, once more."""
-        old = [row for row, kept in enumerate(there) if kept]
-        new = [row for row, kept in enumerate(there) if not kept]
-        read, good = self._read([_slot(keys[row]) for row in old])
-        bad = [row for row, sound in zip(old, good, strict=True) if not sound]
-        parts = [(old, read)]
-        for rows, inputs in ((new, fresh), (bad, self.source.inputs([keys[row] for row in bad]))):
-            if rows:
-                parts.append((rows, self._make([keys[row] for row in rows], inputs)))
-        batch = {name: torch.empty(len(keys), *store.shape) for name, store in self.stores.items()}
-        for rows, outputs in parts:
-            for name, values in outputs.items():
-                batch[name][rows] = values
-        return batch
-
-    def _read(self, slots: list[int]) -> tuple[dict[str, Tensor], list[bool]]:
-        found = {name: store.read(slots) for name, store in self.stores.items()}
-        good = [all(sound) for sound in zip(*(sound for _, sound in found.values()), strict=True)]
-        if not all(good) and not self._damage_said:
+        """Read what was kept; make the rest from `fresh`, and damaged outputs from their source."""
+        slots = _slots(keys)
+        read = {name: store.read(slots) for name, store in self.stores.items()}
+        sound = self._all_stores([good for _, good in read.values()])
+        batch = {name: values for name, (values, _) in read.items()}
+        missing = [row for row, there in enumerate(kept) if not there]
+        damaged = [row for row, there in enumerate(kept) if there and not sound[row]]
+        if damaged and not self._damage_said:
             self._damage_said = True
             self.cache.say(f"note: --cache {self.cache.path} holds damaged entries; they are computed again")
-        return {name: values for name, (values, _) in found.items()}, good
+        again = self.source.inputs([keys[row] for row in damaged])
+        for rows, inputs in ((missing, fresh), (damaged, again)):
+            if not rows:
+                continue
+            made = self.layers(torch.stack([next(inputs) for _ in rows]))
+            for name, store in self.stores.items():
+                for row, value in zip(rows, made[name], strict=True):
+                    store.write(slots[row], value)
+                batch[name][rows] = store.rounded(made[name])
+        return batch
 
-    def _make(self, keys: Sequence[ClipKey], inputs: Iterator[Tensor]) -> dict[str, Tensor]:
-        """Compute the outputs of as many clips as there are keys, and keep them."""
-        outputs = self._run(torch.stack([next(inputs) for _ in keys]))
-        made = {}
-        for name, store in self.stores.items():
-            for key, value in zip(keys, outputs[name], strict=True):
-                store.write(_slot(key), value)
-            made[name] = store.rounded(outputs[name])
-        return made
-
-    @torch.no_grad()
-    def _run(self, inputs: Tensor) -> dict[str, Tensor]:
-        for module in self.frozen.modules:
-            module.eval()
-        return {name: output.cpu() for name, output in self.frozen.run(inputs.to(self.device)).items()}
+    @staticmethod
+    def _all_stores(found: list[list[bool]]) -> list[bool]:
+        return [all(of_stores) for of_stores in zip(*found, strict=True)]
 
 
-class CachedBatches:
-    """Batches of cached clips whose keys may change between iterations, as a sampler's do."""
+class KeptBatches:
+    """Batches of kept outputs, with what is read of the same clips under the same crop and flip."""
 
-    def __init__(self, clips: CachedClips, keys: Any, batch_size: int) -> None:
-        """Iterate over `keys`, a sized iterable of clip keys, in batches; the last may be smaller."""
+    def __init__(self, clips: KeptOutputs, keys: Any, batch_size: int, rest: Batches | None = None) -> None:
+        """Join kept outputs with batches of flow or maps.
+
+        Args:
+            clips: The kept outputs.
+            keys: Sized iterable of `ClipKey`. They may change between iterations, as a sampler's do, but not
+                within one.
+            batch_size: Clips a batch; the last may be smaller.
+            rest: Batches of what is read, by the same keys.
+        """
         self.clips = clips
         self.keys = keys
         self.batch_size = batch_size
+        self.rest = rest
 
     def __len__(self) -> int:
-        """Count the batches."""
         return -(-len(self.keys) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Give the batches."""
-        keys = list(self.keys)
-        clips = self.clips.clips.index.clips
-        for start, outputs in enumerate(self.clips.outputs(keys, self.batch_size)):
-            numbers = [key.clip for key in keys[start * self.batch_size :][: self.batch_size]]
-            labels = torch.tensor([clips[number].label for number in numbers])
-            yield {**outputs, "label": labels, "clip": torch.tensor(numbers)}
+        """Yield batches of the outputs, what was read, "label", and "clip", the position in the index."""
+        keys, rest = list(self.keys), self.rest if self.rest is not None else [Batch()] * len(self)
+        outputs = self.clips.outputs(keys, self.batch_size)
+        for number, (kept, read) in enumerate(zip(outputs, rest, strict=True)):
+            part = keys[number * self.batch_size :][: self.batch_size]
+            clips = torch.tensor([key.clip for key in part])
+            assert "clip" not in read or clips.equal(read["clip"]), "both hold the same clips"
+            labels = torch.tensor([self.clips.index.clips[key.clip].label for key in part])
+            yield {**read, **kept, "label": labels, "clip": clips}
 
 
-def cached_rgb_sets(
-    split: Split,
-    config: ClipTrainConfig,
-    inputs: ClipInput,
-    frozen: Sequence[Prefix],
-    cache: CacheFolder,
-    ranks: Ranks = ONE,
-) -> tuple[Sets, tuple[str, ...]]:
-    """Make the batches of the RGB stream from kept outputs of frozen layers.
-
-    Args:
-        split: The clips.
-        config: Batch size, seed and workers.
-        inputs: How frames are made.
-        frozen: Layers that follow each other from the frames on; the outputs of each are kept.
-        cache: Where.
-        ranks: The processes of the training.
-
-    Returns:
-        The batches, and the names of the tensors in them that the network takes.
-    """
-    opened = clip_opener(inputs, frozen, cache, config.workers)
-
-    def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = ranks.part(inputs.test_keys(index))
-        batches = CachedBatches(opened(index), keys, config.batch_size)
-        return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
-
-    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
-    train = CachedBatches(opened(split.train), sampler, ranks.batch_size(config.batch_size))
-
-    def epoch(number: int) -> CachedBatches:
-        sampler.set_epoch(number)
-        return train
-
-    print_room(train.clips)
-    test = measured("test", split.test)
-    watched = test if split.val is None else measured("val", split.val)
-    return Sets(TrainingSet(split.train.keys, epoch), watched, test), train.clips.names
-
-
-def clip_opener(
-    inputs: ClipInput, frozen: Sequence[Prefix], cache: CacheFolder, workers: int
-) -> Callable[[ClipIndex], CachedClips]:
-    """Give what opens the kept outputs of layers that follow each other, for the clips of any index."""
-    first, *others = frozen
-
-    def opened(index: ClipIndex) -> CachedClips:
-        kept = CachedClips(DecodedClips(inputs.dataset(index), workers), first, cache)
-        for layers in others:
-            kept = CachedClips(kept, layers, cache)
-        return kept
-
-    return opened
-
-
-def print_room(clips: CachedClips) -> None:
-    """Say how much of the disk a run's training clips may take, in every store on the way."""
-    rooms, source = list[str](), clips.source
-    while isinstance(source, CachedClips):
-        rooms, source = [source.room(), *rooms], source.source
-    rooms = [source.room(), *rooms, clips.room()]
-    clips.cache.say(
-        f"keeping what is made of the training clips in {clips.cache.path}: at most {', '.join(rooms)}"
-    )
-
-
-def weights_hash(modules: Iterable[nn.Module]) -> str:
-    """Name the weights and statistics of modules by their content."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, value in module.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _slot(key: ClipKey) -> int:
-    return key.clip * (NUM_DRAWS + 1) + (NUM_DRAWS if key.draw is None else key.draw.number)
-
-
-def _fingerprint(clips: ClipDataset) -> list[Any]:
-    """Everything the pixels depend on; files count by name, size and time of change."""
-    frames, files = clips.inputs.part(Frames), []
-    assert frames is not None, "what is kept is made of frames"
-    for clip in clips.index.clips:
-        for number in dict.fromkeys(frames.pick(clip)):
-            path = clip.frames.path(number)
-            status = path.stat()
-            files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
-    return [frames.frames, frames.pixels.to_dict(), [clip.key for clip in clips.index.clips], files]
+def _slots(keys: Iterable[ClipKey]) -> list[int]:
+    return [key.clip * (NUM_DRAWS + 1) + (NUM_DRAWS if key.draw is None else key.draw.number) for key in keys]
