@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from data.index import ClipIndex
-from data.prepare import cutting
 from data.prepare.command import PrepareConfig, main
 
 REAL = Path(__file__).parents[3] / "shared" / "real_clips" / "annotations.csv"
@@ -177,7 +176,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, prepare, monkeypatch)
             raise OSError(28, "No space left on device")
         return encode(*arguments)
 
-    monkeypatch.setattr(cutting.cv2, "imencode", fail_at_frame_8)
+    monkeypatch.setattr(cv2, "imencode", fail_at_frame_8)
     status, _, err = prepare(rows, "--short-side", "32")
     assert status == 2 and "No space left on device" in err and "run the command again" in err
     assert [path.name for path in (tmp_path / "out/processed_frames2/S1/stir").iterdir()] == ["1"]

@@ -35,8 +35,11 @@ def texture(key: str, number: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> P
 
 def save(path: Path, pixels: npt.ArrayLike) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    quality = {"quality": 90} if path.suffix == ".jpg" else {}
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **quality)
+    image = Image.fromarray(np.asarray(pixels, np.uint8))
+    if path.suffix == ".jpg":
+        image.save(path, quality=90)
+    else:
+        image.save(path)
 
 
 def flow_value(axis: str, number: int) -> int:
