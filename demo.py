@@ -55,59 +55,60 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the project with its settings."""
+    """A command of the project with its settings, which goes on where it was after a stop."""
 
     title: str
     minutes: float
-    """About how long it takes on two cores."""
+    """Estimate for two cores."""
     command: Callable[[], int | None]
-    """Returns an exit status; goes on where it was after a stop."""
+    """Returns an exit status."""
     mark: str = ""
-    """File under --out that is there once the step is done; empty where the command itself keeps track."""
+    """File under --out that exists once the step is done; empty where the command itself keeps track."""
+
+
+def steps(config: Config) -> list[Step]:
+    """List the commands that make data and runs; their report follows."""
+    kitchen, pictures = config.out / "kitchen", config.out / "pictures"
+    draw = synthetic.Settings(out=pictures, catalogue=config.pictures)
+    render = synthetic.Settings(out=kitchen, preset="demo")
+    train = grid.Config(
+        recipe=RECIPES,
+        out=config.out,
+        data=kitchen,
+        inputs=(f"pictures={pictures}",),
+        seeds=config.seeds,
+        settings=(f"amp={precision()}",),
+        epochs=config.epochs,
+        cache=config.out / "cache",  # trainings draw the same crops, so they can share cached outputs
+    )
+    drawing = f"draw {config.pictures} pictures of single objects, which stand in for ImageNet"
+    rendering = "render the kitchen: 20 actions, 4 users, 560 clips"
+    moving = "compute warp flow and motion maps from the rendered frames"
+    return [
+        Step(drawing, 0.4, lambda: synthetic.main(draw), "pictures.done"),
+        Step(rendering, 0.7, lambda: synthetic.main(render), "kitchen.done"),
+        Step(moving, 1.5, lambda: compute_motion(kitchen), "motion.done"),
+        Step("train the rows of both tables", training_minutes(config), lambda: grid.main(train)),
+    ]
 
 
 def main(config: Config) -> int:
     """Take every step that is not done yet, then write the page."""
     todo = steps(config)
     for number, step in enumerate(todo, start=1):
-        if step.mark and (config.out / step.mark).exists():
-            print(f"[{number}/{len(todo)}] done before: {step.title}")
+        place, mark = f"[{number}/{len(todo)}]", config.out / step.mark if step.mark else None
+        if mark and mark.exists():
+            print(f"{place} done before: {step.title}")
             continue
-        print(f"[{number}/{len(todo)}] {step.title} (about {step.minutes:.1f} min)", flush=True)
+        print(f"{place} {step.title} (about {step.minutes:.1f} min)", flush=True)
         start = time.monotonic()
         if status := step.command():
             return status
-        if step.mark:
-            write_text(config.out / step.mark, "")
+        if mark:
+            write_text(mark, "")
         print(f"    took {(time.monotonic() - start) / 60:.1f} min")
     print(f"\nOpen {report(config)}")
     return 0
-
-
-def steps(config: Config) -> list[Step]:
-    """List the commands that make data and runs."""
-    kitchen, pictures = config.out / "kitchen", config.out / "pictures"
-    return [
-        Step(
-            f"draw {config.pictures} pictures of single objects, which stand in for ImageNet",
-            0.4,
-            lambda: synthetic.main(synthetic.Settings(out=pictures, catalogue=config.pictures)),
-            "pictures.done",
-        ),
-        Step(
-            "render the kitchen: 20 actions, 4 users, 560 clips",
-            0.7,
-            lambda: synthetic.main(synthetic.Settings(out=kitchen, preset="demo")),
-            "kitchen.done",
-        ),
-        Step(
-            "compute warp flow and motion maps from the rendered frames",
-            1.5,
-            lambda: compute_motion(kitchen),
-            "motion.done",
-        ),
-        Step("train the rows of both tables", training_minutes(config), lambda: train(config)),
-    ]
 
 
 def compute_motion(kitchen: Path) -> None:
@@ -118,22 +119,6 @@ def compute_motion(kitchen: Path) -> None:
     """
     if motion.main(motion.MotionConfig(root=kitchen, flow="dis", maps=True)):
         raise UserError(f"motion failed for clips of {kitchen}, named above; repair them and start again")
-
-
-def train(config: Config) -> int:
-    """Train the rows of both recipes."""
-    return grid.main(
-        grid.Config(
-            recipe=RECIPES,
-            out=config.out,
-            data=config.out / "kitchen",
-            inputs=(f"pictures={config.out / 'pictures'}",),
-            seeds=config.seeds,
-            settings=(f"amp={precision()}",),
-            epochs=config.epochs,
-            cache=config.out / "cache",  # trainings draw the same crops, so they can share cached outputs
-        )
-    )
 
 
 def precision() -> str:
@@ -157,11 +142,7 @@ def training_minutes(config: Config) -> float:
 
 
 def report(config: Config) -> Path:
-    """Look where attention falls, answer the demo's questions, and report on both tables.
-
-    Returns:
-        The page.
-    """
+    """Measure attention, answer the demo's questions, report on both tables; returns the page."""
     folder, kitchen = config.out / "report", config.out / "kitchen"
     tables = read_tables(config.out)
     rows = {row.name: row for table in tables for row in table.shown}
@@ -170,7 +151,7 @@ def report(config: Config) -> Path:
             evaluate.main(evaluate.Config(run=first.folder, data=kitchen))
     looking = [row.finished[0] for row in rows.values() if has_heat(row.finished[0])]
     results = results_table(list(rows.values()))
-    note = f"What is trained is computed in {'bfloat16' if precision() == 'bf16' else 'float32'}."
+    note = f"Trained layers compute in {'bfloat16' if precision() == 'bf16' else 'float32'}."
     sections = [
         Section("Results", [HOW_TO_READ, ORDER], results, note=note),
         Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
@@ -178,7 +159,7 @@ def report(config: Config) -> Path:
         *(chapter(table, folder) for table in tables),
     ]
     lead = (
-        "Made by demo.py, offline, from rendered clips with known truth. The numbers show that the pipeline "
+        "Made offline by demo.py from rendered clips with known truth. The numbers show that the pipeline "
         "works and what each part adds; they say nothing about GTEA61."
     )
     print(f"\n{as_markdown(results)}")
@@ -186,11 +167,11 @@ def report(config: Config) -> Path:
 
 
 def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
-    """Compare what the demo was made to compare, each question's few lines corrected for among themselves."""
-    rivals = reversed_actions(ClipIndex.from_tree(kitchen).class_names)
+    """Compare the rows that answer each question; p values are corrected within a question."""
+    time_reversed = reversed_actions(ClipIndex.from_tree(kitchen).class_names)
     others = [row for row in rows.values() if row.name != ORDERLESS]
     asked = {
-        "Does it know the order of the frames?": ([(row, rows[ORDERLESS]) for row in others], rivals),
+        "Does it know the order of the frames?": ([(row, rows[ORDERLESS]) for row in others], time_reversed),
         "Are two streams better than one?": ([(rows[JOINT], rows[part]) for part in PARTS], None),
         "Does the motion head help?": ([(rows[head], rows[ATTENTION]) for head in HEADS], None),
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data.synthetic.geometry import Layer, Role
 from data.synthetic.painter import Array, Colour
-from data.synthetic.scene import Backdrop, over, warp_into
+from data.synthetic.scene import Backdrop, blend
 
 _NOISE_PAD = 64
 _OPAQUE = 127
@@ -92,9 +92,8 @@ def _paint(
     shown = np.zeros(frame.shape[:2], np.uint8)
     for number, layer in enumerate(layers, start=1):
         matrix = view @ layer.poses[k] @ layer.sprite.to_local
-        if layer.visible[k] and (drawn := warp_into(layer.sprite.rgba, matrix, shown.shape)):
-            part, at = drawn
-            over(frame[at], part)
-            if layer.role is not Role.SHADOW:
-                shown[at][part[..., 3] > _OPAQUE] = number
+        drawn = blend(frame, layer.sprite.rgba, matrix) if layer.visible[k] else None
+        if drawn and layer.role is not Role.SHADOW:
+            window, opacity = drawn
+            shown[window][opacity > _OPAQUE] = number
     return frame, shown

@@ -14,7 +14,7 @@ from data.synthetic.distractors import DISTRACTORS
 from data.synthetic.geometry import pose
 from data.synthetic.hands import HandStyle
 from data.synthetic.objects import STANDING, Look, cached_object
-from data.synthetic.painter import Array, Colour, Painter, Sprite
+from data.synthetic.painter import Array, Colour, Mask, Painter, Sprite
 
 HEIGHT = 256.0
 """Height of the rest view, table units."""
@@ -82,40 +82,33 @@ class Backdrop:
         blend(self.image, sprite.rgba, matrix)
 
 
-def blend(image: NDArray[np.uint8], rgba: NDArray[np.uint8], matrix: Array) -> None:
+def blend(
+    image: NDArray[np.uint8], rgba: NDArray[np.uint8], matrix: Array
+) -> tuple[tuple[slice, slice], Mask] | None:
     """Draw a premultiplied picture into an image, in place, where a matrix puts it.
 
     Args:
         image: RGB. Shape: (H, W, 3).
         rgba: Premultiplied. Shape: (h, w, 4).
         matrix: Picture pixels to image pixels. Shape: (3, 3).
+
+    Returns:
+        The window of the image that was drawn on, and the picture's opacity there; None if it lies outside.
     """
-    drawn = warp_into(rgba, matrix, image.shape[:2])
-    if drawn is not None:
-        part, at = drawn
-        over(image[at], part)
-
-
-def warp_into(
-    rgba: NDArray[np.uint8], matrix: Array, shape: tuple[int, ...]
-) -> tuple[NDArray[np.uint8], tuple[slice, slice]] | None:
-    """Warp a picture to the smallest window of an image of the given shape that holds it."""
     h, w = rgba.shape[:2]
     corners = matrix @ np.array([[-1, w, w, -1], [-1, -1, h, h], [1, 1, 1, 1]], np.float64)
     x, y = corners[0] / corners[2], corners[1] / corners[2]
-    left, right = max(0, int(np.floor(x.min()))), min(shape[1], int(np.ceil(x.max())) + 1)
-    top, bottom = max(0, int(np.floor(y.min()))), min(shape[0], int(np.ceil(y.max())) + 1)
+    left, right = max(0, int(np.floor(x.min()))), min(image.shape[1], int(np.ceil(x.max())) + 1)
+    top, bottom = max(0, int(np.floor(y.min()))), min(image.shape[0], int(np.ceil(y.max())) + 1)
     if left >= right or top >= bottom:
         return None
+    window = np.s_[top:bottom, left:right]
     shifted = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]]) @ matrix
-    part = cv2.warpPerspective(rgba, shifted, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
-    return np.asarray(part, np.uint8), np.s_[top:bottom, left:right]
-
-
-def over(image: NDArray[np.uint8], part: NDArray[np.uint8]) -> None:
-    """Lay a premultiplied RGBA picture over an RGB image of the same size, in place."""
+    drawn = cv2.warpPerspective(rgba, shifted, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    part = np.asarray(drawn, np.uint8)
     clear = cv2.cvtColor(255 - part[..., 3], cv2.COLOR_GRAY2RGB)
-    cv2.add(cv2.multiply(image, clear, scale=1 / 255), part[..., :3], dst=image)
+    cv2.add(cv2.multiply(image[window], clear, scale=1 / 255), part[..., :3], dst=image[window])
+    return window, part[..., 3]
 
 
 def paint_backdrop(person: Person, rng: np.random.Generator, width: float, scale: float) -> Backdrop:
