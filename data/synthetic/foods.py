@@ -1,4 +1,4 @@
-"""The kitchen's nouns and extras that are no vessels: boxes, bread, cheese, hotdog, spoon, tea bag, plate."""
+"""The objects of the kitchen that are not vessels: boxes, bread, cheese, hotdog, spoon, tea bag, plate."""
 
 from functools import partial
 from itertools import pairwise

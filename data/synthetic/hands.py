@@ -120,7 +120,7 @@ def _arm(style: HandStyle, scale: float) -> Sprite:
         cloth |= painter.ellipse(0, top, wide, 5)
         painter.inflate(cloth, style.sleeve, 22)
         cuff = painter.polygon([(-wide, top), (wide, top), (wide + 1, top + 9), (-wide - 1, top + 9)])
-        painter.fill(cuff, style.sleeve, painter.puff(cloth, 22) * 0.82)
+        painter.fill(cuff, style.sleeve, painter.pillow_shade(cloth, 22) * 0.82)
     return painter.sprite()
 
 
@@ -129,7 +129,7 @@ def _palm(style: HandStyle, scale: float) -> Sprite:
     right = [(-14, 10), (14, 10), (16, -6), (19, -28), (15, -38)]
     left = [(0, -43), (-16, -40), (-20, -22), (-18, -8)]
     mask = painter.polygon(_rounded([*right, *left]))
-    shade = painter.puff(mask, 12)
+    shade = painter.pillow_shade(mask, 12)
     shade = np.maximum(shade, np.float32(0.86) - 0.02 * np.abs(painter.grid()[0]))
     _fade_bottom(painter, mask, -4.0, 10.0)
     painter.fill(mask, style.skin, shade)
@@ -149,7 +149,7 @@ def _palm(style: HandStyle, scale: float) -> Sprite:
 def _finger(skin: Colour, length: float, radius: float, scale: float) -> Sprite:
     painter = Painter((-radius - 3, -length - radius - 2, radius + 3, radius + 5), scale)
     mask = painter.capsule((0, 0), (0, -length), radius, radius * 0.82)
-    shade = painter.puff(mask, radius)
+    shade = painter.pillow_shade(mask, radius)
     _fade_bottom(painter, mask, -2.0, radius)
     painter.fill(mask, skin, shade)
     for share in (0.42, 0.72):

@@ -128,7 +128,7 @@ class Painter:
         ends = [ellipse_points(*a, ra, ra), ellipse_points(*b, rb, rb)]
         return self.polygon(cv2.convexHull(np.concatenate(ends).astype(np.float32))[:, 0])
 
-    def puff(self, mask: Mask, depth: float) -> NDArray[np.float32]:
+    def pillow_shade(self, mask: Mask, depth: float) -> NDArray[np.float32]:
         """Shade of the mask inflated like a pillow and lit from the upper left. Shape: (H, W).
 
         The surface becomes flat `depth` local units inside the edge.
@@ -148,8 +148,8 @@ class Painter:
         return out
 
     def inflate(self, mask: Mask, colour: Colour, depth: float) -> None:
-        """Paint the masked pixels shaded like a pillow, see `puff`."""
-        self.fill(mask, colour, self.puff(mask, depth))
+        """Paint the masked pixels shaded like a pillow, see `pillow_shade`."""
+        self.fill(mask, colour, self.pillow_shade(mask, depth))
 
     def grid(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Local x and y of the fine canvas's pixels. Shapes: (1, W) and (H, 1)."""
