@@ -1,12 +1,12 @@
 """One table of a grid as a chapter of the report: a list of sections, each a function of the table."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from reporting.classes import classes_section, confusions_section
-from reporting.collect import Finished, FoundTable, Missing, Row
+from reporting.collect import Finished, FoundTable, Row
 from reporting.curves import curves_section
 from reporting.measures import attention_section, cost_section, motion_section
 from reporting.page import Section
@@ -17,7 +17,7 @@ from reporting.results import (
     published_section,
     results_section,
 )
-from reporting.tables import Number, Table, Words
+from reporting.tables import Table, number, words
 
 
 def chapter(table: FoundTable, folder: Path, heat: Section | None = None) -> Section:
@@ -63,20 +63,13 @@ def missing_section(table: FoundTable) -> Section | None:
     if not table.missing:
         return None
     text = "These runs are not in any number on this page; rows say how many seeds they have."
-    return Section("What is missing", [text], missing_table(table.missing), key="missing")
-
-
-def missing_table(missing: Sequence[tuple[Row, Missing]]) -> Table:
-    """List every run that can't be reported, and why."""
-    return Table.of(
-        missing,
-        {
-            Words("row"): lambda lost: lost[0].name,
-            Number("seed", ".0f"): lambda lost: lost[1].plan.seed,
-            Words("state"): lambda lost: lost[1].state,
-            Words("why"): lambda lost: lost[1].reason,
-        },
+    found = Table.of(
+        words("row", [row.name for row, _ in table.missing]),
+        number("seed", [run.plan.seed for _, run in table.missing], ".0f"),
+        words("state", [run.state for _, run in table.missing]),
+        words("why", [run.reason for _, run in table.missing]),
     )
+    return Section("What is missing", [text], found, key="missing")
 
 
 def commands_section(table: FoundTable) -> Section:

@@ -12,7 +12,7 @@ from data.actions import noun_ids, nouns, verb, verb_ids
 from metrics.accuracy import Floats, Ints
 from reporting.collect import FoundTable, Row
 from reporting.page import Picture, Section
-from reporting.tables import Column, Number, Table, Words
+from reporting.tables import Table, number, words
 
 _NAMED = 3
 
@@ -26,25 +26,17 @@ def classes_section(table: FoundTable) -> Section:
     )
     rows = table.shown
     folded = [
-        Section("Verbs", table=verb_table(rows), folded=True),
-        Section("Nouns", table=noun_table(rows), folded=True),
+        Section("Verbs", table=group_table("verb", rows, verb_ids, verb), folded=True),
+        Section("Nouns", table=group_table("nouns", rows, noun_ids, nouns), folded=True),
         Section("Every class", table=class_table(rows), folded=True, key="classes"),
     ]
-    found = extremes_table(rows)
-    return Section("Classes, verbs and nouns", [text], found, parts=folded, key="per-class")
-
-
-def extremes_table(rows: Sequence[Row]) -> Table:
-    """Name the classes each row knows best and worst, and its most frequent mistakes."""
-    return Table.of(
-        rows,
-        {
-            Words("row"): lambda row: row.name,
-            Words("best classes, %"): lambda row: _extremes(row, best=True),
-            Words("worst classes, %"): lambda row: _extremes(row, best=False),
-            Words("most often mistaken, clips"): _mistakes,
-        },
+    found = Table.of(
+        words("row", [row.name for row in rows]),
+        words("best classes, %", [_extremes(row, best=True) for row in rows]),
+        words("worst classes, %", [_extremes(row, best=False) for row in rows]),
+        words("most often mistaken, clips", map(_mistakes, rows)),
     )
+    return Section("Classes, verbs and nouns", [text], found, parts=folded, key="per-class")
 
 
 def _extremes(row: Row, best: bool) -> str:
@@ -68,34 +60,31 @@ def _mistakes(row: Row) -> str:
 
 def class_table(rows: Sequence[Row]) -> Table:
     """List the accuracy of each class under each row."""
-    return _group_table("class", rows, lambda names: np.arange(len(names)), lambda name: name)
+    return group_table("class", rows, lambda names: np.arange(len(names)), lambda name: name)
 
 
-def verb_table(rows: Sequence[Row]) -> Table:
-    """List the accuracy of each verb under each row."""
-    return _group_table("verb", rows, verb_ids, verb)
-
-
-def noun_table(rows: Sequence[Row]) -> Table:
-    """List the accuracy of each list of nouns under each row."""
-    return _group_table("nouns", rows, noun_ids, nouns)
-
-
-def _group_table(
-    title: str, rows: Sequence[Row], group: Callable[[Sequence[str]], Ints], name: Callable[[str], str]
+def group_table(
+    title: str, rows: Sequence[Row], number_of: Callable[[Sequence[str]], Ints], name: Callable[[str], str]
 ) -> Table:
+    """List the accuracy of each group of classes, such as those of one verb, under each row.
+
+    Args:
+        title: Heading of the groups.
+        rows: Those with the first one's classes are shown.
+        number_of: Numbers the group of every class.
+        name: Names the group of a class.
+    """
     first = rows[0].finished[0]
-    groups = group(first.class_names)  # (K,)
+    groups = number_of(first.class_names)  # (K,)
     clips = np.bincount(groups[first.predictions.labels], minlength=int(groups.max()) + 1)  # (G,)
-    named = {number: name(text) for text, number in zip(first.class_names, groups.tolist(), strict=True)}
-    columns: dict[Column, Callable[[int], object]] = {
-        Words(title): lambda number: named[number],
-        Number("clips", ".0f"): lambda number: clips[number],
-    }
-    for row in rows:
-        if row.finished[0].class_names == first.class_names:  # else its classes have other numbers
-            columns[Number(row.name, ".0f")] = group_shares(row, groups).__getitem__
-    return Table.of([number for number in sorted(named) if clips[number]], columns)
+    named = dict(zip(groups.tolist(), map(name, first.class_names), strict=True))
+    shown = np.flatnonzero(clips)
+    same = [row for row in rows if row.finished[0].class_names == first.class_names]
+    return Table.of(
+        words(title, [named[group] for group in shown.tolist()]),
+        number("clips", clips[shown], ".0f"),
+        *(number(row.name, group_shares(row, groups)[shown], ".0f") for row in same),
+    )
 
 
 def group_shares(row: Row, groups: Ints) -> Floats:
@@ -108,15 +97,13 @@ def group_shares(row: Row, groups: Ints) -> Floats:
     Returns:
         In per cent, NaN for a group without clips. Shape: (G,).
     """
-    shares = [_shares(run.predictions.logits, run.predictions.labels, groups) for run in row.finished]
+    shares = []
+    for run in row.finished:
+        true, predicted = groups[run.predictions.labels], groups[run.predictions.logits.argmax(axis=1)]
+        clips = np.bincount(true, minlength=int(groups.max()) + 1)
+        right = np.bincount(true, true == predicted, len(clips))
+        shares.append(100 * right / np.where(clips, clips, np.nan))
     return np.asarray(np.mean(shares, axis=0))
-
-
-def _shares(logits: Floats, labels: Ints, groups: Ints) -> Floats:
-    true, size = groups[labels], int(groups.max()) + 1
-    right = true == groups[logits.argmax(axis=1)]
-    counts = np.bincount(true, minlength=size)
-    return np.asarray(100 * np.bincount(true, right, size) / np.where(counts, counts, np.nan))
 
 
 def confusions_section(table: FoundTable) -> Section | None:

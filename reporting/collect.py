@@ -130,29 +130,24 @@ def read_tables(grid: Path) -> list[FoundTable]:
     files = sorted((grid / TABLES).glob("*.yaml"))
     if not files:
         raise UserError(f"no table in {grid / TABLES}; name the --out of a grid.py that was started before")
-    return [read_table(file, grid) for file in files]
-
-
-def read_table(file: Path, grid: Path) -> FoundTable:
-    """Read one table's plan and every run that it names.
-
-    Raises:
-        UserError: The plan can't be read.
-    """
-    plan = TablePlan.from_yaml(file)
-    return FoundTable(file.stem, plan, tuple(_row(row, grid) for row in plan.rows))
+    tables = []
+    for file in files:
+        plan = TablePlan.from_yaml(file)
+        tables.append(FoundTable(file.stem, plan, tuple(_row(row, grid) for row in plan.rows)))
+    return tables
 
 
 def _row(plan: TableRow, grid: Path) -> Row:
-    found = [_find(run, grid / run.folder) for run in plan.runs]
-    finished = [run for run in found if isinstance(run, Finished)]
-    missing = [run for run in found if isinstance(run, Missing)]
-    for run in finished[1:]:
-        if _labels(run) != _labels(finished[0]):
-            reason = f"{run.folder} was tested on other clips, or other classes, than the row's first seed"
-            finished.remove(run)
-            missing.append(Missing(run.plan, run.folder, "damaged", reason))
-    missing.sort(key=lambda run: plan.runs.index(run.plan))
+    finished, missing = list[Finished](), list[Missing]()
+    for run in plan.runs:
+        found = _find(run, grid / run.folder)
+        if isinstance(found, Finished) and finished and _labels(found) != _labels(finished[0]):
+            reason = f"{found.folder} was tested on other clips, or other classes, than the row's first seed"
+            found = Missing(run, found.folder, "damaged", reason)
+        if isinstance(found, Missing):
+            missing.append(found)
+        else:
+            finished.append(found)
     return Row(plan, tuple(finished), tuple(missing))
 
 

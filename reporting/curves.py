@@ -40,14 +40,19 @@ def save_curves(path: Path, row: Row) -> None:
     for place, key in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, place)
         for run in row.finished:
-            for split, epochs in run.epochs.groupby("split"):
-                # A set that was measured once is a dot; many epochs are a line alone.
-                marker = "o" if len(epochs) <= _FEW else None
-                name = str(split) if run is row.finished[0] else None
-                axes.plot(
-                    epochs["epoch"], epochs[key], color=_COLOURS[str(split)], marker=marker, markersize=3,
-                    lw=1.2, label=name,
-                )  # fmt: skip
+            for split, colour in _COLOURS.items():
+                epochs = run.epochs[run.epochs["split"] == split]
+                if len(epochs):
+                    axes.plot(
+                        epochs["epoch"],
+                        epochs[key],
+                        color=colour,
+                        # A set that was measured once is a dot; many epochs are a line alone.
+                        marker="o" if len(epochs) <= _FEW else None,
+                        markersize=3,
+                        lw=1.2,
+                        label=split if run is row.finished[0] else None,
+                    )
         axes.set_title("accuracy, %" if key == "accuracy" else key, loc="left", fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=8)

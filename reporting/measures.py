@@ -1,15 +1,14 @@
 """Measures besides accuracy: attention on masks, motion heads on motion maps, and cost."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 from core.errors import UserError
 from core.run_dir import read_eval
 from reporting.collect import Finished, FoundTable, Row
 from reporting.page import Picture, Section
-from reporting.tables import Column, Interval, Number, PValue, Spread, Table, Words
+from reporting.tables import Table, interval, number, p_value, spread, words
 
 _ATTENTION = {
     "pointing": (
@@ -57,54 +56,44 @@ def lacks_attention(run: Finished) -> bool:
     return run.settings.get("attention") == "cam" and unmeasured
 
 
-class _OnMask(NamedTuple):
-    """A measure of a row's attention on one mask, for each seed that has it."""
-
-    row: Row
-    mask: str
-    found: list[Mapping[str, Any]]
-
-    def values(self, source: str, key: str) -> list[float]:
-        """Collect a number of one source of heat, or of its advantage, a value a seed."""
-        return [one[source][key] for one in self.found]
-
-    def ends(self, source: str) -> tuple[float, float]:
-        """Average the ends of an interval over seeds."""
-        return mean(self.values(source, "low")), mean(self.values(source, "high"))
-
-
 def attention_table(rows: Sequence[Row], measure: str) -> Table:
-    """Compare attention with the baselines that see no frame.
+    """Compare attention with the baselines that see no frame, a line a row and mask.
 
     Args:
         rows: Those without measured attention are left out.
         measure: "pointing" or "share".
     """
-    lines = []
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}  # of each line, a measurement a seed
     for row in rows:
-        found = [quality for run in row.finished if (quality := measured_attention(run))]
-        for mask in dict.fromkeys(mask for quality in found for mask in quality):
-            lines.append(_OnMask(row, mask, [each[mask][measure] for each in found if mask in each]))
-    columns: dict[Column, Callable[[_OnMask], Any]] = {
-        Words("row"): lambda line: line.row.name,
-        Words("on"): lambda line: line.mask,
-        Number("seeds", ".0f"): lambda line: len(line.found),
-        Spread(f"{measure} %"): lambda line: line.values("heat", "mean"),
-        Interval("95 % interval"): lambda line: line.ends("heat"),
-        Number("even heat %"): lambda line: mean(line.values("uniform", "mean")),
-        Number("centre prior %"): lambda line: mean(line.values("centre_prior", "mean")),
-    }
+        for quality in map(measured_attention, row.finished):
+            for mask in quality:
+                found.setdefault((row.name, mask), []).append(quality[mask][measure])
+
+    def values(source: str, key: str) -> list[list[float]]:
+        return [[one[source][key] for one in seeds] for seeds in found.values()]
+
+    def ends(source: str) -> list[tuple[float, float]]:
+        return list(zip(map(mean, values(source, "low")), map(mean, values(source, "high")), strict=True))
+
+    advantages = [
+        column
+        for name, key in (("even heat", "above_uniform"), ("centre", "above_centre_prior"))
+        for column in (
+            number(f"above {name}, points", map(mean, values(key, "points")), "+.1f"),
+            interval(f"above {name}, 95 %", ends(key), "+.1f"),
+            p_value(f"above {name}, p", map(max, values(key, "p"))),
+        )
+    ]
     return Table.of(
-        lines, columns | _advantage("even heat", "above_uniform") | _advantage("centre", "above_centre_prior")
+        words("row", [row for row, _ in found]),
+        words("on", [mask for _, mask in found]),
+        number("seeds", map(len, found.values()), ".0f"),
+        spread(f"{measure} %", values("heat", "mean")),
+        interval("95 % interval", ends("heat")),
+        number("even heat %", map(mean, values("uniform", "mean"))),
+        number("centre prior %", map(mean, values("centre_prior", "mean"))),
+        *advantages,
     )
-
-
-def _advantage(baseline: str, key: str) -> dict[Column, Callable[[_OnMask], Any]]:
-    return {
-        Number(f"above {baseline}, points", "+.1f"): lambda line: mean(line.values(key, "points")),
-        Interval(f"above {baseline}, 95 %", "+.1f"): lambda line: line.ends(key),
-        PValue(f"above {baseline}, p"): lambda line: max(line.values(key, "p")),
-    }
 
 
 _MOTION = (
@@ -132,25 +121,19 @@ def motion_section(table: FoundTable) -> Section | None:
 
 def motion_table(rows: Sequence[Row]) -> Table:
     """List each motion head; rows without one are left out."""
-    heads = [
-        (row, layer)
-        for row in rows
-        for layer in ("layer3", "layer4")
-        if row.values(f"motion_{layer}_accuracy")
-    ]
-    columns: dict[Column, Callable[[tuple[Row, str]], Any]] = {
-        Words("row"): lambda head: head[0].name,
-        Words("head on"): lambda head: head[1],
-    }
-    for measure, key in _MEASURES.items():
-        for baseline, ending in _BASELINES.items():
-            columns[Spread(f"{measure} %{baseline}")] = partial(_motion_values, key + ending)
-    return Table.of(heads, columns)
-
-
-def _motion_values(measure: str, head: tuple[Row, str]) -> list[float]:
-    row, layer = head
-    return row.values(f"motion_{layer}_{measure}")
+    layers = ("layer3", "layer4")
+    heads = [(row, layer) for row in rows for layer in layers if row.values(f"motion_{layer}_accuracy")]
+    return Table.of(
+        words("row", [row.name for row, _ in heads]),
+        words("head on", [layer for _, layer in heads]),
+        *(
+            spread(
+                f"{measure} %{baseline}", [row.values(f"motion_{layer}_{key}{end}") for row, layer in heads]
+            )
+            for measure, key in _MEASURES.items()
+            for baseline, end in _BASELINES.items()
+        ),
+    )
 
 
 def cost_section(table: FoundTable) -> Section:
@@ -177,16 +160,13 @@ def cost_table(rows: Sequence[Row]) -> Table:
         return max((float(r.cost[key]) for r in row.finished if r.cost.get(key) is not None), default=None)
 
     return Table.of(
-        rows,
-        {
-            Words("trained"): lambda row: row.name,
-            Number("epochs", ".0f"): lambda row: max(run.epochs["epoch"].iloc[-1] for run in row.finished),
-            Spread("minutes a run"): lambda row: [minutes(run) for run in row.finished],
-            Spread("clips/s", ".0f"): lambda row: [speed(run) for run in row.finished],
-            Number("memory, GiB"): lambda row: peak(row, "peak_memory_gib"),
-            Number("GPU memory, GiB"): lambda row: peak(row, "peak_gpu_memory_gib"),
-            Words("device"): lambda row: ", ".join(dict.fromkeys(map(device, row.finished))),
-        },
+        words("trained", [row.name for row in rows]),
+        number("epochs", [max(run.epochs["epoch"].iloc[-1] for run in row.finished) for row in rows], ".0f"),
+        spread("minutes a run", [list(map(minutes, row.finished)) for row in rows]),
+        spread("clips/s", [list(map(speed, row.finished)) for row in rows], ".0f"),
+        number("memory, GiB", [peak(row, "peak_memory_gib") for row in rows]),
+        number("GPU memory, GiB", [peak(row, "peak_gpu_memory_gib") for row in rows]),
+        words("device", [", ".join(dict.fromkeys(map(device, row.finished))) for row in rows]),
     )
 
 

@@ -108,7 +108,6 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.globals["zip"] = zip
     text = templates.get_template("page.html").render(
         title=title,
         lead=lead,

@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean
-from typing import NamedTuple
 
 from core.errors import UserError
 from data.actions import reversed_actions
 from metrics.accuracy import Floats, Ints
 from metrics.predictions import clip_scores
-from metrics.statistics import Difference, holm, paired_differences, wilson_interval
-from reporting.collect import Finished, FoundTable, Row
+from metrics.statistics import holm, paired_differences, wilson_interval
+from reporting.collect import FoundTable, Row
 from reporting.page import Section
-from reporting.tables import Count, Interval, Number, PValue, Spread, Table, Words
+from reporting.tables import Table, count, interval, number, p_value, spread, words
 
 HOW_TO_READ = (
     "Accuracy of the last epoch on the test clips, whose user was not trained on: the mean over seeds and, "
@@ -33,6 +32,11 @@ HOW_TO_COMPARE = (
     "lines: below 0.05, the choice of clips hardly explains the difference, however many rows were "
     "compared."
 )
+_OPTIMISM = (
+    "The accuracy that is reported where the epoch with the best result on the test clips is kept. Its "
+    "advantage over the last epoch is optimism, since the test clips chose the epoch; it is not the number "
+    "to report."
+)
 _MANY = 10
 """Rows beyond which each is compared with the first alone."""
 
@@ -46,18 +50,15 @@ def results_section(table: FoundTable) -> Section:
 def results_table(rows: Sequence[Row]) -> Table:
     """List the accuracy of each row."""
     return Table.of(
-        rows,
-        {
-            Words("trained"): lambda row: row.name,
-            Count("seeds"): seeds,
-            Spread("top-1 %"): lambda row: row.values("top1"),
-            Interval("95 % interval"): lambda row: pooled(row, "top1", "n_clips"),
-            Spread("mean class %"): lambda row: row.values("mean_class"),
-            Spread("verb %"): lambda row: row.values("verb"),
-            Spread("noun %"): lambda row: row.values("noun"),
-            Spread("order %"): lambda row: row.values("order"),
-            Interval("order, 95 % interval"): lambda row: pooled(row, "order", "n_order"),
-        },
+        words("trained", [row.name for row in rows]),
+        count("seeds", map(seeds, rows)),
+        spread("top-1 %", [row.values("top1") for row in rows]),
+        interval("95 % interval", [pooled(row, "top1", "n_clips") for row in rows]),
+        spread("mean class %", [row.values("mean_class") for row in rows]),
+        spread("verb %", [row.values("verb") for row in rows]),
+        spread("noun %", [row.values("noun") for row in rows]),
+        spread("order %", [row.values("order") for row in rows]),
+        interval("order, 95 % interval", [pooled(row, "order", "n_order") for row in rows]),
     )
 
 
@@ -66,52 +67,34 @@ def seeds(row: Row) -> tuple[int, int]:
     return len(row.finished), len(row.plan.runs)
 
 
-def pooled(row: Row, key: str, count: str) -> tuple[float, float] | None:
+def pooled(row: Row, key: str, clips: str) -> tuple[float, float] | None:
     """Wilson's interval of a measure at its mean over the seeds; None where the row lacks it."""
-    values = row.values(key)
-    if not values:
+    if not (values := row.values(key)):
         return None
-    clips = int(row.values(count)[0])
-    return wilson_interval(mean(values) / 100 * clips, clips)
+    trials = int(row.values(clips)[0])
+    return wilson_interval(mean(values) / 100 * trials, trials)
 
 
 def optimism_section(table: FoundTable) -> Section | None:
     """The best epoch on the test clips next to the last, for rows that chose one so."""
-    text = (
-        "The accuracy that is reported where the epoch with the best result on the test clips is kept. Its "
-        "advantage over the last epoch is optimism, since the test clips chose the epoch; it is not the "
-        "number to report."
+    chosen = {
+        row.name: runs
+        for row in table.shown
+        if (runs := [run for run in row.finished if run.selected.get("selection") == "best_on_test"])
+    }
+    last = [[float(run.evaluation["top1"]) for run in runs] for runs in chosen.values()]
+    best = [[float(run.selected["top1"]) for run in runs] for runs in chosen.values()]
+    gained = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(last, best, strict=True)]
+    epochs = [max((run.epochs["split"] == "test").sum() for run in runs) for runs in chosen.values()]
+    found = Table.of(
+        words("trained", chosen),
+        spread("last epoch %", last),
+        spread("best epoch on the test %", best),
+        spread("optimism, points", gained, "+.1f"),
+        number("epochs to choose from", epochs, ".0f"),
     )
-    found = optimism_table(table.shown)
-    return Section("Last epoch and best on the test", [text], found, key="optimism") if found else None
-
-
-def optimism_table(rows: Sequence[Row]) -> Table:
-    """Compare the best epoch on the test clips with the last."""
-
-    def chosen(row: Row) -> list[Finished]:
-        return [run for run in row.finished if run.selected.get("selection") == "best_on_test"]
-
-    def last(row: Row) -> list[float]:
-        return [float(run.evaluation["top1"]) for run in chosen(row)]
-
-    def best(row: Row) -> list[float]:
-        return [float(run.selected["top1"]) for run in chosen(row)]
-
-    return Table.of(
-        [row for row in rows if chosen(row)],
-        {
-            Words("trained"): lambda row: row.name,
-            Spread("last epoch %"): last,
-            Spread("best epoch on the test %"): best,
-            Spread("optimism, points", "+.1f"): lambda row: [
-                high - low for high, low in zip(best(row), last(row), strict=True)
-            ],
-            Number("epochs to choose from", ".0f"): lambda row: max(
-                (run.epochs["split"] == "test").sum() for run in chosen(row)
-            ),
-        },
-    )
+    title = "Last epoch and best on the test"
+    return Section(title, [_OPTIMISM], found, key="optimism") if chosen else None
 
 
 def comparisons_section(table: FoundTable) -> Section | None:
@@ -132,14 +115,6 @@ def order_section(table: FoundTable) -> Section | None:
     found, note = comparison_table(pairs, reversed_actions(table.shown[0].finished[0].class_names))
     text = "Whether a clip's action scores above its reverse in time, compared in the same way."
     return Section("Which rows differ in knowing the order?", [text], found, note, key="order")
-
-
-class _Compared(NamedTuple):
-    """A line of the comparisons."""
-
-    names: tuple[str, str]
-    found: Difference
-    corrected_p: float
 
 
 def choose_pairs(table: FoundTable) -> list[tuple[Row, Row]]:
@@ -173,26 +148,24 @@ def comparison_table(
             left_out.setdefault(str(error), []).append(f"{row.name} against {other.name}")
     note = " ".join(f"Not compared: {'; '.join(names)} ({why})." for why, names in left_out.items())
     found = paired_differences(list(scores.values()))
-    corrected = holm([difference.p for difference in found])
-
-    compared = [_Compared(*line) for line in zip(scores, found, corrected, strict=True)]
     table = Table.of(
-        compared,
-        {
-            Words("row"): lambda line: line.names[0],
-            Words("against"): lambda line: line.names[1],
-            Number("clips", ".0f"): lambda line: line.found.clips,
-            Number("points more", "+.1f"): lambda line: line.found.points,
-            Interval("95 % interval, clips", "+.1f"): lambda line: (line.found.low, line.found.high),
-            Interval("95 % interval, clips and seeds", "+.1f"): lambda line: (
-                (line.found.seeds_low, line.found.seeds_high) if line.found.seeds > 1 else None
-            ),
-            Count("seeds that agree", when_all=True): lambda line: (
-                (line.found.agree, line.found.seeds) if line.found.seeds > 1 else None
-            ),
-            PValue("p"): lambda line: line.found.p,
-            PValue("p, Holm"): lambda line: line.corrected_p,
-        },
+        words("row", [row for row, _ in scores]),
+        words("against", [other for _, other in scores]),
+        number("clips", [each.clips for each in found], ".0f"),
+        number("points more", [each.points for each in found], "+.1f"),
+        interval("95 % interval, clips", [(each.low, each.high) for each in found], "+.1f"),
+        interval(
+            "95 % interval, clips and seeds",
+            [(each.seeds_low, each.seeds_high) if each.seeds > 1 else None for each in found],
+            "+.1f",
+        ),
+        count(
+            "seeds that agree",
+            [(each.agree, each.seeds) if each.seeds > 1 else None for each in found],
+            when_all=True,
+        ),
+        p_value("p", [each.p for each in found]),
+        p_value("p, Holm", holm([each.p for each in found])),
     )
     return (table if scores else None), note
 
@@ -235,6 +208,12 @@ class Source:
 
 
 TEST_CLIPS = 116
+_PUBLISHED = (
+    f"Ours: the mean over seeds of the last epoch on all {TEST_CLIPS} test clips of GTEA61. The difference "
+    "is ours minus theirs; where our interval contains their number, these clips can't tell the two apart. "
+    "Choosing the best epoch on the test user adds 3.5 to 6 points, and most of those who did so do not say "
+    "it."
+)
 _KINDS = ("convlstm", "attention", "flow", "joint", "classification", "regression")
 _COURSE = [key for kind in _KINDS for key in ([kind] if kind == "flow" else [f"{kind}-7", f"{kind}-16"])]
 _STUDENTS = "one run, no fixed seed, choice of the epoch not stated"
@@ -269,11 +248,7 @@ SOURCES = (
         f"{_STUDENTS}; 114 clips",
         _course(37.7, 46.5, 55.2, 64.9, 42.2, 57, 73.7, None, 67.5, None, 72.8),
     ),
-    Source(
-        "course group B",
-        _STUDENTS,
-        _course(52.6, 57.8, 56.9, 64.7, 42.2, 64.7, 68.1, 56, 65, 51, 62),
-    ),
+    Source("course group B", _STUDENTS, _course(52.6, 57.8, 56.9, 64.7, 42.2, 64.7, 68.1, 56, 65, 51, 62)),
     Source(
         "course group C",
         _STUDENTS,
@@ -293,52 +268,31 @@ SOURCES = (
 
 
 def published_section(table: FoundTable) -> Section | None:
-    """Numbers of others, for rows whose recipe says which they reproduce."""
-    text = (
-        f"Ours: the mean over seeds of the last epoch on all {TEST_CLIPS} test clips of GTEA61. The "
-        "difference is ours minus theirs; where our interval contains their number, these clips can't tell "
-        "the two apart. Choosing the best epoch on the test user adds 3.5 to 6 points, and most of those "
-        "who did so do not say it."
+    """Numbers of others, for rows whose recipe says which they reproduce; a line a row and source."""
+    lines = [
+        (row, source, source.top1[key])
+        for row in table.shown
+        for source in SOURCES
+        if (key := reproduces(row)) in source.top1
+    ]
+    if not lines:
+        return None
+    rows, sources, theirs = zip(*lines, strict=True)
+    found = Table.of(
+        words("row", [row.name for row in rows]),
+        count("seeds", map(seeds, rows)),
+        spread("ours %", [row.values("top1") for row in rows]),
+        interval("95 % interval", [pooled(row, "top1", "n_clips") for row in rows]),
+        number("theirs %", theirs),
+        number("difference", [mean(row.values("top1")) - top1 for row, _, top1 in lines], "+.1f"),
+        words("source", [source.name for source in sources]),
+        words("their protocol", [source.protocol for source in sources]),
     )
-    found = published_table(table.rows)
-    clips = sorted({int(count) for row in table.shown for count in row.values("n_clips")})
+    clips = sorted({int(total) for row in table.shown for total in row.values("n_clips")})
     note = ""
     if clips != [TEST_CLIPS]:
-        note = f"Ours were tested on {clips[0]} clips, so the numbers come from different data and can't be "
-        note += "compared."
-    title = "Next to published numbers"
-    return Section(title, [text], found, note, key="published") if found else None
-
-
-class _Beside(NamedTuple):
-    """A line of the published numbers."""
-
-    row: Row
-    source: Source
-    theirs: float
-
-
-def published_table(rows: Sequence[Row]) -> Table:
-    """List each row with each source that has its number; other rows are left out."""
-    lines = [
-        _Beside(row, source, source.top1[key])
-        for row in rows
-        for source in SOURCES
-        if row.finished and (key := reproduces(row)) in source.top1
-    ]
-    return Table.of(
-        lines,
-        {
-            Words("row"): lambda line: line.row.name,
-            Count("seeds"): lambda line: seeds(line.row),
-            Spread("ours %"): lambda line: line.row.values("top1"),
-            Interval("95 % interval"): lambda line: pooled(line.row, "top1", "n_clips"),
-            Number("theirs %"): lambda line: line.theirs,
-            Number("difference", "+.1f"): lambda line: mean(line.row.values("top1")) - line.theirs,
-            Words("source"): lambda line: line.source.name,
-            Words("their protocol"): lambda line: line.source.protocol,
-        },
-    )
+        note = f"Ours were tested on {clips[0]} clips; on different data the numbers can't be compared."
+    return Section("Next to published numbers", [_PUBLISHED], found, note, key="published")
 
 
 def reproduces(row: Row) -> str:

@@ -1,24 +1,21 @@
-"""Tables of words and numbers: made of columns, kept as pandas frames, written as CSV, Markdown and LaTeX.
+"""Tables of words and numbers, written as CSV by pandas, as LaTeX by its Styler, and as Markdown.
 
-A table holds its numbers unrounded, for CSV files and for sorting on a page, and the texts that readers see;
-a column's class says how a value becomes either.
+A column holds what readers see and, for CSV files and for sorting on a page, the same numbers unrounded.
 """
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
 
-T = TypeVar("T")
 EMPTY = "—"
 _LONG, _HEADING = 40, 14
 """Characters beyond which a text, and the heading of a column of numbers, is broken into lines."""
 _PARAGRAPH = r">{\raggedright\arraybackslash}p{55mm}"
-
 _TEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -33,194 +30,150 @@ _TEX = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Column:
-    """How values of one kind are written; None and empty values are `EMPTY`.
+    """A column, of one entry a row.
 
     Attributes:
         name: The heading.
-        spec: Format of its numbers.
-        parts: Names of a cell's numbers in a CSV file, after the heading; pages sort by the first.
-        words: Whether it holds text alone.
+        texts: What is read.
+        numbers: What it says in numbers, by their names in a CSV file after the heading; pages sort by the
+            first. The words of a column without numbers.
+        words: Whether it holds words, which are aligned left.
     """
 
     name: str
-    spec: str = ".1f"
-    parts: ClassVar[tuple[str, ...]] = ("",)
-    words: ClassVar[bool] = False
-
-    def numbers(self, value: Any) -> tuple[Any, ...]:
-        """Convert a value to the numbers of its cell, one a part."""
-        return (value,)
-
-    def text(self, value: Any) -> str:
-        """Convert a value to the text of its cell."""
-        return self.format(value)
-
-    def format(self, number: float) -> str:
-        """Write one number, with a minus sign in place of a hyphen."""
-        return f"{number:{self.spec}}".replace("-", "−")
+    texts: list[str]
+    numbers: dict[str, list[Any]]
+    words: bool = False
 
 
-class Words(Column):
-    """Text, aligned left."""
-
-    words = True
-
-    def text(self, value: Any) -> str:
-        """Leave it as it is."""
-        return str(value)
+def words(name: str, values: Iterable[str]) -> Column:
+    """Make a column of texts; an empty one is missing."""
+    values = list(values)
+    return Column(name, [value or EMPTY for value in values], {"": [v or None for v in values]}, words=True)
 
 
-class Number(Column):
-    """One number."""
-
-    def numbers(self, value: Any) -> tuple[Any, ...]:
-        """Take numpy's numbers too."""
-        return (float(value),)
+def number(name: str, values: Iterable[float | None], spec: str = ".1f") -> Column:
+    """Make a column of numbers, None where one is missing."""
+    return _column(name, values, lambda value: _written(value, spec), {"": float})
 
 
-class Spread(Column):
-    """Mean and, after the sign, standard deviation of a few values, such as those of seeds."""
+def spread(name: str, values: Iterable[Sequence[float]], spec: str = ".1f") -> Column:
+    """Make a column of "mean ± standard deviation" of a few values each, such as those of seeds."""
 
-    parts = ("", "sd")
+    def text(value: Sequence[float]) -> str:
+        after = f" ± {stdev(value):{spec.lstrip('+')}}" if len(value) > 1 else ""
+        return _written(mean(value), spec) + after
 
-    def numbers(self, value: Any) -> tuple[Any, ...]:
-        """Compute mean and standard deviation; a single value has none."""
-        return mean(value), stdev(value) if len(value) > 1 else None
+    def deviation(value: Sequence[float]) -> float | None:
+        return stdev(value) if len(value) > 1 else None
 
-    def text(self, value: Any) -> str:
-        """Write "50.0 ± 10.0"."""
-        centre, deviation = self.numbers(value)
-        after = "" if deviation is None else f" ± {deviation:{self.spec.lstrip('+')}}"
-        return self.format(centre) + after
+    return _column(name, [value or None for value in values], text, {"": mean, "sd": deviation})
 
 
-class Interval(Column):
-    """Lower and upper end of an interval."""
-
-    parts = ("low", "high")
-
-    def numbers(self, value: Any) -> tuple[Any, ...]:
-        """Take both ends."""
-        return tuple(value)
-
-    def text(self, value: Any) -> str:
-        """Write "1.0 to 2.0"."""
-        return " to ".join(map(self.format, value))
+def interval(name: str, values: Iterable[tuple[float, float] | None], spec: str = ".1f") -> Column:
+    """Make a column of "low to high"."""
+    parts = {"low": lambda ends: ends[0], "high": lambda ends: ends[1]}
+    return _column(name, values, lambda ends: " to ".join(_written(end, spec) for end in ends), parts)
 
 
-class PValue(Column):
-    """A p value, to the digits that matter."""
+def p_value(name: str, values: Iterable[float]) -> Column:
+    """Make a column of p values, to the digits that matter."""
 
-    def text(self, value: Any) -> str:
-        """Write "<0.0001", "0.0032" or "0.050"."""
-        return "<0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.3f}"
+    def text(p: float) -> str:
+        return "<0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
+
+    return _column(name, values, text, {"": float})
 
 
-@dataclass(frozen=True, eq=False)
-class Count(Column):
-    """A count, and what it is out of: "2 of 3".
+def count(name: str, values: Iterable[tuple[int, int] | None], *, when_all: bool = False) -> Column:
+    """Make a column of "2 of 3"; of all it says "3" alone, unless `when_all`."""
 
-    Attributes:
-        when_all: Write what it is out of also when it is all of it.
-    """
+    def text(value: tuple[int, int]) -> str:
+        there, total = value
+        return f"{there} of {total}" if there != total or when_all else str(there)
 
-    when_all: bool = False
+    return _column(name, values, text, {"": lambda value: value[0]})
 
-    def numbers(self, value: Any) -> tuple[Any, ...]:
-        """Take the count alone."""
-        return (value[0],)
 
-    def text(self, value: Any) -> str:
-        """Write "2 of 3", or "3"."""
-        count, total = value
-        return f"{count} of {total}" if count != total or self.when_all else str(count)
+def _column(
+    name: str, values: Iterable[Any], text: Callable[[Any], str], parts: dict[str, Callable[[Any], Any]]
+) -> Column:
+    values = list(values)
+    texts = [EMPTY if value is None else text(value) for value in values]
+    numbers = {n: [None if value is None else part(value) for value in values] for n, part in parts.items()}
+    return Column(name, texts, numbers)
+
+
+def _written(value: float, spec: str) -> str:
+    return f"{value:{spec}}".replace("-", "−")
 
 
 class Cell(NamedTuple):
-    """One place of a table.
-
-    Attributes:
-        text: What is read.
-        number: What pages sort by; None for words and for nothing.
-    """
+    """One place of a table as a page shows it; `number` is what it sorts by, None for words."""
 
     text: str
     number: float | None
-
-    @property
-    def long(self) -> bool:
-        """Whether the text may be broken into lines."""
-        return len(self.text) > _LONG
+    words: bool
+    long: bool
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        columns: The columns; those without any value are left out.
-        rows: What is read, a cell for each of the columns.
-        numbers: The same unrounded; a column for each of their parts that has a value.
-    """
+    """Columns of equal length; make it with `Table.of`."""
 
     columns: tuple[Column, ...]
-    rows: list[list[Cell]]
-    numbers: "pd.DataFrame"
 
     @classmethod
-    def of(cls, items: Iterable[T], columns: Mapping[Column, Callable[[T], Any]]) -> "Table":
-        """Make a row of each item.
+    def of(cls, *columns: Column) -> "Table":
+        """Join columns; those in which nothing stands are left out, unless there is no row at all."""
+        filled = [column for column in columns if set(column.texts) - {EMPTY}]
+        return cls(tuple(filled or columns))
 
-        Args:
-            items: What rows are about.
-            columns: How to get the value of each column from an item.
-        """
-        import pandas as pd  # takes its time to import, and a help text needs none
-
-        items, kept, cells = list(items), [], []
-        headings, numbers = list[str](), list[list[Any]]()
-        for column, get in columns.items():
-            values = [None if _is_empty(value) else value for value in map(get, items)]
-            if items and all(value is None for value in values):
-                continue
-            kept.append(column)
-            nothing = (None,) * len(column.parts)
-            parts = [nothing if value is None else column.numbers(value) for value in values]
-            texts = [EMPTY if value is None else column.text(value) for value in values]
-            cells.append([Cell(t, None if column.words else n[0]) for t, n in zip(texts, parts, strict=True)])
-            for place, name in enumerate(column.parts):
-                found = [numbers_of_cell[place] for numbers_of_cell in parts]
-                if place == 0 or any(number is not None for number in found):
-                    headings.append(f"{column.name}, {name}" if name else column.name)
-                    numbers.append(found)
-        # Headings are set afterwards, since a row of a table may be called like another column.
-        frame = pd.DataFrame(dict(enumerate(numbers))).set_axis(headings, axis=1)
-        return cls(tuple(kept), [list(row) for row in zip(*cells, strict=True)], frame)
+    def __len__(self) -> int:
+        return len(self.columns[0].texts)
 
     @property
     def header(self) -> list[str]:
         """The headings."""
         return [column.name for column in self.columns]
 
-    def __bool__(self) -> bool:
-        return bool(self.rows)
+    def rows(self) -> list[list[Cell]]:
+        """List the cells of each row."""
+        cells = [
+            [
+                Cell(text, None if column.words else value, column.words, column.words and len(text) > _LONG)
+                for text, value in zip(column.texts, next(iter(column.numbers.values())), strict=True)
+            ]
+            for column in self.columns
+        ]
+        return [list(row) for row in zip(*cells, strict=True)]
 
+    def frame(self) -> "pd.DataFrame":
+        """Convert to a DataFrame of unrounded numbers, each in a column of its own."""
+        import pandas as pd  # takes its time to import, and a help text needs none
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, Sequence) and len(value) == 0)
+        named = [
+            (f"{column.name}, {part}" if part else column.name, values)
+            for column in self.columns
+            for place, (part, values) in enumerate(column.numbers.items())
+            if place == 0 or any(value is not None for value in values)
+        ]
+        # Headings are set afterwards: a row of a grid, which heads a column, may be called like another one.
+        frame = pd.DataFrame(dict(enumerate(values for _, values in named)))
+        return frame.set_axis([name for name, _ in named], axis=1)
 
 
 def as_csv(table: Table) -> str:
-    """Write a table for other programs: every number in a column of its own, unrounded."""
-    return table.numbers.to_csv(index=False, lineterminator="\n")
+    """Write a table for other programs."""
+    return table.frame().to_csv(index=False, lineterminator="\n")
 
 
 def as_markdown(table: Table) -> str:
     """Write a table for a README."""
     rule = ["---" if column.words else "---:" for column in table.columns]
-    lines = [table.header, rule, *([cell.text for cell in row] for row in table.rows)]
+    lines = [table.header, rule, *([cell.text for cell in row] for row in table.rows())]
     return "\n".join("| " + " | ".join(_one_line(text) for text in line) + " |" for line in lines) + "\n"
 
 
@@ -237,12 +190,11 @@ def as_latex(table: Table, caption: str) -> str:
     """Write a table for the packages array, booktabs and longtable."""
     import pandas as pd
 
-    headings = [escape_tex(c.name) if c.words else _stack(c.name) for c in table.columns]
-    texts = pd.DataFrame([[escape_tex(cell.text) for cell in row] for row in table.rows])
-    longest = [max(len(row[place].text) for row in table.rows) for place in range(len(headings))]
+    texts = pd.DataFrame({n: map(escape_tex, column.texts) for n, column in enumerate(table.columns)})
+    headings = [escape_tex(c.name) if c.words else _stacked(c.name) for c in table.columns]
     alignment = [
-        ("l" if longest[place] <= _LONG else _PARAGRAPH) if column.words else "r"
-        for place, column in enumerate(table.columns)
+        ("l" if max(map(len, column.texts)) <= _LONG else _PARAGRAPH) if column.words else "r"
+        for column in table.columns
     ]
     style = texts.style.hide(axis="index").format_index(lambda place: headings[int(str(place))], axis=1)
     return style.to_latex(
@@ -250,11 +202,10 @@ def as_latex(table: Table, caption: str) -> str:
     )
 
 
-def _stack(heading: str) -> str:
+def _stacked(heading: str) -> str:
     """Break a long heading of numbers into lines, so that its column is as narrow as they are."""
     lines = [escape_tex(line) for line in textwrap.wrap(heading, _HEADING)]
-    stacked = r" \\ ".join(lines)
-    return rf"\shortstack[r]{{{stacked}}}" if len(lines) > 1 else stacked
+    return r"\shortstack[r]{" + r" \\ ".join(lines) + "}" if len(lines) > 1 else lines[0]
 
 
 def escape_tex(text: str) -> str:

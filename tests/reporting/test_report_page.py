@@ -4,7 +4,7 @@ import pytest
 
 import report
 from reporting.page import Section, write_page
-from reporting.tables import EMPTY, Number, Table, Words
+from reporting.tables import EMPTY, Table, number, words
 from tests.support import chromium
 from tests.support.fake_grid import make_plan, make_run, right_but
 
@@ -27,10 +27,9 @@ SORTED = """(() => {
 
 
 def test_a_click_on_a_header_sorts(tmp_path):
-    rows = [("b", 9.5), ("d", None), ("a", -20), ("c", 100)]
-    table = Table.of(rows, {Words("name"): lambda row: row[0], Number("value"): lambda row: row[1]})
+    table = Table.of(words("name", "bdac"), number("value", [9.5, None, -20, 100]))
     write_page(tmp_path / "page.html", "T", "lead", [Section("t", table=table)])
-    assert table.rows[1][1].text == EMPTY
+    assert table.rows()[1][1].text == EMPTY
     with chromium.Page(tmp_path / "page.html") as page:
         found, fetched = page.run(SORTED), page.run(FETCHED)
     assert found == {

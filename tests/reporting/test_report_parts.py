@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from core.files import write_json
+from data.actions import noun_ids, nouns, verb, verb_ids
 from metrics.statistics import paired_difference, wilson_interval
 from reporting import classes, measures, results
 from reporting.chapter import chapter, commands_of
@@ -33,15 +34,15 @@ def read(grid):
 
 
 def texts(table):
-    return [[cell.text for cell in row] for row in table.rows]
+    return [[cell.text for cell in row] for row in table.rows()]
 
 
 def column(table, name):
-    return [row[table.header.index(name)].text for row in table.rows]
+    return [row[table.header.index(name)].text for row in table.rows()]
 
 
 def numbers(table, name):
-    return table.numbers[name].tolist()
+    return table.frame()[name].tolist()
 
 
 def test_results(grid):
@@ -65,10 +66,10 @@ def test_rows_without_all_their_seeds_say_so(grid):
 
 
 def test_optimism_is_what_the_chosen_epoch_has_above_the_last(grid):
-    table = results.optimism_table(read(grid).rows)
+    table = results.optimism_section(read(grid)).table
     assert texts(table)[0] == ["better", "95.8 ± 5.9", "100.8 ± 5.9", "+5.0 ± 0.0", "2"]
     make_plan(grid, {"held out": [make_run(grid / "v", right_but(), selected={"selection": "best_on_val"})]})
-    assert not results.optimism_table(read(grid).rows), "chosen without looking at the test"
+    assert results.optimism_section(read(grid)) is None, "chosen without looking at the test"
 
 
 def test_comparison_is_over_the_seeds_that_both_have(grid):
@@ -115,11 +116,11 @@ def test_classes_verbs_and_nouns(grid):
     rows = read(grid).rows
     shares = {cells[0]: cells[1:] for cells in texts(classes.class_table(rows))}
     assert shares["close_jam"] == ["4", "75", "38"] and shares["take_cheese"] == ["4", "100", "100"]
-    verbs = {cells[0]: cells[1:] for cells in texts(classes.verb_table(rows))}
+    verbs = {cells[0]: cells[1:] for cells in texts(classes.group_table("verb", rows, verb_ids, verb))}
     assert verbs["close"] == shares["close_jam"]
-    nouns = {cells[0]: cells[1:] for cells in texts(classes.noun_table(rows))}
-    assert nouns["jam"] == ["8", "100", "81"], "open_jam for close_jam has the noun right"
-    worst = texts(classes.extremes_table(rows))[1]
+    objects = {cells[0]: cells[1:] for cells in texts(classes.group_table("nouns", rows, noun_ids, nouns))}
+    assert objects["jam"] == ["8", "100", "81"], "open_jam for close_jam has the noun right"
+    worst = texts(classes.classes_section(read(grid)).table)[1]
     assert worst[2].startswith("close_jam 38; open_jam 62")
     assert worst[3].startswith("close_jam for open_jam 2.5; open_jam for pour_honey,cup 1.5")
 
@@ -157,7 +158,7 @@ def test_attention_is_the_mean_over_the_seeds_that_were_measured(grid):
     rows = read(grid).rows
     table = measures.attention_table(rows, "pointing")
     assert texts(table)[0][:5] == ["better", "hand", "2", "50.0 ± 14.1", "46.0 to 52.0"]
-    assert column(table, "above even heat, p") == ["0.060"] and len(table.rows) == 1
+    assert column(table, "above even heat, p") == ["0.060"] and len(table) == 1
     (grid / "b0" / "config.yaml").write_text("attention: cam\n")
     lacking = [measures.lacks_attention(run) for row in read(grid).rows for run in row.finished]
     assert lacking == [False, False, True, False]
@@ -177,9 +178,7 @@ def test_numbers_of_other_data_say_that_they_do_not_compare(grid):
         grid / "tables" / "table.yaml"
     )
     parts = {part.name: part for part in chapter(read(grid), grid).parts}
-    assert parts["published"].note.startswith(
-        "Ours were tested on 24 clips, so the numbers come from different data"
-    )
+    assert parts["published"].note.startswith("Ours were tested on 24 clips; on different data")
 
 
 def test_a_baseline_that_has_not_finished_is_named(grid):
@@ -216,7 +215,7 @@ def test_published_numbers_stand_beside_the_rows_that_ask_for_them(grid):
     rows = (plan.rows[0].replace(published="attention"), plan.rows[1])
     make_run(grid / "a0", right_but(), protocol="25 frames, centre crop")
     plan.replace(rows=rows).to_yaml(grid / "tables" / "table.yaml")
-    table = results.published_table(read(grid).rows)
+    table = results.published_section(read(grid)).table
     assert [cells[0] for cells in texts(table)] == ["better", "better"]
     assert column(table, "theirs %")[0] == "63.8" and column(table, "difference")[0] == "+32.0"
-    assert not results.published_table(read(grid).rows[1:])
+    assert results.reproduces(read(grid).rows[1]) == ""

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from reporting.page import Picture, Section, write_page
-from reporting.tables import Table, Words
+from reporting.tables import Table, words
 from viz.film import save_gif, save_png
 from viz.overlay import (
     Square,
@@ -111,7 +111,7 @@ def test_page_is_self_contained_and_escaped(tmp_path):
     section = Section(
         "R & <b>",
         ["text <script>alert(1)</script>"],
-        Table.of(["<i>"], {Words("a"): str, Words("b"): lambda _: "2"}),
+        Table.of(words("a", ["<i>"]), words("b", ["2"])),
         pictures=[Picture(tmp_path / "a.png", 'a "quoted" caption')],
     )
     write_page(tmp_path / "index.html", "T <x>", "lead", [section])
