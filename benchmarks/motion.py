@@ -23,7 +23,7 @@ from core.cli import run
 from core.config import Config
 from core.files import write_text
 from data.clips import Clip
-from data.flow import METHODS, Flow, Grey, Method, compute_flow
+from data.flow import METHODS, FlowField, Grey, Method, compute_flow
 from data.motion import command as motion
 from data.motion.camera import camera_homography, tracked_corners, warp_back, warp_flow
 from data.motion.homography import Points
@@ -33,7 +33,7 @@ from data.tree import rgb_folder
 PAIRS_OF_GTEA61 = 22_708 - 457
 TABLES = ("flow", "homography", "users", "speed")
 SLOW: tuple[Method, ...] = ("tvl1", "deepflow")
-Way = Callable[[Grey, Grey], Flow]
+Way = Callable[[Grey, Grey], FlowField]
 
 
 class BenchmarkConfig(Config):
@@ -231,7 +231,7 @@ def _ours(method: Method) -> Way:
     return lambda prev, cur: warp_flow(prev, cur, method).flow_px
 
 
-def _without_rest(prev: Grey, cur: Grey) -> Flow:
+def _without_rest(prev: Grey, cur: Grey) -> FlowField:
     return compute_flow(prev, warp_back(prev, cur, camera_homography(prev, cur)))
 
 
@@ -246,7 +246,7 @@ def _classic() -> Way:
     """Warp flow as the original tool makes it, SIFT in the place of SURF."""
     tvl1 = _tvl1_defaults()
 
-    def flow(prev: Grey, cur: Grey) -> Flow:
+    def flow(prev: Grey, cur: Grey) -> FlowField:
         first = tvl1(prev, cur)
         source, target = ways.sift_and_flow(prev, cur, first)
         return tvl1(prev, warp_back(prev, cur, ways.ransac(source, target)))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from data.flow import Flow, Grey, compute_flow
+from data.flow import FlowField, Grey, compute_flow
 from data.motion.camera import STILL, Camera, even_corners
 from data.motion.homography import INLIER_PX, Points, fit_homography
 
@@ -25,7 +25,7 @@ def strongest_corners(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     return _short(corners.reshape(-1, 2)[found.ravel() == 1], moved.reshape(-1, 2)[found.ravel() == 1])
 
 
-def flow_corners(prev: Grey, cur: Grey, flow_px: Flow | None = None) -> tuple[Points, Points]:
+def flow_corners(prev: Grey, cur: Grey, flow_px: FlowField | None = None) -> tuple[Points, Points]:
     """Displace up to 1000 corners by a flow, DIS when none is given."""
     corners = np.asarray(cv2.goodFeaturesToTrack(prev, MOST_CORNERS, 0.001, 8), np.float32).reshape(-1, 2)
     return _displace(corners, compute_flow(prev, cur, "dis") if flow_px is None else flow_px)
@@ -46,7 +46,7 @@ def orb(prev: Grey, cur: Grey) -> tuple[Points, Points]:
     return _features(cv2.ORB.create(1000), cv2.NORM_HAMMING, prev, cur)
 
 
-def sift_and_flow(prev: Grey, cur: Grey, flow_px: Flow | None = None) -> tuple[Points, Points]:
+def sift_and_flow(prev: Grey, cur: Grey, flow_px: FlowField | None = None) -> tuple[Points, Points]:
     """Put SIFT matches and corners displaced by a flow together, as the original tool does with SURF."""
     pairs = [sift(prev, cur), flow_corners(prev, cur, flow_px)]
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
@@ -79,7 +79,7 @@ def magsac_refitted(source: Points, target: Points) -> Camera:
     return STILL if homography is None else Camera(homography, len(source), int(near.sum()), True)
 
 
-def _displace(corners: Points, flow_px: Flow) -> tuple[Points, Points]:
+def _displace(corners: Points, flow_px: FlowField) -> tuple[Points, Points]:
     columns, rows = np.rint(corners).astype(int).T
     return _short(corners, corners + flow_px[rows, columns])
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from core.errors import UserError
 from data.clips import Clip
-from data.flow import Flow, Grey
+from data.flow import FlowField, Grey
 from data.index import ClipIndex
 from data.motion.camera import Camera, pixel_grid
 from data.motion.homography import transform
@@ -36,18 +36,18 @@ class TruePair:
     prev: Grey
     cur: Grey
     camera: Camera
-    flow_px: Flow
+    flow_px: FlowField
     moving: npt.NDArray[np.bool_]
 
     @cached_property
-    def own_px(self) -> Flow:
+    def own_px(self) -> FlowField:
         """Flow from `prev` to `cur` as the camera of `prev` would have seen it. Shape: (H, W, 2)."""
         grid = pixel_grid(*self.prev.shape)
         landed = transform(self.camera.homography, (grid + self.flow_px).reshape(-1, 2))
         return landed.reshape(grid.shape) - grid
 
     @cached_property
-    def camera_px(self) -> Flow:
+    def camera_px(self) -> FlowField:
         """Flow that the camera alone causes. Shape: (H, W, 2)."""
         return self.camera.flow(*self.prev.shape)
 

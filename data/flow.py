@@ -15,13 +15,13 @@ import numpy.typing as npt
 Method = Literal["tvl1", "dis", "deepflow", "farneback"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Grey = npt.NDArray[np.uint8]
-Flow = npt.NDArray[np.float32]
+FlowField = npt.NDArray[np.float32]
 
 SMALLEST_SIDE = 32
 """Frames with a side under this many pixels are refused: the pyramids of the methods need room."""
 
 
-def compute_flow(prev: Grey, cur: Grey, method: Method = "dis") -> Flow:
+def compute_flow(prev: Grey, cur: Grey, method: Method = "dis") -> FlowField:
     """Compute the flow from `prev` to `cur`.
 
     Args:
@@ -58,7 +58,7 @@ def encode(flow_px: npt.NDArray[np.floating[Any]], bound: float = 20) -> npt.NDA
     return np.asarray(np.rint((clipped + bound) * (255 / (2 * bound))), np.uint8)
 
 
-def decode(image: npt.NDArray[np.uint8], bound: float = 20) -> Flow:
+def decode(image: npt.NDArray[np.uint8], bound: float = 20) -> FlowField:
     """Turn the grey levels of a flow image back into displacements; the inverse of `encode` to b / 255 px.
 
     Args:
@@ -72,7 +72,7 @@ def decode(image: npt.NDArray[np.uint8], bound: float = 20) -> Flow:
     return (image.astype(np.float32) * np.float32(2 * bound / 255) - np.float32(bound)).astype(np.float32)
 
 
-def flow_colours(flow_px: Flow, largest_px: float = 8) -> npt.NDArray[np.uint8]:
+def flow_colours(flow_px: FlowField, largest_px: float = 8) -> npt.NDArray[np.uint8]:
     """Draw a flow as colours: hue is the direction, saturation the speed, white is at rest.
 
     Args:
@@ -103,7 +103,7 @@ def _is_flat(frame: Grey) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _solver(method: Method, shape: tuple[int, int]) -> Callable[[Grey, Grey], Flow]:
+def _solver(method: Method, shape: tuple[int, int]) -> Callable[[Grey, Grey], FlowField]:
     """Make one solver for each frame size; OpenCV's objects keep their work buffers between pairs.
 
     One solver can't serve several sizes: TV-L1 errs by tens of pixels when the size changes, and DIS keeps
@@ -134,6 +134,6 @@ def _dis() -> Any:
     return solver
 
 
-def _farneback(prev: Grey, cur: Grey) -> Flow:
+def _farneback(prev: Grey, cur: Grey) -> FlowField:
     flow = np.empty((*prev.shape, 2), np.float32)
     return np.asarray(cv2.calcOpticalFlowFarneback(prev, cur, flow, 0.5, 4, 13, 5, 7, 1.5, 0), np.float32)

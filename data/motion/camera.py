@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from data.flow import Flow, Grey, Method, compute_flow
+from data.flow import FlowField, Grey, Method, compute_flow
 from data.motion.homography import Homography, Points, fit_homography, transform
 
 CELLS = (5, 8)
@@ -53,7 +53,7 @@ class Camera:
     accepted: bool
     """Whether matches and inliers were enough to trust the fit."""
 
-    def flow(self, height: int, width: int) -> Flow:
+    def flow(self, height: int, width: int) -> FlowField:
         """Return the flow to the current frame that the camera alone causes: (height, width, 2)."""
         grid = pixel_grid(height, width)
         return self.to_current(grid.reshape(-1, 2)).reshape(grid.shape) - grid
@@ -71,7 +71,7 @@ STILL = Camera(np.eye(3), matches=0, inliers=0, accepted=False)
 class WarpFlow:
     """Flow without camera motion, and the camera motion that was removed."""
 
-    flow_px: Flow
+    flow_px: FlowField
     """Flow as seen by the previous frame's camera, pixels per frame; 0 where the current frame ends.
     Shape: (H, W, 2)."""
     camera: Camera
@@ -89,7 +89,7 @@ def warp_flow(prev: Grey, cur: Grey, method: Method = "dis") -> WarpFlow:
     return WarpFlow(camera_free_flow(prev, cur, camera, method), camera)
 
 
-def camera_free_flow(prev: Grey, cur: Grey, camera: Camera, method: Method = "dis") -> Flow:
+def camera_free_flow(prev: Grey, cur: Grey, camera: Camera, method: Method = "dis") -> FlowField:
     """Compute the flow that remains once a known camera motion is removed. Shape: (H, W, 2)."""
     aligned = warp_back(prev, cur, camera)
     return zero_flow_where_still(compute_flow(prev, aligned, method), prev, aligned)
@@ -170,7 +170,7 @@ def is_cut(prev: Grey, cur: Grey) -> bool:
     return float((centred[0] * centred[1]).sum()) < MIN_LIKENESS * norms[0] * norms[1]
 
 
-def zero_flow_where_still(flow_px: Flow, prev: Grey, cur: Grey) -> Flow:
+def zero_flow_where_still(flow_px: FlowField, prev: Grey, cur: Grey) -> FlowField:
     """Set the flow to zero where the absence of motion explains the picture about as well.
 
     A pixel keeps its flow only where that explains the detail of the current frame better than no motion

@@ -18,7 +18,7 @@ from core.errors import UserError
 from core.files import atomic_folder, write_text
 from core.jobs import repeatable_opencv
 from data.clips import Clip, Kind, Series, natural_key
-from data.flow import Flow, Grey, Method, compute_flow, encode
+from data.flow import FlowField, Grey, Method, compute_flow, encode
 from data.motion.camera import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.motion.trajectories import DenseTracks
 from data.tree import Place
@@ -45,9 +45,9 @@ class FlowSettings:
 class PairMotion:
     """Motion from one frame to the next."""
 
-    flow_px: Flow
+    flow_px: FlowField
     """What the flow images show, pixels per frame. Shape: (H, W, 2)."""
-    own_px: Flow | None
+    own_px: FlowField | None
     """The flow without the camera's part; None if neither warp flow nor maps are wanted. Shape: (H, W, 2)."""
     camera: Camera
     note: str
@@ -128,7 +128,7 @@ def make_clip(
     return notes
 
 
-def _write_flow(series: Mapping[Kind, Series], number: int, flow_px: Flow) -> None:
+def _write_flow(series: Mapping[Kind, Series], number: int, flow_px: FlowField) -> None:
     """Write flow image `number` along both axes, its grey levels in three equal channels."""
     for channel, kind in enumerate(FLOW_KINDS):
         grey = encode(flow_px[..., channel])

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from data.flow import Flow, Grey, Method
+from data.flow import FlowField, Grey, Method
 from data.motion.camera import Camera, warp_flow
 from data.motion.homography import Points
 
@@ -68,7 +68,7 @@ class DenseTracks:
         self._own = np.empty((0, LIFE, 2), np.float32)
         self._age = np.empty(0, np.intp)
 
-    def step(self, prev: Grey, flow_px: Flow, camera: Camera) -> None:
+    def step(self, prev: Grey, flow_px: FlowField, camera: Camera) -> None:
         """Track from the current frame to the next one.
 
         Args:
@@ -120,7 +120,7 @@ class DenseTracks:
         """Where every track is now. Shape: (n, 2)."""
         return self._path[np.arange(len(self._age)), self._age]
 
-    def _advance(self, flow_px: Flow, camera: Camera) -> None:
+    def _advance(self, flow_px: FlowField, camera: Camera) -> None:
         """Move every track one frame on; those that would leave the picture end where they are."""
         smooth = [cv2.medianBlur(np.ascontiguousarray(flow_px[..., axis]), 5) for axis in (0, 1)]
         heads = self._heads()
