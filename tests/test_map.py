@@ -1,0 +1,29 @@
+"""docs/map.md holds what the tree holds: every room has its line, every file that it names is there."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MAP = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.split("\n")
+
+
+def test_every_room_has_its_line_and_every_line_its_room():
+    rooms = {str(Path(file).parent) + "/" for file in tracked() if file.endswith(".py") and "/" in file}
+    rooms = {room for room in rooms if not room.startswith("tests/")}
+    assert set(re.findall(r"^\| `([^`]+)` \|", MAP, re.MULTILINE)) == rooms
+
+
+def test_every_file_and_name_of_the_map_is_there():
+    files = set(tracked())
+    named = set(re.findall(r"`([\w/]+\.(?:py|yaml|toml))`", MAP))
+    assert named and named <= files
+    sources = [file for file in files if file.endswith(".py") and not file.startswith("tests/")]
+    code = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in sources)
+    for word in re.findall(r"`([A-Z]\w+)`", MAP):
+        assert re.search(rf"^(class {word}\b|{word}\b.* = )", code, re.MULTILINE), word
