@@ -16,7 +16,7 @@ from core.seeding import DeviceName
 from reporting.chapter import chapter
 from reporting.collect import Finished, FoundTable, read_tables
 from reporting.measures import lacks_attention
-from reporting.page import Picture, Section, write_report
+from reporting.page import Figure, Section, write_report
 
 _MOST_DRAWN = 6
 HEAT_TITLE = "Where the networks look"
@@ -147,8 +147,8 @@ def heat_section(
         "in the clip. Where a run has a motion head and the clip has motion maps, both are shown too, on a "
         f"scale of their own. {place}/index.html, next to this page, plays them all."
     )
-    pictures = [Picture(file, file.stem.replace("_", " / ", 1)) for file in files]
-    return Section(HEAT_TITLE, [text], pictures=pictures, key="heat")
+    pictures = [Figure(file, file.stem.replace("_", " / ", 1)) for file in files]
+    return Section(HEAT_TITLE, [text], figures=pictures, key="heat")
 
 
 if __name__ == "__main__":

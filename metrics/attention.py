@@ -21,8 +21,8 @@ CENTRE_SIGMA = 0.25
 """Standard deviation of the centre prior, as a share of the side of what the network sees."""
 
 
-class Seen(NamedTuple):
-    """A clip's attention and a mask on the same cells.
+class ClipAttention(NamedTuple):
+    """Attention over a clip's frames, and a mask on the same cells.
 
     Attributes:
         heat: Attention, non-negative, summing to more than 0 over a frame's cells. Shape: (T, h, w).
@@ -37,8 +37,8 @@ def share_on_mask(heat: Floats, covered: Floats) -> Floats:
     """Share of each frame's attention that lies on the mask, spread evenly within a cell.
 
     Args:
-        heat: As of `Seen`. Shape: (T, h, w).
-        covered: As of `Seen`. Shape: (T, h, w).
+        heat: As of `ClipAttention`. Shape: (T, h, w).
+        covered: As of `ClipAttention`. Shape: (T, h, w).
 
     Returns:
         Values in [0, 1]. Shape: (T,).
@@ -51,8 +51,8 @@ def pointing_hits(heat: Floats, covered: Floats, level: float) -> Floats:
     """Pointing game (Zhang et al., ECCV 2016): whether the hottest cell of each frame is on the mask.
 
     Args:
-        heat: As of `Seen`. Shape: (T, h, w).
-        covered: As of `Seen`. Shape: (T, h, w).
+        heat: As of `ClipAttention`. Shape: (T, h, w).
+        covered: As of `ClipAttention`. Shape: (T, h, w).
         level: A cell is on the mask when more than this share of it is covered.
 
     Returns:
@@ -97,17 +97,17 @@ def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipIn
     frames = inputs.part(Frames)
     if "heat" not in predictions.details or frames is None:
         return {}
-    clips, seen = dict(zip(index.keys, index.clips, strict=True)), dict[str, list[Seen]]()
+    clips, by_mask = dict(zip(index.keys, index.clips, strict=True)), dict[str, list[ClipAttention]]()
     for key, heat in zip(predictions.keys, predictions.details["heat"], strict=True):
         masks = clip_masks(index.root, clips[key], inputs.shown_numbers(clips[key]), frames.pixels)
         for name, mask in masks.items():
             # (T, 1, S, S) pixels to (T, h, w) shares of cells
             covered = reduce_maps(binary(mask)[None], heat.shape[-1], "area")[0]
-            seen.setdefault(name, []).append(Seen(heat, covered.numpy()))
-    return {name: attention_quality(pairs, MOVING_SHARE) for name, pairs in seen.items()}
+            by_mask.setdefault(name, []).append(ClipAttention(heat, covered.numpy()))
+    return {name: attention_quality(pairs, MOVING_SHARE) for name, pairs in by_mask.items()}
 
 
-def attention_quality(clips: Sequence[Seen], level: float) -> dict[str, Any]:
+def attention_quality(clips: Sequence[ClipAttention], level: float) -> dict[str, Any]:
     """Measure attention against a mask, with 95 % bootstrap intervals over clips, everything in per cent.
 
     Frames in which no cell is on the mask are not counted; a clip's score is the mean over its counted
@@ -122,9 +122,9 @@ def attention_quality(clips: Sequence[Seen], level: float) -> dict[str, Any]:
         mean, low and high, then "above_uniform" and "above_centre_prior", the advantage of the attention clip
         by clip, with its p value. Only the counts when no frame is counted.
     """
-    counted = [(seen, (seen.covered > level).any(axis=(1, 2))) for seen in clips]
-    shown = [Seen(seen.heat[there], seen.covered[there]) for seen, there in counted if there.any()]
-    counts = {"n_clips": len(shown), "n_frames": sum(len(seen.heat) for seen in shown)}
+    counted = [(clip, (clip.covered > level).any(axis=(1, 2))) for clip in clips]
+    shown = [ClipAttention(clip.heat[there], clip.covered[there]) for clip, there in counted if there.any()]
+    counts = {"n_clips": len(shown), "n_frames": sum(len(clip.heat) for clip in shown)}
     if not shown:
         return counts
     return counts | {
@@ -133,9 +133,9 @@ def attention_quality(clips: Sequence[Seen], level: float) -> dict[str, Any]:
     }
 
 
-def _compare(clips: Sequence[Seen], measure: Callable[[Floats, Floats], Floats]) -> dict[str, Any]:
+def _compare(clips: Sequence[ClipAttention], measure: Callable[[Floats, Floats], Floats]) -> dict[str, Any]:
     scores = np.array(
-        [[measure(source(seen.heat), seen.covered).mean() for seen in clips] for source in SOURCES.values()]
+        [[measure(source(clip.heat), clip.covered).mean() for clip in clips] for source in SOURCES.values()]
     )  # (sources, N)
     lows, highs = bootstrap_interval(scores)
     found = {

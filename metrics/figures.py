@@ -1,4 +1,7 @@
-"""Pictures of numbers, drawn without a screen."""
+"""Charts of predictions, drawn without a screen.
+
+Axes: K classes.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +16,7 @@ from core.files import atomic_path
 from metrics.accuracy import Ints
 
 
-@rc_context({"text.parse_math": False})  # dollars in a class's name are no formula
+@rc_context({"text.parse_math": False})  # dollar signs in a class's name are not a formula
 def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> None:
     """Draw a confusion matrix: rows are true classes, columns predictions, colour the share of a row.
 
@@ -42,15 +45,15 @@ def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> No
         figure.savefig(temporary, dpi=110)
 
 
-@rc_context({"text.parse_math": False})  # dollars in a class's name are no formula
+@rc_context({"text.parse_math": False})  # dollar signs in a class's name are not a formula
 def save_changes(path: Path, changes: Mapping[str, Ints], class_names: tuple[str, ...], title: str) -> None:
-    """Draw how many items of each class a result gains or loses against others, as bars to right and left.
+    """Draw how many items of each class a result gains (right) or loses (left) against other results.
 
     Args:
         path: PNG file to write.
-        changes: For each of the others its name and the gain by class. Shape: (K,).
+        changes: The gain by class against each other result, by its name. Shapes: (K,).
         class_names: The K names; classes without any change are left out.
-        title: Stands above.
+        title: The heading.
     """
     gains = np.stack(list(changes.values()))
     shown = np.flatnonzero(gains.any(axis=0))

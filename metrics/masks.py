@@ -1,4 +1,4 @@
-"""What is known of where things are in a clip's frames: true masks of the synthetic kitchen, motion maps.
+"""Masks of a clip's frames: true ones of the synthetic kitchen, and motion maps.
 
 Axes: T frames, N frames of the whole clip, H W pixels, S pixels a side of what the network sees.
 """
@@ -21,7 +21,7 @@ TRUE_MASKS = ("hand", "object", "moving")
 
 
 def clip_masks(root: Path, clip: Clip, numbers: Numbers, pixels: Preprocessing) -> dict[str, Tensor]:
-    """Read whatever masks a clip has, seen through the centre crop of the test.
+    """Read the masks that a clip has, through the centre crop of the test.
 
     Args:
         root: The tree.
@@ -34,7 +34,7 @@ def clip_masks(root: Path, clip: Clip, numbers: Numbers, pixels: Preprocessing) 
         has motion maps. uint8, 0 or 255 (maps: their grey levels). Shapes: (T, 1, S, S).
 
     Raises:
-        UserError: The truth or a map can't be read, or is not of these frames.
+        UserError: The truth or a map can't be read, or does not fit the frames.
     """
     masks = _true_masks(truth_file(root, clip.user, clip.action, clip.instance), clip.num_frames, numbers)
     if clip.maps is not None:
@@ -45,14 +45,14 @@ def clip_masks(root: Path, clip: Clip, numbers: Numbers, pixels: Preprocessing) 
 def _true_masks(path: Path, num_frames: int, numbers: Numbers) -> dict[str, Tensor]:
     if not path.is_file():
         return {}
-    remedy = "render the kitchen again, or remove the file to do without"
+    remedy = "render the kitchen again, or remove the file"
     try:
         with np.load(path) as truth:
             masks = {name: truth[name] for name in TRUE_MASKS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} holds no truth of the synthetic kitchen ({error}); {remedy}") from None
     if any(len(mask) != num_frames for mask in masks.values()):
-        raise UserError(f"{path} is not of its clip, which has {num_frames} frames; {remedy}")
+        raise UserError(f"{path} does not fit its clip, which has {num_frames} frames; {remedy}")
     return {
         name: torch.from_numpy(mask[numbers - 1].astype(np.uint8) * 255)[:, None]
         for name, mask in masks.items()

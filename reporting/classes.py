@@ -11,7 +11,7 @@ import numpy as np
 from data.actions import noun_ids, nouns, verb, verb_ids
 from metrics.accuracy import Floats, Ints
 from reporting.collect import FoundTable, Row
-from reporting.page import Picture, Section
+from reporting.page import Figure, Section
 from reporting.tables import Table, number, words
 
 _NAMED = 3
@@ -110,12 +110,12 @@ def confusions_section(table: FoundTable) -> Section | None:
     """The confusion matrix of each row's first seed."""
     firsts = [(row, row.finished[0]) for row in table.shown]
     pictures = [
-        Picture(run.folder / "confusion.png", f"{row.name}, seed {run.plan.seed}")
+        Figure(run.folder / "confusion.png", f"{row.name}, seed {run.plan.seed}")
         for row, run in firsts
         if (run.folder / "confusion.png").exists()
     ]
     if not pictures:
         return None
     text = "Test clips of the first seed: lines are the true actions, columns the predicted ones."
-    folded = Section(f"{len(pictures)} matrices", pictures=pictures, folded=True, key="matrices")
+    folded = Section(f"{len(pictures)} matrices", figures=pictures, folded=True, key="matrices")
     return Section("Confusions", [text], parts=[folded])

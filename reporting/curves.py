@@ -4,7 +4,7 @@ from pathlib import Path
 
 from core.files import atomic_path
 from reporting.collect import FoundTable, Row
-from reporting.page import Picture, Section
+from reporting.page import Figure, Section
 
 # Told apart by colour-blind readers and in grey.
 _COLOURS = {"train": "#8aa9c4", "val": "#3f8f5f", "test": "#b3541e"}
@@ -18,9 +18,9 @@ def curves_section(table: FoundTable, folder: Path) -> Section:
     for number, row in enumerate(table.shown, start=1):
         file = folder / "curves" / f"{table.name}-{number}.png"
         save_curves(file, row)
-        pictures.append(Picture(file, row.name))
+        pictures.append(Figure(file, row.name))
     text = "After every epoch, a line a seed. Training is measured on augmented clips, with dropout."
-    return Section("Learning curves", [text], pictures=pictures, key="curves")
+    return Section("Learning curves", [text], figures=pictures, key="curves")
 
 
 def save_curves(path: Path, row: Row) -> None:
@@ -30,11 +30,11 @@ def save_curves(path: Path, row: Row) -> None:
         path: PNG file to write.
         row: One with finished runs.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes its time, and a help text needs none
-    from matplotlib.figure import Figure
+    import matplotlib.figure  # takes its time, and a help text needs none
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=_SIZE)
+    figure = matplotlib.figure.Figure(figsize=_SIZE)
     FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0.09, right=0.99, bottom=0.25, top=0.84, wspace=0.3)
     for place, key in enumerate(("loss", "accuracy"), start=1):

@@ -7,7 +7,7 @@ from typing import Any
 from core.errors import UserError
 from core.run_dir import read_eval
 from reporting.collect import Finished, FoundTable, Row
-from reporting.page import Picture, Section
+from reporting.page import Figure, Section
 from reporting.tables import Table, interval, number, p_value, spread, words
 
 _ATTENTION = {
@@ -113,8 +113,8 @@ def motion_section(table: FoundTable) -> Section | None:
     if not found:
         return None
     files = {row.name: row.finished[0].folder / "motion.png" for row in table.shown}
-    pictures = [Picture(file, name) for name, file in files.items() if file.exists()]
-    drawn = Section("True and predicted maps of some clips", pictures=pictures, folded=True, key="maps")
+    pictures = [Figure(file, name) for name, file in files.items() if file.exists()]
+    drawn = Section("True and predicted maps of some clips", figures=pictures, folded=True, key="maps")
     parts = [drawn] if pictures else []
     return Section("Do motion heads know what moves?", [_MOTION], found, parts=parts, key="motion")
 

@@ -35,7 +35,7 @@ _TEX = r"""\documentclass[a4paper,landscape]{article}
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """A PNG or GIF file and its caption."""
 
     path: Path
@@ -61,7 +61,7 @@ class Section:
         text: Paragraphs.
         table: A table.
         note: A remark below the table.
-        pictures: Side by side as far as there is room.
+        figures: Side by side as far as there is room.
         code: Lines to copy.
         parts: Sections within this one.
         folded: Only the title is shown until it is clicked.
@@ -72,7 +72,7 @@ class Section:
     text: Sequence[str] = ()
     table: Table | None = None
     note: str = ""
-    pictures: Sequence[Picture] = ()
+    figures: Sequence[Figure] = ()
     code: str = ""
     parts: "Sequence[Section]" = ()
     folded: bool = False

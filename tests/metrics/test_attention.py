@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from metrics.attention import Seen, attention_quality, centre_prior, pointing_hits, share_on_mask, uniform
+from metrics.attention import (
+    ClipAttention,
+    attention_quality,
+    centre_prior,
+    pointing_hits,
+    share_on_mask,
+    uniform,
+)
 from metrics.statistics import bootstrap_interval
 
 
@@ -54,8 +61,8 @@ def test_the_centre_prior_peaks_in_the_middle_and_is_symmetric(size, peak):
 def test_frames_without_the_mask_do_not_count():
     heat = np.concatenate([one_cell(0, 0), one_cell(3, 3)])
     covered = np.concatenate([one_cell(0, 0), np.zeros((1, 4, 4))])
-    nothing = Seen(heat, np.zeros_like(heat))
-    found = attention_quality([Seen(heat, covered), nothing], 0.1)
+    nothing = ClipAttention(heat, np.zeros_like(heat))
+    found = attention_quality([ClipAttention(heat, covered), nothing], 0.1)
     assert (found["n_clips"], found["n_frames"]) == (1, 1)
     assert found["share"]["heat"]["mean"] == found["pointing"]["heat"]["mean"] == 100
     assert found["share"]["uniform"]["mean"] == 100 / 16
@@ -65,7 +72,7 @@ def test_frames_without_the_mask_do_not_count():
 
 def test_intervals_are_over_clips_and_blind_heat_is_no_better_than_blind_heat():
     rng = np.random.default_rng(3)
-    clips = [Seen(random_heat(n), (rng.random((3, 4, 4)) < 0.5).astype(float)) for n in range(200)]
+    clips = [ClipAttention(random_heat(n), (rng.random((3, 4, 4)) < 0.5).astype(float)) for n in range(200)]
     found = attention_quality(clips, 0.1)["share"]
     for name in ("heat", "uniform", "centre_prior"):
         assert found[name]["low"] < found[name]["mean"] < found[name]["high"]

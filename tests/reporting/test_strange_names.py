@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.index import ClipIndex
 from metrics.predictions import Predictions, write_evaluation
-from reporting.page import Picture, Section, write_page, write_report
+from reporting.page import Figure, Section, write_page, write_report
 from reporting.tables import Table, words
 from viz.overlay import Style, centre_square
 from viz.player import player_page
@@ -44,9 +44,9 @@ def test_the_player(clip):
 
 def test_the_pages_and_the_report(clip, tmp_path):
     (tmp_path / "a.gif").write_bytes(b"GIF89a")
-    picture = Picture(tmp_path / "a.gif", clip.key)
+    picture = Figure(tmp_path / "a.gif", clip.key)
     table = Table.of(words(EVIL, [clip.action, "p < 0.05 | q"]))
-    part = Section(EVIL, [EVIL], table, note=EVIL, pictures=[picture], code=EVIL, folded=True)
+    part = Section(EVIL, [EVIL], table, note=EVIL, figures=[picture], code=EVIL, folded=True)
     section = Section(EVIL, [EVIL], table, note=EVIL, code=EVIL, parts=[part])
     write_page(tmp_path / "page.html", EVIL, EVIL, [section] * 6)
     harmless((tmp_path / "page.html").read_text())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from reporting.page import Picture, Section, write_page
+from reporting.page import Figure, Section, write_page
 from reporting.tables import Table, words
 from viz.film import save_gif, save_png
 from viz.overlay import (
@@ -112,7 +112,7 @@ def test_page_is_self_contained_and_escaped(tmp_path):
         "R & <b>",
         ["text <script>alert(1)</script>"],
         Table.of(words("a", ["<i>"]), words("b", ["2"])),
-        pictures=[Picture(tmp_path / "a.png", 'a "quoted" caption')],
+        figures=[Figure(tmp_path / "a.png", 'a "quoted" caption')],
     )
     write_page(tmp_path / "index.html", "T <x>", "lead", [section])
     text = (tmp_path / "index.html").read_text()
