@@ -36,7 +36,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} is no checkpoint of tensors and plain values, so it is not loaded (it could run code): "
+            f"{path} does not hold only tensors and plain values, so it is not loaded (it could run code): "
             f"{reason}. Ask its author for a plain state_dict"
         ) from None
     except Exception as error:  # damaged and forged files make torch's reader fail in many ways

@@ -73,7 +73,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {path}: {error}") from None
     except Exception as error:  # senseless tags, dates and nesting raise errors of many kinds
-        raise UserError(f"{path} is no valid YAML: {error or type(error).__name__}") from None
+        raise UserError(f"{path} is not valid YAML: {error or type(error).__name__}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} should hold `key: value` lines, found {type(values).__name__}")
     return {str(key): value for key, value in values.items()}

@@ -35,7 +35,9 @@ def connect(address: str | None) -> None:
             raise UserError(f"--address {address} should look like HOST:PORT, that of the cluster's head")
         refuse_unreachable(host, int(port), "--address")
         if not _is_cluster(address):
-            raise UserError(f"--address: what answers at {address} is no Ray cluster; see `ray status` there")
+            raise UserError(
+                f"--address: what answers at {address} is not a Ray cluster; see `ray status` there"
+            )
     modules = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
     environment = {"env_vars": {"PYTHONPATH": modules}}
     try:

@@ -86,13 +86,13 @@ class RunDirectory:
         """Open a run to read from it.
 
         Raises:
-            UserError: There is no run in the folder, or it has not saved an epoch yet.
+            UserError: The folder holds no run, or one that has not saved an epoch yet.
         """
         run = cls(path)
         if not path.is_dir():
             raise UserError(f"no run at {path}: no such folder")
         if not run.last.is_file():
-            raise UserError(f"{path} is no run, or one that has not finished an epoch: no last.pt in it")
+            raise UserError(f"{path} is not a run, or has not finished an epoch: no last.pt in it")
         return run
 
     def __enter__(self) -> Self:
@@ -130,7 +130,7 @@ class RunDirectory:
         content = load_checkpoint(self.path / f"{which}.pt")
         absent = sorted(key for key, kind in _CONTENT.items() if not isinstance(content.get(key), kind))
         if absent:
-            raise UserError(f"{self.path / which}.pt is no checkpoint of this project: no {absent} in it")
+            raise UserError(f"{self.path / which}.pt is not a checkpoint of this project: no {absent} in it")
         return content
 
     def refuse_if_taken(self, config: TrainConfig, ranks: Ranks = ONE) -> None:
@@ -154,9 +154,7 @@ class RunDirectory:
         if not self.config.exists():
             ours = {self._lock_file, self.log, *leftovers(self.path)}
             if any(entry not in ours for entry in self.path.iterdir()):
-                raise UserError(
-                    f"--out {self.path} holds files that are no run; choose a new or empty folder"
-                )
+                raise UserError(f"--out {self.path} holds files but no run; choose a new or empty folder")
             return
         if not config.resume:
             raise UserError(

@@ -23,7 +23,7 @@ from data.pictures import PictureIndex, Pictures, picture_key
 from data.split import check_split, hold_out, stratified_split
 from data.transforms import Preprocessing
 from metrics.predictions import Relations
-from training.cache.store import CacheFlags, CacheMemory
+from training.cache.store import CacheFlags
 from training.fit import Batches, EvaluationSet, TrainingSet
 from training.run import Sets
 
@@ -78,8 +78,7 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind], ranks: Ranks = ON
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
     # Trouble with the cache is reported when the training opens it.
-    cache = config.open_cache(lambda _: None) if isinstance(config, CacheFlags) else None
-    memory = None if cache is None else CacheMemory(cache)
+    memory = config.open_cache(lambda _: None) if isinstance(config, CacheFlags) else None
     index.verify(kinds, show="checking images" if ranks.first else "", memory=memory)
     for note in index.notes:
         ranks.say(f"note: {note}")
@@ -173,7 +172,7 @@ class EpochLoader:
         return self.loader
 
 
-def evaluation_loader(dataset: Dataset[Any], keys: Sequence[Any], batch_size: int, workers: int) -> Batches:
+def evaluation_loader(dataset: Dataset[Any], keys: Any, batch_size: int, workers: int) -> Batches:
     """Give a data set's items by their keys, in order."""
     return _loader(dataset, keys, batch_size, workers)
 

@@ -65,7 +65,7 @@ def test_an_address_where_something_else_answers():
 
     begun = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        with pytest.raises(UserError, match="is no Ray cluster"):
+        with pytest.raises(UserError, match="is not a Ray cluster"):
             RayWorkers(ROOT, f"127.0.0.1:{server.getsockname()[1]}", ONE_CPU)
     assert time.monotonic() - begun < 31
 

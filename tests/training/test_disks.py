@@ -15,7 +15,7 @@ from core.train_config import TrainConfig
 from tests.support.capabilities import as_anybody
 from tests.support.toy import contents, interrupt, left_behind, main, run
 
-# Where in a run's end a disk of so many bytes more breaks off; last.pt of the toy has about 6 kB.
+# Free bytes of the disk when the run goes on; last.pt of the toy has about 6 kB.
 ROOM = (1, 200, 3000, 5000)
 
 

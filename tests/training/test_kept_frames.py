@@ -56,7 +56,7 @@ def test_every_draw_of_a_clip_is_the_same_with_and_without(clip, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_a_changed_frame_is_read_anew(clip, tmp_path):
+def test_a_changed_frame_is_read_again(clip, tmp_path):
     old = kept(tmp_path).read(clip.frames, NUMBERS, 36)
     Image.new("RGB", (90, 50), "red").save(clip.frames.path(5))
     new = kept(tmp_path).read(clip.frames, NUMBERS, 36)

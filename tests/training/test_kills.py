@@ -128,7 +128,7 @@ def test_told_to_leave_it_leaves_within_seconds_with_its_state_saved(whole, tmp_
 
 
 def hold(path, ready):
-    """Hold a lock, beside a process that was forked while it was held."""
+    """Hold a lock while a process lives on that was forked from the holder."""
     take_lock(path)
     CONTEXT.Process(target=time.sleep, args=(5,)).start()
     ready.set()

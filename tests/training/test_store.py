@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from training.cache.store import CacheFlags, CacheFolder, CacheMemory, TensorStore
+from training.cache.store import CacheFlags, CacheFolder, TensorStore
 
 
 def store(path, identity="x", slots=4, shape=(2,), **cache) -> TensorStore:
@@ -170,7 +170,7 @@ def test_files_of_other_formats_are_left_alone_and_counted(tmp_path):
     (tmp_path / "frames").write_bytes(b"no folder")
     one = store(tmp_path, limit_gib=12000 / 2**30)
     one.write(0, torch.ones(2))
-    assert one.present([0]) == [False], "there is no room beside the old files"
+    assert one.present([0]) == [False], "the old files take all the space"
     one = store(tmp_path)
     one.write(0, torch.ones(2))
     assert one.present([0]) == [True] and old.read_bytes() == bytes(8192)
@@ -185,11 +185,11 @@ def test_a_damaged_file_is_an_empty_store(tmp_path):
 
 
 def test_a_fact_is_remembered_by_every_process(tmp_path, capsys):
-    first, second = (CacheMemory(CacheFolder(tmp_path)) for _ in range(2))
+    first, second = (CacheFolder(tmp_path) for _ in range(2))
     assert not first.knows("sound")
     first.remember("sound")
     assert second.knows("sound") and not second.knows("broken")
     (tmp_path / "file").write_text("")
-    third = CacheMemory(CacheFolder(tmp_path / "file"))
+    third = CacheFolder(tmp_path / "file")
     third.remember("sound")
     assert not third.knows("sound") and "can't be written" in capsys.readouterr().out

@@ -26,13 +26,66 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import ClipTrainConfig, EpochLoader, Split, evaluation_loader
+from training.batches import ClipTrainConfig, Split, evaluation_loader
 from training.cache.frames import scaled_size
 from training.cache.store import CacheFolder, TensorStore
 from training.fit import Batches, EvaluationSet, TrainingSet
 from training.run import Sets
 
 _CLIPS_AT_ONCE = 8
+
+
+class CachedInput:
+    """An input whose frames are replaced by kept outputs of a network's prefixes.
+
+    Attributes:
+        names: The tensors of a batch that the network takes.
+    """
+
+    def __init__(
+        self,
+        inputs: ClipInput,
+        prefixes: Sequence[Prefix],
+        cache: CacheFolder,
+        workers: int,
+        training: ClipIndex,
+    ) -> None:
+        """Open the stores of the training clips, and say how much of the disk they may take.
+
+        Args:
+            inputs: What is read of a clip: frames, and parts that are read as they are.
+            prefixes: Layers that follow each other from the frames on; the outputs of each are kept.
+            cache: Where they are kept.
+            workers: Processes that load.
+            training: The clips to learn from.
+        """
+        frames = inputs.part(Frames)
+        assert frames is not None, "prefixes begin with frames"
+        self.frames, self.others = frames, inputs.without(Frames)
+        self.cache, self.workers, self.training = cache, workers, training
+        example = torch.zeros(1, frames.frames, 3, frames.pixels.image_size, frames.pixels.image_size)
+        self.layers = list[FrozenLayers]()
+        for prefix in prefixes:
+            self.layers.append(FrozenLayers(prefix, example))
+            example = self.layers[-1].first_output
+        self.kept = self._open(training)
+        self.names = (*self.kept.stores, *self.others.names)
+        estimate = ", ".join(self.kept.disk_estimate())
+        cache.say(f"keeping what is made of the training clips in {cache.path}: at most {estimate}")
+
+    def batches(self, index: ClipIndex, keys: Any, batch_size: int) -> "KeptBatches":
+        """Make batches of an index's clips; `keys` as in `KeptBatches`."""
+        clips, others = self.kept if index is self.training else self._open(index), None
+        if self.others.parts:
+            others = evaluation_loader(self.others.dataset(index), keys, batch_size, self.workers)
+        return KeptBatches(clips, keys, batch_size, others)
+
+    def _open(self, index: ClipIndex) -> "KeptOutputs":
+        first, *following = self.layers
+        clips = KeptOutputs(DecodedFrames(self.frames, index, self.workers), first, index, self.cache)
+        for layers in following:
+            clips = KeptOutputs(clips, layers, index, self.cache)
+        return clips
 
 
 def kept_sets(
@@ -43,58 +96,22 @@ def kept_sets(
     cache: CacheFolder,
     ranks: Ranks = ONE,
 ) -> tuple[Sets, tuple[str, ...]]:
-    """Make the batches of a training that reads kept outputs in place of frames.
+    """Make the batches of a training from kept outputs, and name the tensors that the network takes."""
+    cached = CachedInput(inputs, prefixes, cache, config.workers, split.train)
+    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
+    learned = cached.batches(split.train, sampler, ranks.batch_size(config.batch_size))
 
-    Args:
-        split: The clips.
-        config: Batch size, seed and workers.
-        inputs: What the network is shown: frames, and parts that are read as they are.
-        prefixes: Layers that follow each other from the frames on; the outputs of each are kept.
-        cache: Where.
-        ranks: The processes of the training.
-
-    Returns:
-        The batches, and the names of the tensors in them that the network takes.
-    """
-    frames, others = inputs.part(Frames), inputs.without(Frames)
-    assert frames is not None, "prefixes begin with frames"
-    shown = ClipInput(frames)
-    example = torch.zeros(1, frames.frames, 3, frames.pixels.image_size, frames.pixels.image_size)
-    layers = list[FrozenLayers]()
-    for prefix in prefixes:
-        layers.append(FrozenLayers(prefix, example))
-        example = layers[-1].example
-
-    def opened(index: ClipIndex) -> "KeptOutputs":
-        clips: ClipSource = DecodedFrames(shown, index, config.workers)
-        for each in layers:
-            clips = KeptOutputs(clips, each, index, cache)
-        assert isinstance(clips, KeptOutputs)
-        return clips
+    def epoch(number: int) -> Batches:
+        sampler.set_epoch(number)
+        return learned
 
     def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        keys = ranks.part(inputs.test_keys(index))
-        rest = None
-        if others.parts:
-            rest = evaluation_loader(others.dataset(index), keys, config.batch_size, config.workers)
-        batches = KeptBatches(opened(index), keys, config.batch_size, rest)
+        batches = cached.batches(index, ranks.part(inputs.test_keys(index)), config.batch_size)
         return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
 
-    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
-    rest = EpochLoader(others.dataset(split.train), sampler, config, ranks).loader if others.parts else None
-    clips = opened(split.train)
-    batches = KeptBatches(clips, sampler, ranks.batch_size(config.batch_size), rest)
-
-    def epoch(number: int) -> KeptBatches:
-        sampler.set_epoch(number)
-        return batches
-
-    estimate = ", ".join(clips.disk_estimate())
-    cache.say(f"keeping what is made of the training clips in {cache.path}: at most {estimate}")
     test = measured("test", split.test)
     watched = test if split.val is None else measured("val", split.val)
-    names = (*clips.stores, *(name for name in inputs.names if name != frames.name))
-    return Sets(TrainingSet(split.train.keys, epoch), watched, test), names
+    return Sets(TrainingSet(split.train.keys, epoch), watched, test), cached.names
 
 
 class FrozenLayers:
@@ -103,7 +120,7 @@ class FrozenLayers:
     Attributes:
         identity: Plain values that name the layers and their weights.
         outputs: What they make of one clip, by name. Shapes: (1, T, ...).
-        example: The first output, which the next prefix takes.
+        first_output: What the next prefix takes of that clip.
     """
 
     def __init__(self, prefix: Prefix, example: Tensor) -> None:
@@ -121,7 +138,7 @@ class FrozenLayers:
             "weights": digest.hexdigest(),
         }
         self.outputs = self(example)
-        self.example = next(iter(self.outputs.values()))
+        self.first_output = next(iter(self.outputs.values()))
 
     @torch.no_grad()
     def __call__(self, clips: Tensor) -> dict[str, Tensor]:
@@ -150,12 +167,10 @@ class ClipSource(Protocol):
 class DecodedFrames:
     """Frames from their images, or from where the input's reader keeps them."""
 
-    def __init__(self, shown: ClipInput, index: ClipIndex, workers: int) -> None:
-        """Read the frames of `shown` in `workers` processes."""
-        frames = shown.part(Frames)
-        assert frames is not None
+    def __init__(self, frames: Frames, index: ClipIndex, workers: int) -> None:
+        """Read the frames of an index's clips in `workers` processes."""
         self.frames, self.index, self.workers = frames, index, workers
-        self.dataset = shown.dataset(index)
+        self.dataset = ClipInput(frames).dataset(index)
         files = identify(clip.frames.path(number) for clip in index.clips for number in frames.pick(clip))
         self.identity = [frames.frames, frames.pixels.to_dict(), index.keys, files]
 
@@ -263,7 +278,7 @@ class KeptOutputs:
 class KeptBatches:
     """Batches of kept outputs, with what is read of the same clips under the same crop and flip."""
 
-    def __init__(self, clips: KeptOutputs, keys: Any, batch_size: int, rest: Batches | None = None) -> None:
+    def __init__(self, clips: KeptOutputs, keys: Any, batch_size: int, others: Batches | None = None) -> None:
         """Join kept outputs with batches of flow or maps.
 
         Args:
@@ -271,21 +286,21 @@ class KeptBatches:
             keys: Sized iterable of `ClipKey`. They may change between iterations, as a sampler's do, but not
                 within one.
             batch_size: Clips a batch; the last may be smaller.
-            rest: Batches of what is read, by the same keys.
+            others: Batches of what is read, by the same keys.
         """
         self.clips = clips
         self.keys = keys
         self.batch_size = batch_size
-        self.rest = rest
+        self.others = others
 
     def __len__(self) -> int:
         return -(-len(self.keys) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches of the outputs, what was read, "label", and "clip", the position in the index."""
-        keys, rest = list(self.keys), self.rest if self.rest is not None else [Batch()] * len(self)
+        keys, others = list(self.keys), self.others if self.others is not None else [Batch()] * len(self)
         outputs = self.clips.outputs(keys, self.batch_size)
-        for number, (kept, read) in enumerate(zip(outputs, rest, strict=True)):
+        for number, (kept, read) in enumerate(zip(outputs, others, strict=True)):
             part = keys[number * self.batch_size :][: self.batch_size]
             clips = torch.tensor([key.clip for key in part])
             assert "clip" not in read or clips.equal(read["clip"]), "both hold the same clips"

@@ -117,6 +117,17 @@ class CacheFolder:
             self.say(f"note: --cache {self.path}: {reason}; what is not kept there is computed every time")
         self.usable = False
 
+    def knows(self, fact: str) -> bool:
+        """Say whether `remember` was told a fact, by whatever process."""
+        return self._fact(fact).present([0]) == [True]
+
+    def remember(self, fact: str) -> None:
+        """Remember a fact, or forget it where nothing can be kept."""
+        self._fact(fact).write(0, torch.zeros(1, dtype=torch.uint8))
+
+    def _fact(self, fact: str) -> "TensorStore":
+        return TensorStore(self, ["fact", fact], 1, (1,), "uint8")
+
 
 class TensorStore:
     """Numbered slots for tensors of one shape; empty slots take no space on disk."""
@@ -225,24 +236,6 @@ class TensorStore:
         """Close the file; the next use opens it again."""
         self._close()
         self._file = None
-
-
-class CacheMemory:
-    """Remembers facts in a cache, each as a store of one byte; where that fails, they are forgotten."""
-
-    def __init__(self, cache: CacheFolder) -> None:
-        self.cache = cache
-
-    def knows(self, fact: str) -> bool:
-        """Say whether a fact was remembered, by whatever process."""
-        return self._store(fact).present([0]) == [True]
-
-    def remember(self, fact: str) -> None:
-        """Remember a fact."""
-        self._store(fact).write(0, torch.zeros(1, dtype=torch.uint8))
-
-    def _store(self, fact: str) -> TensorStore:
-        return TensorStore(self.cache, ["fact", fact], 1, (1,), "uint8")
 
 
 def _mark(content: bytes | memoryview) -> int:
