@@ -102,15 +102,17 @@ def begun(out: Path, stream: io.StringIO, clock=lambda: 0.0) -> tuple[ProgressDi
 
 def test_a_terminal_shows_how_far_runs_are(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    stream, seconds = Terminal(), iter([0.0, 0.0, 0.0, 0.9, 1.0, 1.0])
-    display, schedule = begun(tmp_path, stream, lambda: next(seconds))
+    stream, now = Terminal(), [0.0]
+    display, schedule = begun(tmp_path, stream, lambda: now[0])
     name = next(iter(schedule.running.values())).name
     display.refresh()
     shown = stream.getvalue().rpartition("\033[K")[2]
     assert shown == f"1 running, 3 waiting: {name} epoch 1/3 41.2 %, 3 min left"
     monkeypatch.setenv("COLUMNS", "12")
+    now[0] = 0.9
     display.refresh()
     assert stream.getvalue().endswith(shown), "less than a second has passed"
+    now[0] = 1.0
     display.refresh()
     assert stream.getvalue().rpartition("\033[K")[2] == "1 running, "
     display.close()
