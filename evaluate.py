@@ -24,7 +24,6 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames, Maps, read_input
 from data.provenance import refuse_other_motion
 from metrics.attention import measure_attention, quality_lines
-from metrics.figures import save_changes
 from metrics.fusion import (
     Member,
     Scores,
@@ -194,6 +193,8 @@ def selection_of(checkpoint: dict[str, Any], name: Literal["last", "best"]) -> s
 
 def fuse_runs(config: Config) -> None:
     """Average the runs' scores, write and print what that repairs and breaks."""
+    from metrics.figures import save_changes  # matplotlib takes its time, and only this needs it
+
     checkpoints = [RunDirectory.finished(path).checkpoint("last") for path in config.fuse]
     names = [path.name for path in config.fuse]
     if len(set(names)) < len(names):

@@ -210,7 +210,7 @@ def test_published_numbers_are_those_of_the_docs():
         assert found == source.top1, name
 
 
-def test_published_numbers_stand_beside_the_rows_that_ask_for_them(grid):
+def test_published_numbers_stand_next_to_the_rows_that_ask_for_them(grid):
     plan = read(grid).plan
     rows = (plan.rows[0].replace(published="attention"), plan.rows[1])
     make_run(grid / "a0", right_but(), protocol="25 frames, centre crop")
