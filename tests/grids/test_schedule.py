@@ -78,7 +78,7 @@ def test_cores_and_gpus_are_shared_out(tmp_path, monkeypatch):
 
 
 def in_another_process(out: Path, wanted: Recipe) -> multiprocessing.Process:
-    """Start a grid that can be killed; it is forked, since loading torch anew takes seconds."""
+    """Start a grid that can be killed; it is forked, since importing torch again would take seconds."""
     process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(start(out, wanted)))
     process.start()
     return process

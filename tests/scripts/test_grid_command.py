@@ -116,7 +116,7 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
 
 
 def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypatch, command):
-    """Stage 2 is rehearsed upon a rehearsed stage 1; two rates are one kind."""
+    """Stage 2 is rehearsed from a rehearsed stage 1; two learning rates are one kind."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     words = ("--recipe", write_recipe(tmp_path, [1e-4, 2e-3]), "--data", tree, "--out", tmp_path / "out")

@@ -1,6 +1,6 @@
 """A training without a network: what a run leaves, and nothing else. Started as a script by tests.
 
-The numbers of metrics.csv depend on the settings and the parent's result alone. It goes on after the last
+The numbers of metrics.csv depend on the settings and the parent's result alone. It resumes after the last
 epoch that it finds. It needs no torch, so a start takes milliseconds.
 """
 

@@ -66,7 +66,7 @@ def runs_of(out: Path, *recipes: Recipe, **changes: Any) -> dict[str, Run]:
 
 
 def workers(out: Path, jobs: int = 1, gpus: tuple[str, ...] = ()) -> LocalWorkers:
-    """Workers that start the fake script, from a folder beside the grid's."""
+    """Workers that start the fake script, from a folder next to the grid's."""
     return LocalWorkers(code(out.parent / "code"), jobs, gpus)
 
 
