@@ -9,8 +9,11 @@ import pytest
 import torch
 from pydantic import Field
 
+import evaluate
+import train_rgb
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
+from core.jobs import SpreadConfig
 
 COMMAND = """
 import time
@@ -66,6 +69,13 @@ def test_want_of_memory_is_one_message_that_says_what_to_lower(command, asks, sa
     status, _, error = command(lambda _: asks(), Sizes)
     assert status == 2 and error.count("\n") == 1 and said in error
     assert "--batch-size or --image-size, or compute in bfloat16 with --amp bf16" in error
+
+
+def test_commands_say_which_of_their_flags_cost_memory():
+    sizes = {"--batch-size", "--workers", "--frames", "--image-size"}
+    assert sizes <= set(train_rgb.Config.memory_flags())
+    assert {"--batch-size", "--workers"} <= set(evaluate.Config.memory_flags())
+    assert SpreadConfig.memory_flags() == ["--jobs"]
 
 
 def test_other_errors_stay_errors(monkeypatch):

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -148,22 +148,6 @@ class FrozenLayers:
         return {name: output.cpu() for name, output in self.prefix.run(clips.to(self.device)).items()}
 
 
-class ClipSource(Protocol):
-    """Something that makes tensors of the clips of an index.
-
-    Attributes:
-        identity: Plain values that name everything the tensors are made from.
-    """
-
-    identity: list[Any]
-
-    def disk_estimate(self) -> list[str]:
-        """Say how much of the disk what it keeps may take."""
-
-    def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
-        """Yield what the next layers take of each clip, (T, ...), in the order of the keys."""
-
-
 class DecodedFrames:
     """Frames from their images, or from where the input's reader keeps them."""
 
@@ -172,7 +156,7 @@ class DecodedFrames:
         self.frames, self.index, self.workers = frames, index, workers
         self.dataset = ClipInput(frames).dataset(index)
         files = identify(clip.frames.path(number) for clip in index.clips for number in frames.pick(clip))
-        self.identity = [frames.frames, frames.pixels.to_dict(), index.keys, files]
+        self.identity: list[Any] = [frames.frames, frames.pixels.to_dict(), index.keys, files]
 
     def disk_estimate(self) -> list[str]:
         """Say how much kept frames take, if all have the size of the first one."""
@@ -200,7 +184,11 @@ class KeptOutputs:
     """Outputs of frozen layers for the clips of an index; what is missing is computed and kept."""
 
     def __init__(
-        self, source: ClipSource, layers: FrozenLayers, index: ClipIndex, cache: CacheFolder
+        self,
+        source: "DecodedFrames | KeptOutputs",
+        layers: FrozenLayers,
+        index: ClipIndex,
+        cache: CacheFolder,
     ) -> None:
         """Open a store for each output, named by the clips, their preprocessing and the layers.
 
@@ -214,7 +202,7 @@ class KeptOutputs:
         self.layers = layers
         self.index = index
         self.cache = cache
-        self.identity = [layers.identity, source.identity]
+        self.identity: list[Any] = [layers.identity, source.identity]
         self._damage_said = False
         slots = len(index) * (NUM_DRAWS + 1)
         self.stores = {
