@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -64,13 +65,16 @@ def _in_processes(task: Callable[[W], R], work: Sequence[W], jobs: int) -> Itera
         min(jobs, len(work)), backend="loky", return_as="generator_unordered", batch_size=1, max_nbytes=None,
         initializer=become_worker, initargs=(os.getpid(),),
     )  # fmt: skip
+    results = parallel(delayed(_numbered)(task, *piece) for piece in enumerate(work))
     try:
-        for number, result in parallel(delayed(_numbered)(task, *piece) for piece in enumerate(work)):
+        for number, result in results:
             yield work[number], result
     except BrokenProcessPool:
         raise UserError("a process was killed, maybe for lack of memory; try fewer --jobs") from None
     finally:
-        # joblib would keep the processes for later; after an error or Ctrl-C their pieces may take minutes.
+        with warnings.catch_warnings(action="ignore"):  # of pieces that nobody waits for after an error
+            results.close()
+        # joblib would keep its processes, and a piece that was begun may take minutes.
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 

@@ -1,4 +1,4 @@
-"""The same results wherever the pieces are worked on, and words for what can go wrong there."""
+"""The same results wherever the pieces are done, and one message for what can go wrong there."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import UserError
 from core.jobs import SpreadConfig, spread
-from tests.support.processes import gone
+from tests.support.processes import dawdle, gone
 
 
 def square(number: int) -> int:
@@ -39,6 +39,24 @@ def test_every_piece_with_its_result(jobs):
 def test_a_process_that_is_killed_is_told():
     with pytest.raises(UserError, match="try fewer --jobs"):
         list(spread(vanish, range(2), SpreadConfig(jobs=2)))
+
+
+def dawdle_in(folder: Path | None) -> None:
+    if folder is not None:
+        dawdle(folder)
+
+
+def test_an_error_outside_ends_the_pieces_that_were_begun(tmp_path, recwarn):
+    with pytest.raises(OSError, match="disk full"):
+        for _ in spread(dawdle_in, [None, tmp_path, tmp_path], SpreadConfig(jobs=2)):
+            while not (begun := list(tmp_path.iterdir())):
+                time.sleep(0.02)
+            raise OSError("disk full")
+    end = time.monotonic() + 5
+    while not all(gone(int(path.name)) for path in begun):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert not recwarn.list
 
 
 def test_addresses_belong_to_clusters():

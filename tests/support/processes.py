@@ -1,4 +1,4 @@
-"""Processes as Linux tells of them, for tests of who leaves when."""
+"""Processes as Linux reports them, for tests of what ends when."""
 
 import os
 import time
