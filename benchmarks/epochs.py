@@ -1,11 +1,12 @@
-"""Whole epochs over real files: decoding, training, and what is kept of either."""
+"""Whole epochs over the images of a tree: decoding, training, and both with the cache."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
+from statistics import median
 
-from benchmarks.alternate import Way
-from benchmarks.steps import EXACT, PLAIN, WAYS, PartName, Size, Step, build
+from benchmarks.measures import GROWTH, Found, Way, alternate
+from benchmarks.steps import BF16, EXACT, PLAIN, WAYS, PartName, Size, Step, build
 from core.task import Batch
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
@@ -14,74 +15,98 @@ from training.batches import ClipTrainConfig, Split, clip_sets
 from training.cache.features import kept_sets
 from training.cache.frames import with_kept_frames
 from training.cache.store import CacheFolder
-from training.run import Sets
+
+
+def measure_epochs(tree: Path, clips: int, size: Size, rounds: int) -> Found:
+    """Time epochs of each stage, with loading, in every way: seconds of each round."""
+    found: Found = {}
+    for part in GROWTH:
+        with tempfile.TemporaryDirectory(prefix="egornn-epochs-") as folder:
+            found[part] = alternate(epoch_ways(part, tree, clips, size, Path(folder)), rounds)
+    return found
+
+
+def measure_clips(tree: Path, clips: int, size: Size, rounds: int) -> Found:
+    """Time epochs of stage 1 over a quarter, half and all of the clips: seconds of each round."""
+    found: Found = {}
+    for number in (clips // 4, clips // 2, clips):
+        with tempfile.TemporaryDirectory(prefix="egornn-epochs-") as folder:
+            ways = epoch_ways("stage 1", tree, number, size, Path(folder), (PLAIN, BF16))
+            found[str(number)] = alternate(ways, rounds)
+    return found
+
+
+def measure_decoding(tree: Path, clips: int, size: Size, rounds: int) -> Found:
+    """Time passes over the frames without training: milliseconds a clip, by way and workers."""
+    found: Found = {}
+    for workers in (0, 1, 2):
+        with tempfile.TemporaryDirectory(prefix="egornn-frames-") as folder:
+            timed = alternate(decoding_ways(tree, clips, size, Path(folder), workers), rounds)
+            for name, seconds in timed.items():
+                found.setdefault(name, {})[str(workers)] = 1000 * median(seconds) / clips
+    return found
 
 
 def epoch_ways(
     part: PartName, tree: Path, clips: int, size: Size, folder: Path, names: Sequence[str] = WAYS
 ) -> dict[str, Way]:
-    """Give one epoch of a stage of the RGB stream over the first clips of a tree, in every way.
+    """Prepare one epoch of a stage of the RGB stream over the first clips of a tree, in every way.
 
     Args:
         part: "stage 1" or "stage 2".
         tree: Tree of clips.
-        clips: How many.
+        clips: Number of clips.
         size: Batch, frames and network.
-        folder: Scratch folder for what is kept.
+        folder: Scratch folder for the cache.
         names: The ways.
     """
-    whole = ClipIndex.from_tree(tree)
-    index = whole.subset(range(min(clips, len(whole))))
-    config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=1)
+    split, config = _open(tree, clips, size, folder, workers=1)
     ways: dict[str, Way] = {}
     for way in names:
         step = build(part, way, size)
-        sets, given = _sets(part, way, step, Split(index, None, index), config, folder / "cache")
-        ways[way] = _epoch(step, sets.train.batches, given)
+        given: tuple[str, ...] = ("frames",)
+        if way in (PLAIN, EXACT):
+            sets = clip_sets(split, config, _inputs(size))
+        else:
+            cache = CacheFolder(folder / "cache")
+            inputs = with_kept_frames(_inputs(size), cache)
+            sets, given = kept_sets(split, config, inputs, step.prefixes, cache)
+
+        def take(batch: Batch, step: Step = step, given: tuple[str, ...] = given) -> None:
+            step.labels = batch["label"]
+            step.inputs = lambda: {name: batch[name] for name in given}
+            step.train()
+
+        ways[way] = _passing(sets.train.batches, take)
     return ways
 
 
 def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> dict[str, Way]:
-    """Give a pass over the frames of clips without any training, decoded or kept."""
-    whole = ClipIndex.from_tree(tree)
-    index = whole.subset(range(min(clips, len(whole))))
-    split = Split(index, None, index)
-    readers = {"decoded": _inputs(size), "kept": _inputs(size, CacheFolder(folder / "frames"))}
-    config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=workers)
+    """Prepare a pass over the frames of clips without any training, decoded or read from the cache."""
+    split, config = _open(tree, clips, size, folder, workers)
+    kept = with_kept_frames(_inputs(size), CacheFolder(folder / "frames"))
     return {
-        name: partial(_pass, clip_sets(split, config, inputs).train.batches)
-        for name, inputs in readers.items()
+        name: _passing(clip_sets(split, config, inputs).train.batches, lambda batch: None)
+        for name, inputs in (("decoded", _inputs(size)), ("kept", kept))
     }
 
 
-def _pass(batches: Callable[[int], Iterable[Batch]]) -> None:
-    for _ in batches(1):
-        pass
+def _open(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> tuple[Split, ClipTrainConfig]:
+    whole = ClipIndex.from_tree(tree)
+    index = whole.subset(range(min(clips, len(whole))))
+    config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=workers)
+    return Split(index, None, index), config
 
 
-def _sets(
-    part: PartName, way: str, step: Step, split: Split, config: ClipTrainConfig, folder: Path
-) -> tuple[Sets, tuple[str, ...]]:
-    size = step.size
-    if way in (PLAIN, EXACT):
-        return clip_sets(split, config, _inputs(size)), ("frames",)
-    cache = CacheFolder(folder)
-    return kept_sets(split, config, _inputs(size, cache), step.prefixes, cache)
+def _inputs(size: Size) -> ClipInput:
+    return ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))
 
 
-def _inputs(size: Size, cache: CacheFolder | None = None) -> ClipInput:
-    inputs = ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))
-    return inputs if cache is None else with_kept_frames(inputs, cache)
+def _passing(batches: Callable[[int], Iterable[Batch]], take: Callable[[Batch], None]) -> Way:
+    """Prepare a pass over the first epoch, which has the same draws every time, so that a cache serves it."""
 
-
-def _epoch(step: Step, batches: Callable[[int], Iterable[Batch]], names: tuple[str, ...]) -> Way:
-    def take(batch: Batch) -> None:
-        step.labels = batch["label"]
-        step.inputs = lambda: {name: batch[name] for name in names}
-        step.train()
-
-    def epoch() -> None:
-        for batch in batches(1):  # the same draws every time, so that the first round fills what is kept
+    def way() -> None:
+        for batch in batches(1):
             take(batch)
 
-    return epoch
+    return way

@@ -1,7 +1,7 @@
-"""Ego-RNN's streams as they are usually written: one frame after the other, one convolution a gate.
+"""Ego-RNN's streams as they are usually written: one frame after the other, one convolution for each gate.
 
-What the benchmarks compare with. It shares the weights of the project's own networks, computes the same, and
-nothing of it is fast or slow on purpose. Axes: B clips, T frames, C channels, D hidden channels, h w cells.
+The benchmarks compare with it. It shares the weights of the project's own networks and computes the same;
+nothing in it is fast or slow on purpose. Axes: B clips, T frames, C channels, D hidden channels, h w cells.
 """
 
 import torch
@@ -33,16 +33,17 @@ class FrameByFrame(nn.Module):
         """From frames (B, T, 3, H, W) to the pooled last cell state (B, D)."""
         cell = hidden = torch.zeros(())
         for frame in frames.unbind(dim=1):
-            attended = self.look(frame)
+            attended = self.attend(frame)
             if cell.ndim == 0:
                 cell = hidden = attended.new_zeros(len(attended), self.hidden, *attended.shape[-2:])
             pairs = zip(self.of_input, self.of_hidden, strict=True)
-            take, keep, candidate, output = (of_x(attended) + of_h(hidden) for of_x, of_h in pairs)
-            cell = keep.sigmoid() * cell + take.sigmoid() * candidate.tanh()
-            hidden = output.sigmoid() * cell.tanh()
+            gates = (of_input(attended) + of_hidden(hidden) for of_input, of_hidden in pairs)
+            input_gate, forget_gate, candidate, output_gate = gates
+            cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * candidate.tanh()
+            hidden = output_gate.sigmoid() * cell.tanh()
         return F.avg_pool2d(cell, cell.shape[-2:]).flatten(1)
 
-    def look(self, frame: Tensor) -> Tensor:
+    def attend(self, frame: Tensor) -> Tensor:
         """One frame of each clip (B, 3, H, W) through the ResNet and its CAM, to (B, C, h, w)."""
         net = self.backbone.resnet
         maps = net.maxpool(net.relu(net.bn1(net.conv1(frame))))

@@ -47,7 +47,7 @@ def orb(prev: Grey, cur: Grey) -> tuple[Points, Points]:
 
 
 def sift_and_flow(prev: Grey, cur: Grey, flow_px: FlowField | None = None) -> tuple[Points, Points]:
-    """Put SIFT matches and corners displaced by a flow together, as the original tool does with SURF."""
+    """Join SIFT matches with corners displaced by a flow, as the original tool does with SURF."""
     pairs = [sift(prev, cur), flow_corners(prev, cur, flow_px)]
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
 

@@ -1,42 +1,40 @@
-"""Pictures of flow, warp flow and motion maps, to be looked at: `python -m benchmarks.motion_pictures`.
+"""Pictures of flow, warp flow and motion maps for a look at them: `python -m benchmarks.motion_pictures`.
 
-One PNG, the pairs of frames one below the other: frame, plain flow, warp flow, motion map over the frame.
-`--no-frames` leaves out what shows the frames themselves, for video that may not be copied.
+One PNG with a row for each pair of frames: frame, plain flow, warp flow, motion map over the frame.
+`--no-frames` leaves out the frames themselves, for video that may not be copied.
 """
 
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, PositiveInt
 
 from core.cli import run
 from core.config import Config
 from core.errors import UserError
-from core.files import atomic_path
 from data.clips import Clip
 from data.flow import Grey, compute_flow, flow_colours
 from data.index import ClipIndex
 from data.motion.camera import warp_flow
 from data.motion.trajectories import DenseTracks, Mask
-
-Picture = npt.NDArray[np.uint8]
+from viz.film import save_png
+from viz.overlay import Picture
 
 
 class PictureConfig(Config):
-    """Draw flow, warp flow and motion map of clips, one below the other."""
+    """Draw flow, warp flow and motion map of clips, one clip below the other."""
 
     root: Path
     """Tree of clips."""
     out: Path
     """PNG to write."""
     clips: tuple[str, ...] = Field(min_length=1)
-    """Which clips, such as S2/open_jam/1."""
+    """Names of clips, such as S2/open_jam/1."""
     pairs: PositiveInt = 1
-    """Pairs of frames to draw of each clip, evenly spread; fewer where it is shorter."""
+    """Pairs of frames to draw of each clip, evenly spread; fewer where the clip is too short."""
     frames: bool = True
-    """Whether the frames themselves are shown."""
+    """Show the frames themselves."""
     width: PositiveInt = 300
     """Width of each panel in pixels."""
 
@@ -46,8 +44,7 @@ def main(config: PictureConfig) -> None:
     cv2.setNumThreads(1)
     clips = ClipIndex.from_tree(config.root).find(config.clips).clips
     picture = np.vstack([draw_clip(clip, config) for clip in clips])
-    with atomic_path(config.out) as temporary:
-        cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    save_png(config.out, picture)
 
 
 def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
@@ -79,10 +76,7 @@ def _row(colour: Picture, prev: Grey, cur: Grey, moving: Mask, config: PictureCo
         panels = [plain, warped, np.dstack([moving.astype(np.uint8) * 255] * 3)]
     height = round(config.width * prev.shape[0] / prev.shape[1])
     small = [cv2.resize(panel, (config.width, height), interpolation=cv2.INTER_AREA) for panel in panels]
-    framed = [
-        cv2.copyMakeBorder(panel, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(200, 200, 200)) for panel in small
-    ]
-    return np.asarray(np.hstack(framed), np.uint8)
+    return np.hstack([np.pad(panel, ((1, 1), (1, 1), (0, 0)), constant_values=200) for panel in small])
 
 
 if __name__ == "__main__":

@@ -21,15 +21,15 @@ from data.tree import truth_file
 
 @dataclass(frozen=True)
 class TruePair:
-    """Two neighbouring frames and what is true of them.
+    """Two neighbouring frames and the truth about them.
 
     Attributes:
-        user: Who wears the camera.
+        user: The wearer of the camera.
         prev: Grey frame. Shape: (H, W).
         cur: The frame after it.
         camera: The camera's motion between them.
         flow_px: Flow from `prev` to `cur`. Shape: (H, W, 2).
-        moving: What moves by itself. Shape: (H, W).
+        moving: Pixels that move by themselves. Shape: (H, W).
     """
 
     user: str
@@ -71,19 +71,18 @@ class TrueClip:
 
     @property
     def moving(self) -> npt.NDArray[np.bool_]:
-        """What moves against the table between a frame and the one before it. Shape: (N, H, W)."""
+        """Pixels that move against the table between a frame and the one before it. Shape: (N, H, W)."""
         return np.asarray(self._truth["moving"], np.bool_)
 
     def pairs(self, every: int) -> Iterator[TruePair]:
-        """Give every so-manieth pair of frames."""
-        for k in range(1, len(self.frames), every):
-            yield self.pair(k)
+        """Yield every n-th pair of neighbouring frames."""
+        yield from (self.pair(k) for k in range(1, len(self.frames), every))
 
     def pair(self, k: int) -> TruePair:
-        """Give the pair of frames k - 1 and k, counted from 0."""
+        """Return the pair of frames k - 1 and k, counted from 0."""
         whole, _, own = true_flow(self._truth, k)
         camera = Camera(self._truth["homography"][k], 0, 0, True)
-        # `moving` of frame k is said where things are in frame k; a flow starts where they are in k - 1.
+        # The mask of frame k lies where things are in frame k, but a flow starts where they are in k - 1.
         moving = np.linalg.norm(own, axis=2) > 0.25
         return TruePair(
             self.user, self.frames[k - 1], self.frames[k], camera, whole.astype(np.float32), moving
@@ -91,7 +90,7 @@ class TrueClip:
 
 
 def draw_clips(root: Path, a_user: int, seed: int) -> Sequence[Clip]:
-    """Draw as many clips of each user, all of them where there are no more, in the order of the tree."""
+    """Draw `a_user` clips of each user, or all that there are, in the order of the tree."""
     index, rng = ClipIndex.from_tree(root), np.random.default_rng(seed)
     drawn: list[Clip] = []
     for user in index.users:
@@ -102,7 +101,7 @@ def draw_clips(root: Path, a_user: int, seed: int) -> Sequence[Clip]:
 
 
 def draw_pairs(root: Path, clips: Sequence[Clip], a_clip: int, seed: int) -> list[TruePair]:
-    """Draw as many pairs of neighbouring frames of each clip."""
+    """Draw `a_clip` pairs of neighbouring frames of each clip, or all that there are."""
     rng, drawn = np.random.default_rng(seed), []
     for clip in clips:
         true = TrueClip(root, clip)

@@ -6,9 +6,9 @@
 import torch
 from pydantic import Field
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pages import markdown
+from benchmarks.measures import count_operations
+from benchmarks.tables import markdown
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
 from core.stage import Stage
@@ -43,12 +43,12 @@ def networks_table(config: NetworksConfig) -> str:
     frames = torch.zeros(1, config.frames, 3, config.side, config.side)
     stack = torch.zeros(1, 10, config.side, config.side)
     both = TwoStream(rgb, flow, config.classes)
-    seen, moved = f"{config.frames} frames x 3 channels", "5 flow images x 2 axes"
+    of_rgb, of_flow = f"{config.frames} frames x 3 channels", "5 flow images x 2 axes"
     rows: list[tuple[str, str, nn.Module, Stage, tuple[torch.Tensor, ...]]] = [
-        ("RGB, stage 1", seen, rgb, EgoRNN.stage(1, "convlstm"), (frames,)),
-        ("RGB, stage 2", seen, rgb, EgoRNN.stage(2, "convlstm"), (frames,)),
-        ("flow", moved, flow, FlowStream.STAGE, (stack,)),
-        ("two-stream (joint)", f"{seen}; {moved}", both, TwoStream.stage("convlstm"), (frames, stack)),
+        ("RGB, stage 1", of_rgb, rgb, EgoRNN.stage(1, "convlstm"), (frames,)),
+        ("RGB, stage 2", of_rgb, rgb, EgoRNN.stage(2, "convlstm"), (frames,)),
+        ("flow", of_flow, flow, FlowStream.STAGE, (stack,)),
+        ("two-stream (joint)", f"{of_rgb}; {of_flow}", both, TwoStream.stage("convlstm"), (frames, stack)),
     ]
     header = ["network", "input", "parameters, million", "of them trained", "GFLOP a clip, forward"]
     return markdown(header, [_row(*row) for row in rows])
@@ -61,11 +61,10 @@ def _row(
     model.eval()
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(*inputs)
     total = sum(p.numel() for p in parameters)
-    operations = counter.get_total_flops()
-    return [name, shown, f"{total / 1e6:.1f}", f"{trained / 1e6:.1f}", f"{operations / 1e9:.1f}"]
+    with torch.no_grad():
+        operations = count_operations(lambda: model(*inputs))
+    return [name, shown, f"{total / 1e6:.1f}", f"{trained / 1e6:.1f}", f"{operations:.1f}"]
 
 
 if __name__ == "__main__":

@@ -24,15 +24,20 @@ from models.two_stream import TwoStream
 from training.cache.store import CacheFolder, Precision, TensorStore
 
 PartName = Literal["stage 1", "stage 2", "stage 2 and layer3", "joint", "flow"]
-PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")  # of the tables of steps
+PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")  # in the tables of steps
 PLAIN, EXACT, KEPT, BF16 = "frame by frame", "float32", "float32, kept", "bf16, kept"
 WAYS = (PLAIN, EXACT, KEPT, BF16)
 CLASSES = 61
+_PLAIN_FORMS: dict[tuple[str, ...], Callable[..., nn.Module]] = {
+    EgoRNN.takes: FrameByFrame,
+    FlowStream.takes: FlowByStack,
+    TwoStream.takes: BothByFrame,
+}
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large the step is; the defaults are the paper's but for the batch."""
+    """Sizes of a step; the defaults are the paper's but for the batch."""
 
     batch: int = 8
     frames: int = 7
@@ -47,11 +52,12 @@ class Step:
 
     Attributes:
         model: The network.
-        inputs: Gives its arguments, by name.
+        inputs: Returns its arguments by name.
         labels: Shape: (B,).
-        optimizer: Over what the stage trains.
-        bf16: Whether what is trained is computed in bfloat16.
-        prefixes: What the stage never trains of the network, if its outputs are to be kept.
+        optimizer: Over the parameters that the stage trains.
+        bf16: Compute what is trained in bfloat16.
+        prefixes: Frozen layers of the network whose outputs are kept.
+        files: Temporary folders that live as long as the step.
     """
 
     model: nn.Module
@@ -59,15 +65,13 @@ class Step:
     labels: Tensor
     optimizer: torch.optim.Optimizer
     bf16: bool = False
-    size: Size = Size()
-    files: list[object] = field(default_factory=list)
     prefixes: tuple[Prefix, ...] = ()
+    files: list[object] = field(default_factory=list)
 
     def loss(self) -> Tensor:
-        """Classify the batch and give the cross entropy."""
+        """Classify the batch and return the cross entropy."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            model = Entry(self.model) if isinstance(self.model, ClipModel) else self.model
-            output = model(**self.inputs())
+            output = self.model(**self.inputs())
         logits = output if isinstance(output, Tensor) else output.logits
         precise = torch.promote_types(logits.dtype, torch.float32)
         return nn.functional.cross_entropy(logits.to(precise), self.labels)
@@ -87,14 +91,14 @@ class Step:
 
 
 def build(part: PartName, way: str, size: Size, precision: Precision = "float32") -> Step:
-    """Make one way to train a stage.
+    """Build one way to train a stage.
 
     Args:
         part: The stage.
-        way: One of `WAYS`; the flow stream keeps nothing, so there the last two are float32 and bf16, and so
-            they are where layer3 learns.
+        way: One of `WAYS`; where nothing is frozen, as in the flow stream, nothing is kept, and the last two
+            are float32 and bf16.
         size: Sizes.
-        precision: What kept outputs are stored in.
+        precision: In which kept outputs are stored.
     """
     torch.manual_seed(0)
     model, stage, batch = _network(part, size)
@@ -103,27 +107,38 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
     stage.set_modes(model)
     if way == PLAIN:
         plain = _PLAIN_FORMS[model.takes](model)
-        learned = [p for p in plain.parameters() if p.requires_grad]
-        return Step(plain, lambda: batch, labels, _plain_optimizer(stage, learned), size=size)
-    step = Step(model, lambda: batch, labels, stage.build_optimizer(model), way == BF16, size)
-    if way in (KEPT, BF16) and part not in ("flow", "stage 2 and layer3"):
-        step.prefixes = model.prefixes(stage)
-        _keep(step, batch, precision)
+        learned = [parameter for parameter in plain.parameters() if parameter.requires_grad]
+        return Step(plain, lambda: batch, labels, _plain_optimizer(stage, learned))
+    step = Step(Entry(model), lambda: batch, labels, stage.build_optimizer(model), way == BF16)
+    if way in (KEPT, BF16) and (prefixes := model.prefixes(stage)):
+        step.prefixes = prefixes
+        _keep_outputs(step, batch, precision)
     return step
 
 
-def gradient(step: Step) -> dict[str, Tensor]:
-    """Give the gradient of the loss by the names of the project's own network, float64."""
-    step.optimizer.zero_grad(set_to_none=True)
-    step.loss().backward()  # type: ignore[no-untyped-call]
-    named = {name: p.grad.double() for name, p in step.model.named_parameters() if p.grad is not None}
-    return _merged_gates(named)
-
-
 def in_double(step: Step) -> Step:
-    """Give the same step in float64, the reference of all gradients."""
+    """Copy a step to float64, the reference of all gradients."""
     batch = {name: tensor.double() for name, tensor in step.inputs().items()}
     return Step(deepcopy(step.model).double(), lambda: batch, step.labels, step.optimizer)
+
+
+def gradient(step: Step) -> dict[str, Tensor]:
+    """Compute the gradient of the loss, float64, by the parameter names of the project's own network."""
+    step.optimizer.zero_grad(set_to_none=True)
+    step.loss().backward()  # type: ignore[no-untyped-call]
+    found, gates = dict[str, Tensor](), dict[str, list[Tensor]]()
+    for name, parameter in step.model.named_parameters():
+        if parameter.grad is None:
+            continue
+        name = name.removeprefix("model.")  # of `Entry`
+        before, of, rest = name.rpartition("of_")
+        if not of:
+            found[name] = parameter.grad.double()
+            continue
+        # The plain loop has a convolution for each gate, in order; the network stacks them.
+        kind, _, leaf = rest.split(".")
+        gates.setdefault(f"{before}temporal.cell.{kind}_conv.{leaf}", []).append(parameter.grad.double())
+    return found | {name: torch.cat(values) for name, values in gates.items()}
 
 
 def gradient_error(found: dict[str, Tensor], true: dict[str, Tensor]) -> float:
@@ -135,26 +150,27 @@ def gradient_error(found: dict[str, Tensor], true: dict[str, Tensor]) -> float:
 
 
 def _network(part: PartName, size: Size) -> tuple[ClipModel, Stage, dict[str, Tensor]]:
+    """Build a stage's network with random weights, and a batch of random clips."""
     frames = torch.randn(size.batch, size.frames, 3, size.side, size.side)
     stack = torch.randn(size.batch, 10, size.side, size.side)
     flow = FlowStream(CLASSES, backbone=size.backbone, dropout=0.0)
     if part == "flow":
         return flow, FlowStream.STAGE, {"flow": stack}
     stream = EgoRNN(CLASSES, backbone=size.backbone, hidden=size.hidden, dropout=0.0)
-    _settle(stream.backbone, frames.flatten(0, 1)[:8])
+    _fit_statistics(stream.backbone, frames.flatten(0, 1)[:8])
     if part != "joint":
         stage = EgoRNN.stage(1 if part == "stage 1" else 2, "convlstm")
         if part == "stage 2 and layer3":
             learns = Group(("backbone.resnet.layer3.*.conv*.weight",))
             stage = replace(stage, groups=(*stage.groups, learns))
         return stream, stage, {"frames": frames}
-    _settle(flow.backbone, stack)
+    _fit_statistics(flow.backbone, stack)
     both = TwoStream(stream, flow, CLASSES, dropout=0.0)
     return both, TwoStream.stage("convlstm"), {"frames": frames, "flow": stack}
 
 
 @torch.no_grad()
-def _settle(backbone: Backbone, pictures: Tensor) -> None:
+def _fit_statistics(backbone: Backbone, pictures: Tensor) -> None:
     """Give random weights batch-norm statistics that fit, as trained ones have."""
     norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -165,21 +181,15 @@ def _settle(backbone: Backbone, pictures: Tensor) -> None:
         norm.momentum = 0.1
 
 
-_PLAIN_FORMS: dict[tuple[str, ...], Callable[..., nn.Module]] = {
-    EgoRNN.takes: FrameByFrame,
-    FlowStream.takes: FlowByStack,
-    TwoStream.takes: BothByFrame,
-}
-
-
 def _plain_optimizer(stage: Stage, learned: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Build PyTorch's default optimizer, neither fused nor in groups."""
     if stage.optimizer == "adam":
         return torch.optim.Adam(learned, stage.lr, eps=stage.eps, weight_decay=stage.weight_decay)
     return torch.optim.SGD(learned, stage.lr, momentum=stage.momentum, weight_decay=stage.weight_decay)
 
 
-def _keep(step: Step, batch: dict[str, Tensor], precision: Precision) -> None:
-    """Have the step read the outputs of what it never trains from a store on disk, as trainings do."""
+def _keep_outputs(step: Step, batch: dict[str, Tensor], precision: Precision) -> None:
+    """Let the step read the outputs of frozen layers from a store on disk, as trainings do."""
     frames = batch["frames"]
     outputs = {"frames": frames}
     with torch.no_grad():
@@ -195,16 +205,3 @@ def _keep(step: Step, batch: dict[str, Tensor], precision: Precision) -> None:
     rest = {name: tensor for name, tensor in batch.items() if name != "frames"}
     step.inputs = lambda: rest | {name: store.read(slots)[0] for name, store in stores.items()}
     step.files.append(folder)
-
-
-def _merged_gates(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Call the plain loop's gate convolutions as the project's stacked ones are called."""
-    merged, gates = dict[str, Tensor](), dict[str, list[Tensor]]()
-    for name, value in named.items():
-        before, of, rest = name.rpartition("of_")
-        if not of:
-            merged[name] = value
-            continue
-        kind, _, leaf = rest.split(".")
-        gates.setdefault(f"{before}temporal.cell.{kind}_conv.{leaf}", []).append(value)
-    return merged | {name: torch.cat(values) for name, values in gates.items()}

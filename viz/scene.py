@@ -103,8 +103,8 @@ class Scene:
         """The meaning of the colours: of heat, and of motion where there is any."""
         of_heat = f"{self.heat}, in the same colours for every run: 0 to {self.peak:.1f} times even heat"
         of_motion = (
-            "motion, in the same colours: 0 to 1, the share of a cell's pixels that move (a classification "
-            "head: how likely the cell moves); cells that count as moving are framed"
+            "motion, same colours: 0 to 1, the share of a cell's pixels that move (classification: its "
+            "probability); framed cells count as moving"
         )
         return (of_heat, of_motion) if self.motion else (of_heat,)
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import motion, motion_pictures
 from benchmarks.motion_truth import TrueClip, draw_clips, draw_pairs
+from benchmarks.tables import insert_tables, read_page
 from core.errors import UserError
 from data.synthetic.command import render_clip
 from data.synthetic.presets import ClipSpec
@@ -27,9 +28,9 @@ def kitchen(tmp_path_factory):
 
 
 def test_tables_go_to_their_places_and_replace_older_ones():
-    names, page = motion.TABLES, motion.read_page(PAGE, motion.TABLES)
-    once = motion.insert_tables(page, {name: f"old {name}" for name in names})
-    twice = motion.insert_tables(once, {name: f"new {name}" for name in names})
+    names, page = motion.TABLES, read_page(PAGE, motion.TABLES)
+    once = insert_tables(page, {name: f"old {name}" for name in names})
+    twice = insert_tables(once, {name: f"new {name}" for name in names})
     assert [line for line in twice.splitlines() if line.startswith("new ")] == [f"new {n}" for n in names]
     assert "old flow" in once and "old" not in set(twice.split()) - set(page.split())
 
@@ -69,10 +70,10 @@ def test_the_true_camera_explains_the_background(kitchen):
 def test_errors_of_known_flows(kitchen):
     pairs = draw_pairs(kitchen, draw_clips(kitchen, 1, 0), 2, 0)
     own = {id(pair.prev): pair.own_px for pair in pairs}
-    right = motion._flow_line("truth", lambda prev, cur: own[id(prev)], pairs)
-    shifted = motion._flow_line("a pixel off", lambda prev, cur: own[id(prev)] + np.float32([1, 0]), pairs)
-    assert right.split(" | ")[2:4] == ["0.00", "0.0"]
-    assert shifted.split(" | ")[2:4] == ["1.00", "1.0"]
+    right = motion.flow_row("truth", lambda prev, cur: own[id(prev)], pairs)
+    shifted = motion.flow_row("a pixel off", lambda prev, cur: own[id(prev)] + np.float32([1, 0]), pairs)
+    assert right[2:4] == ["0.00", "0.0"]
+    assert shifted[2:4] == ["1.00", "1.0"]
 
 
 def test_pictures_of_clips_stand_one_below_the_other(kitchen, tmp_path):

@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 
 from benchmarks import run, tables
-from benchmarks.pages import insert_tables, markdown, read_page
 from benchmarks.steps import BF16, PLAIN, WAYS, Size
+from benchmarks.tables import insert_tables, markdown, read_page
 from core.errors import UserError
 
 
@@ -32,7 +32,7 @@ def test_every_table_has_its_place_on_the_page():
     page = Path(run.__file__).parents[1] / "docs" / "performance.md"
     text = insert_tables(read_page(page, tables.TABLES), {name: f"new {name}" for name in tables.TABLES})
     assert all(f"new {name}" in text for name in tables.TABLES)
-    assert {*run.MEASURES, "marks"} == set(tables.TABLES) and tuple(run.MEASURES) == get_args(run.TableName)
+    assert set(run.MEASURES) == set(tables.TABLES) and tuple(run.MEASURES) == get_args(run.TableName)
     assert markdown(["a", "b"], [["x", "1"]]).splitlines() == ["| a | b |", "| --- | ---: |", "| x | 1 |"]
 
 
@@ -40,10 +40,10 @@ def test_what_was_not_measured_is_said():
     assert set(tables.write_tables({}).values()) == {tables.NOT_MEASURED}
 
 
-def test_one_table_anew_leaves_the_others_and_never_mixes_machines(tmp_path, monkeypatch, capsys):
+def test_one_table_measured_again_leaves_the_others_and_never_mixes_machines(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text("".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in tables.TABLES))
-    monkeypatch.setattr(run, "measure_peak", lambda: {"float32": 2.0, "bfloat16": 4.0})
+    monkeypatch.setattr("benchmarks.measures.convolution_peak", lambda: {"float32": 2.0, "bfloat16": 4.0})
     monkeypatch.setitem(
         run.MEASURES, "memory", lambda _: {"stage 1": dict.fromkeys(WAYS, {"process": 7, "tensors": 3})}
     )
@@ -51,7 +51,7 @@ def test_one_table_anew_leaves_the_others_and_never_mixes_machines(tmp_path, mon
     config = run.BenchmarkConfig(quick=True, write=page, tables=("memory",))
     with pytest.raises(UserError, match="page.json"):
         run.main(config)
-    here = run.measure_machine(config)
+    here = run.measure_machine()
     (tmp_path / "page.json").write_text(json.dumps({"machine": here, "clips": {}}))
     run.main(config)
     assert "| stage 1 | 7 (3) |" in page.read_text() and "runs at 2 GFLOP/s" in page.read_text()
@@ -62,7 +62,7 @@ def test_one_table_anew_leaves_the_others_and_never_mixes_machines(tmp_path, mon
 
 
 def test_the_page_and_the_readme_say_what_was_measured():
-    """Nothing of the tables is typed in: they are written anew from the rounds beside the page."""
+    """No table is typed by hand: written again from the rounds next to the page they are the same."""
     root = Path(run.__file__).parents[1]
     page, found = root / "docs" / "performance.md", json.loads((root / "docs/performance.json").read_text())
     assert insert_tables(page.read_text(), tables.write_tables(found)) == page.read_text()

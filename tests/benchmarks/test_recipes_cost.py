@@ -2,13 +2,13 @@
 
 import pytest
 
-from benchmarks.recipes import _FOLDER, Kind, at_length, epochs_of, measured_kinds
+from benchmarks.recipes import FOLDER, Kind, at_length, epochs_of, measured_kinds
 from grids.recipe import Recipe
 
 
 def test_epochs_of_the_first_table_by_hand():
     """Three seeds: flow; stages 1 and 2 of two networks at three lengths; joint at each length."""
-    counted = epochs_of(Recipe.from_yaml(_FOLDER / "step1.yaml"))
+    counted = epochs_of(Recipe.from_yaml(FOLDER / "step1.yaml"))
     expected = {Kind("flow", 1): 3 * 750}
     for frames in (7, 16, 25):
         expected[Kind("stage 1", frames)] = 3 * 2 * 300
@@ -18,7 +18,7 @@ def test_epochs_of_the_first_table_by_hand():
 
 
 def test_a_head_on_layer3_has_layer3_trained():
-    counted = epochs_of(Recipe.from_yaml(_FOLDER / "step2_classification.yaml"))
+    counted = epochs_of(Recipe.from_yaml(FOLDER / "step2_classification.yaml"))
     assert counted[Kind("stage 1", 7)] == 3 * 300
     assert counted[Kind("stage 2 and layer3", 7)] == 3 * 2 * 150
 

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.alternate import alternate, speedup
-from benchmarks.peak import tensor_peak
+from benchmarks.measures import alternate, speedup, tensor_peak
 from benchmarks.steps import (
     EXACT,
     KEPT,

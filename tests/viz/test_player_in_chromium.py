@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support import chromium
+from viz.film import save_mp4
 from viz.overlay import Style, centre_square, colour
 from viz.player import write_player
 from viz.scene import Motion, RunView, Scene
@@ -177,3 +178,16 @@ def test_filters_keep_what_they_name(page, action, outcome, expected):
     assert page.run("document.querySelector('#count').textContent") == f"{len(expected)} of 3"
     assert page.run("!document.querySelector('#none').hidden") == (not expected)
     assert [text.split(" ")[0] for text in shown_figures(page)][:1] == expected[:1]
+
+
+def test_films_play_in_the_browser_also_of_odd_sizes(tmp_path):
+    pictures = [np.full((65, 91, 3), grey, np.uint8) for grey in GREYS]
+    save_mp4(tmp_path / "film.mp4", pictures)
+    (tmp_path / "film.html").write_text('<link rel="icon" href="data:,"><video src="film.mp4" muted></video>')
+    with chromium.Page(tmp_path / "film.html") as page:
+        page.run("void document.querySelector('video').play()")
+        page.until("document.querySelector('video').ended")
+        assert page.run("document.querySelector('video').videoWidth") == 92
+        left, top, *_ = page.box("video")
+        last = page.screenshot()[round(top) + 30, round(left) + 40].astype(int)
+        assert np.abs(last - GREYS[-1]).max() < 8 and page.errors == []
