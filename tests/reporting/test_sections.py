@@ -1,4 +1,4 @@
-"""The parts of a report against numbers worked out by hand or by the functions they are built on."""
+"""The sections of a report against numbers worked out by hand or by the functions they are built on."""
 
 import re
 from pathlib import Path
