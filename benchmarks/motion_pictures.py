@@ -1,4 +1,4 @@
-"""Pictures of flow, warp flow and motion maps for a look at them: `python -m benchmarks.motion_pictures`.
+"""Pictures of flow, warp flow and motion maps: `python -m benchmarks.motion_pictures`.
 
 One PNG with a row for each pair of frames: frame, plain flow, warp flow, motion map over the frame.
 `--no-frames` leaves out the frames themselves, for video that may not be copied.

@@ -41,7 +41,7 @@ class TruePair:
 
     @cached_property
     def own_px(self) -> FlowField:
-        """Flow from `prev` to `cur` as the camera of `prev` would have seen it. Shape: (H, W, 2)."""
+        """Flow from `prev` to `cur` as the unmoved camera of `prev` would see it. Shape: (H, W, 2)."""
         grid = pixel_grid(*self.prev.shape)
         landed = transform(self.camera.homography, (grid + self.flow_px).reshape(-1, 2))
         return landed.reshape(grid.shape) - grid

@@ -1,1 +1,1 @@
-"""Pictures and pages: heat over frames, contact sheets, GIFs, HTML. RGB throughout."""
+"""Pictures, films and pages of heat and motion over frames; RGB throughout."""

@@ -136,9 +136,9 @@ def _overlay(frame: Picture, layer: tuple[Picture, Heat], square: Square, opacit
     colours, cover = layer
     right, bottom = square.left + square.side, square.top + square.side
     picture = frame.copy()
-    seen = picture[square.top : bottom, square.left : right]
+    part = picture[square.top : bottom, square.left : right]
     weight = opacity * cover[..., None]
-    seen[:] = np.round((1 - weight) * seen + weight * colours).astype(np.uint8)
+    part[:] = np.round((1 - weight) * part + weight * colours).astype(np.uint8)
     cv2.rectangle(picture, (square.left, square.top), (right - 1, bottom - 1), _BORDER, 1)
     return picture
 

@@ -49,7 +49,7 @@ def player_page(scenes: Sequence[Scene], style: Style) -> str:
 
 
 def _scene(scene: Scene, style: Style) -> dict[str, Any]:
-    """Give all that the page shows of a scene, pictures as data URLs."""
+    """Convert a scene to plain values, pictures to data URLs."""
     views = []
     for view in scene.views:
         layers = [heat_layer(cells / scene.peak, view.square.side, style.colours) for cells in view.strength]

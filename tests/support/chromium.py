@@ -26,7 +26,7 @@ _PATIENCE_SEC = 60.0
 
 
 class Page:
-    """A context manager; `errors` are the console's errors and the exceptions that nobody caught."""
+    """A context manager; `errors` collects the console's errors and uncaught exceptions."""
 
     def __init__(self, file: Path, *, width: int = 1300, height: int = 900) -> None:
         self.errors: list[str] = []
@@ -60,11 +60,11 @@ class Page:
         os.close(self._out)
 
     def reload(self) -> None:
-        """Open the page anew."""
+        """Load the page again."""
         self._load("Page.reload")
 
     def run(self, script: str) -> Any:
-        """Give the value of a JavaScript expression in the page."""
+        """Evaluate a JavaScript expression in the page."""
         answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
@@ -77,14 +77,14 @@ class Page:
             time.sleep(0.02)
 
     def click(self, selector: str) -> None:
-        """Click into the middle of an element with the mouse, so that nothing may lie over it."""
+        """Click the middle of an element with the mouse, which fails if something covers it."""
         x, y, width, height = self.box(selector)
         for kind in ("mousePressed", "mouseReleased"):
             place = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
             self._call("Input.dispatchMouseEvent", type=kind, **place)
 
     def set(self, selector: str, value: object) -> None:
-        """Give a slider or a list a value, as a user's hand does."""
+        """Set a slider or a list, as a user does."""
         self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.value = "
             f"{json.dumps(str(value))}; for (const kind of ['input', 'change']) "
@@ -92,14 +92,14 @@ class Page:
         )
 
     def box(self, selector: str) -> list[float]:
-        """Give left, top, width and height of an element, in pixels of the window."""
+        """Return left, top, width and height of an element, in pixels of the window."""
         return self.run(
             f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); "
             "return [b.left, b.top, b.width, b.height]; })()"
         )
 
     def screenshot(self) -> np.ndarray:
-        """Give the window's pixels, RGB."""
+        """Return the window's pixels, RGB."""
         data = self._call("Page.captureScreenshot", format="png")["data"]
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
@@ -148,7 +148,7 @@ class Page:
 
 
 def _pipe() -> list[int]:
-    """A pipe whose ends are no low numbers, which the child needs for itself."""
+    """Open a pipe whose descriptors are above 9; the child needs the low ones for itself."""
     ends = os.pipe()
     high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
     for end in ends:

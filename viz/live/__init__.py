@@ -1,1 +1,1 @@
-"""A live page on this machine, to pick clips and videos on."""
+"""A live page on this machine, on which clips are picked and videos uploaded."""
