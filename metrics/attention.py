@@ -15,7 +15,7 @@ from metrics.accuracy import Floats
 from metrics.masks import clip_masks
 from metrics.predictions import Predictions
 from metrics.statistics import bootstrap_interval, paired_differences
-from selfsup.targets import MOVING_SHARE, binary, reduce_maps
+from selfsup.targets import MOVING_SHARE, binary, pool_maps
 
 CENTRE_SIGMA = 0.25
 """Standard deviation of the centre prior, as a share of the side of what the network sees."""
@@ -102,7 +102,7 @@ def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipIn
         masks = clip_masks(index.root, clips[key], inputs.shown_numbers(clips[key]), frames.pixels)
         for name, mask in masks.items():
             # (T, 1, S, S) pixels to (T, h, w) shares of cells
-            covered = reduce_maps(binary(mask)[None], heat.shape[-1], "area")[0]
+            covered = pool_maps(binary(mask)[None], heat.shape[-1], "area")[0]
             by_mask.setdefault(name, []).append(ClipAttention(heat, covered.numpy()))
     return {name: attention_quality(pairs, MOVING_SHARE) for name, pairs in by_mask.items()}
 

@@ -27,6 +27,11 @@ class ClipOutput(NamedTuple):
             the network has none. Shape: (B, T, h, w).
         maps: Feature maps of the backbone by name, each of shape (B, T, C, h, w).
         motion: Scores of the motion heads by the name of their feature map, see `selfsup.MotionHead`.
+
+    Examples:
+        >>> import torch
+        >>> ClipOutput(logits=torch.zeros(1, 61), features=torch.zeros(1, 512)).heat is None
+        True
     """
 
     logits: Tensor
@@ -71,6 +76,19 @@ class ClipModel(nn.Module):
 
     `forward` takes the tensors named by `takes` and returns a `ClipOutput`. It knows nothing of caches:
     `prefixes` names the layers whose outputs may be kept, and `after` goes on from these.
+
+    Examples:
+        >>> import torch
+        >>> class MeanColour(ClipModel):
+        ...     takes = ("frames",)
+        ...     def __init__(self, num_classes):
+        ...         super().__init__()
+        ...         self.classifier = nn.Linear(3, num_classes)
+        ...     def forward(self, frames):
+        ...         features = frames.mean(dim=(1, 3, 4))  # (B, 3)
+        ...         return ClipOutput(self.classifier(features), features)
+        >>> MeanColour(61)(torch.zeros(2, 7, 3, 8, 8)).logits.shape
+        torch.Size([2, 61])
     """
 
     takes: ClassVar[tuple[str, ...]]

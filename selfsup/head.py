@@ -1,4 +1,4 @@
-"""The motion-segmentation head: which places of a frame move, told from one feature map (SparNet).
+"""The motion-segmentation head: predicts from one feature map which cells of a frame move (SparNet).
 
 Axes: B clips, T frames, C channels, n cells a side of the feature map, and so of the motion map.
 """
@@ -17,12 +17,17 @@ _STRIDES: dict[LayerName, int] = {"layer3": 16, "layer4": 32}
 
 
 class MotionHead(nn.Module):
-    """ReLU, 1x1 convolution, flatten, linear; the same for every frame, which is seen alone.
+    """ReLU, 1x1 convolution, flatten, linear; applied to every frame by itself.
 
     Attributes:
-        frequency: How often each place moves in the training clips, in [0, 1]; the trivial predictor that
-            knows the training maps and not the frame. Shape: (n, n).
-        class_weights: Weight in the loss of a static and of a moving place. Shape: (2,).
+        frequency: Share of the training frames in which each cell moves, in [0, 1]; the trivial predictor
+            that knows the training maps and not the frame. Shape: (n, n).
+        class_weights: Weight in the loss of a static and of a moving cell. Shape: (2,).
+
+    Examples:
+        >>> head = MotionHead(in_channels=512, size=7, variant="classification")
+        >>> head(torch.zeros(2, 3, 512, 7, 7)).shape
+        torch.Size([2, 3, 2, 7, 7])
     """
 
     frequency: Tensor
@@ -40,14 +45,14 @@ class MotionHead(nn.Module):
         Args:
             in_channels: Channels C of the feature map.
             size: Cells a side n; at 224 pixels 7 for layer4 and 14 for layer3.
-            variant: Two scores a place (static, moving), or one value a place.
+            variant: Two scores a cell (static, moving), or one value a cell.
             mid_channels: Channels after the convolution.
         """
         super().__init__()
         self.size = size
         self.variant = variant
         planes = 2 if variant == "classification" else 1
-        # Not in place: the feature map is also what the recurrence or the attention sees.
+        # Not in place: the recurrence or the attention reads the same feature map.
         self.relu = nn.ReLU()
         self.reduce = nn.Conv2d(in_channels, mid_channels, kernel_size=1)
         self.linear = nn.Linear(mid_channels * size * size, planes * size * size)
@@ -55,7 +60,7 @@ class MotionHead(nn.Module):
         self.register_buffer("class_weights", torch.ones(2))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Score every place of every frame.
+        """Score every cell of every frame.
 
         Args:
             maps: Feature maps. Shape: (B, T, C, n, n).
@@ -72,25 +77,30 @@ class MotionHead(nn.Module):
                 f"a motion head of {self.size}x{self.size} cells can't read a feature map of "
                 f"{maps.shape[-2]}x{maps.shape[-1]}; at 224 pixels layer4 has 7x7 cells and layer3 14x14"
             )
-        reduced = self.reduce(self.relu(maps.flatten(0, 1)))
-        scores: Tensor = self.linear(reduced.flatten(1))
+        reduced = self.reduce(self.relu(maps.flatten(0, 1)))  # (B * T, mid_channels, n, n)
+        scores: Tensor = self.linear(reduced.flatten(1))  # (B * T, planes * n * n)
         planes = (2, self.size, self.size) if self.variant == "classification" else (self.size, self.size)
         return scores.view(*maps.shape[:2], *planes)
 
 
 class MotionHeads(nn.ModuleDict):
-    """A head for each feature map that has one, by the map's name."""
+    """Motion heads by the name of their feature map, "layer3" or "layer4".
+
+    Examples:
+        >>> heads = MotionHeads(layer4=MotionHead(512, size=7))
+        >>> heads({"layer4": torch.zeros(1, 1, 512, 7, 7)})["layer4"].shape
+        torch.Size([1, 1, 2, 7, 7])
+    """
 
     def __init__(self, **heads: MotionHead) -> None:
-        """Take heads by the name of their map, "layer3" or "layer4"."""
         super().__init__(heads)
 
     def by_layer(self) -> dict[str, MotionHead]:
-        """Give the heads by the name of their map."""
+        """Return the heads by the name of their map, typed."""
         return {layer: head for layer, head in self.items() if isinstance(head, MotionHead)}
 
     def forward(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give the scores of every head by the name of its map, of which `maps` may hold more."""
+        """Score with every head its own map; `maps` may hold others too."""
         return {layer: head(maps[layer]) for layer, head in self.items()}
 
 
@@ -101,7 +111,7 @@ def describe_heads(
 
     Args:
         layers: The feature maps that get one.
-        variant: Of all of them.
+        variant: The variant of all of them.
         channels: Channels of layer4; layer3 has half of them.
         image_size: Pixels a side of the network's input.
     """
@@ -115,7 +125,7 @@ def describe_heads(
 
 
 def without_heads(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Give a checkpoint's architecture and weights without motion heads, whether it has any or not."""
+    """Return a checkpoint's architecture and weights without motion heads, if it has any."""
     architecture = {key: value for key, value in checkpoint["architecture"].items() if key != "motion"}
     state = {key: value for key, value in checkpoint["model"].items() if not key.startswith("motion.")}
     return architecture, state

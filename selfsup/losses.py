@@ -1,4 +1,4 @@
-"""The loss of a motion head, place by place, and how the places are joined.
+"""The loss of a motion head, cell by cell, and its reduction over the cells of a frame.
 
 Axes: B clips, T frames, n cells a side.
 """
@@ -12,41 +12,46 @@ from torch import Tensor
 
 LossName = Literal["cross_entropy", "mse", "smooth_l1", "l1", "kl"]
 ActivationName = Literal["linear", "relu", "sigmoid"]
-JoinName = Literal["mean", "sum"]
+ReductionName = Literal["mean", "sum"]
 
 
 @dataclass(frozen=True)
 class MotionLoss:
-    """What a head's scores are held against.
+    """The loss between a head's scores and its target.
 
     Attributes:
-        name: "cross_entropy" over two scores a place; the others compare one value a place. "kl" is the
-            divergence of a coin with the predicted share from one with the true share, so it is 0 when they
-            are equal; it needs the sigmoid.
-        activation: Turns a place's score into its value; unused by "cross_entropy".
-        join: Mean over the places of a frame, or their sum, which weighs the motion n*n times as much (49
+        name: "cross_entropy" over two scores a cell; the others compare one value a cell. "kl" is the
+            Kullback-Leibler divergence of the predicted share from the true one, each taken as the
+            probability of a coin; it is 0 when they are equal and needs the sigmoid.
+        activation: Turns a cell's score into its value; unused by "cross_entropy".
+        reduction: Mean over the cells of a frame, or their sum, which weighs the motion n*n times as much (49
             times at 7x7). Frames and clips are always averaged.
+
+    Examples:
+        >>> loss = MotionLoss("mse", reduction="sum")
+        >>> float(loss(torch.ones(1, 2, 7, 7), torch.zeros(1, 2, 7, 7), class_weights=torch.ones(2)))
+        49.0
     """
 
     name: LossName
     activation: ActivationName = "linear"
-    join: JoinName = "mean"
+    reduction: ReductionName = "mean"
 
     def __call__(self, scores: Tensor, target: Tensor, class_weights: Tensor) -> Tensor:
         """Compute the loss of a batch.
 
         Args:
-            scores: Of a `MotionHead`. Shape: (B, T, 2, n, n), or (B, T, n, n) in regression.
+            scores: Output of a `MotionHead`. Shape: (B, T, 2, n, n), or (B, T, n, n) in regression.
             target: Values in [0, 1], whole numbers for "cross_entropy". Shape: (B, T, n, n).
-            class_weights: Weight of a static and of a moving place; a place that moves in part has a mixture.
-                Shape: (2,).
+            class_weights: Weight of a static and of a moving cell; one that moves in part has a mixture of
+                both. Shape: (2,).
 
         Returns:
             A scalar.
         """
         weights = class_weights[0] * (1 - target) + class_weights[1] * target
-        places = self._places(scores.float(), target) * weights
-        return places.mean() if self.join == "mean" else places.sum(dim=(-2, -1)).mean()
+        cells = self._cells(scores.float(), target) * weights  # (B, T, n, n)
+        return cells.mean() if self.reduction == "mean" else cells.sum(dim=(-2, -1)).mean()
 
     def moving(self, scores: Tensor) -> Tensor:
         """Turn scores into the probability of moving, or in regression the predicted value. (B, T, n, n)."""
@@ -54,8 +59,7 @@ class MotionLoss:
             return scores.float().softmax(dim=2)[:, :, 1]
         return self._activate(scores.float())
 
-    def _places(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Loss of every place, (B, T, n, n)."""
+    def _cells(self, scores: Tensor, target: Tensor) -> Tensor:
         match self.name:
             case "cross_entropy":
                 pairs = scores.movedim(2, -1)  # (B, T, n, n, 2)

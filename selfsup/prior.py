@@ -1,4 +1,4 @@
-"""What the training maps hold on average, kept in the heads: how often a place moves, and class weights."""
+"""Statistics of the training maps, stored in the heads: how often a cell moves, and class weights."""
 
 from collections.abc import Iterable
 
@@ -18,19 +18,19 @@ class _Sums:
         self.head = head
         self.target = target
         self.moved = torch.zeros(head.size, head.size, dtype=torch.float64)
-        self.wanted = 0.0
+        self.target_sum = 0.0
         self.frames = 0
 
     def add(self, maps: Tensor) -> None:
         self.moved += truth(maps, self.head.size).double().sum(dim=(0, 1))
-        self.wanted += float(self.target(maps, self.head.size).double().sum())
+        self.target_sum += float(self.target(maps, self.head.size).double().sum())
         self.frames += maps.shape[0] * maps.shape[1]
 
-    def keep(self, balanced: bool) -> None:
-        share = self.wanted / (self.frames * self.head.size**2)
+    def store(self, balanced: bool) -> None:
+        share = self.target_sum / (self.frames * self.head.size**2)
         if not 0 < share < 1:
             raise UserError(
-                f"{'all' if share else 'none'} of the places of the training maps move, so there is nothing "
+                f"{'all' if share else 'none'} of the cells of the training maps move, so there is nothing "
                 "to learn from them; look at the maps, or choose another --ms-threshold"
             )
         weights = [0.5 / (1 - share), 0.5 / share] if balanced else [1.0, 1.0]
@@ -45,16 +45,16 @@ def learn_prior(
     """Read the training maps once and fill the heads' `frequency` and `class_weights`.
 
     Args:
-        heads: What is filled.
+        heads: The heads to fill.
         target: How maps become targets.
         batches: "maps" (B, T, 1, S, S), uint8, of every training clip, cropped as in the test.
-        balanced: Weigh static and moving places so that both count for half of an average loss; else alike.
+        balanced: Weigh static and moving cells so that each kind is half of an average loss; else alike.
 
     Returns:
         Whether a map holds grey levels other than 0 and 255.
 
     Raises:
-        UserError: No place moves, or every place does.
+        UserError: No cell moves, or every cell does.
     """
     sums = [_Sums(head, target) for head in heads.by_layer().values()]
     grey = False
@@ -63,5 +63,5 @@ def learn_prior(
         for each in sums:
             each.add(batch["maps"])
     for each in sums:
-        each.keep(balanced)
+        each.store(balanced)
     return grey

@@ -1,4 +1,4 @@
-"""The flags of the motion head: which of them belong together, and what left-out ones mean."""
+"""The flags of the motion head: which of them belong together, and the defaults of each variant."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from core.config import Config
 from selfsup.head import LayerName, VariantName
-from selfsup.losses import ActivationName, JoinName, LossName, MotionLoss
-from selfsup.targets import MOVING_SHARE, MotionTarget, ReductionName
+from selfsup.losses import ActivationName, LossName, MotionLoss, ReductionName
+from selfsup.targets import MOVING_SHARE, MotionTarget, PoolingName
 
 _SHARED = {
     "ms_weight": 1.0,
@@ -25,7 +25,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class MotionSettings(Config):
-    """Flags of motion segmentation as a self-supervised second task."""
+    """Flags of motion segmentation as a self-supervised second task.
+
+    Examples:
+        >>> settings = MotionSettings(ms="regression", ms_loss="kl")
+        >>> settings.motion_values()["ms_activation"], settings.motion_layers
+        ('sigmoid', ('layer4',))
+    """
 
     # Costly is only whether there is a head, and where (core.train_config).
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = (
@@ -33,27 +39,27 @@ class MotionSettings(Config):
     )  # fmt: skip
 
     ms: Literal["none"] | VariantName = "none"
-    """The second task: none, or which places move as classification (static, moving) or as regression (how
-    much of a place moves). Needs motion maps, see data.motion --maps."""
+    """The second task: none, or motion segmentation as classification (a cell is static or moving) or as
+    regression (the share of a cell that moves). Needs motion maps, see data.motion --maps."""
     ms_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """w in: loss of the action + w * loss of the motion (1)."""
+    """Weight w in: loss of the action + w * loss of the motion (1)."""
     ms_layer: LayerName | Literal["both"] | None = None
-    """Where the head sits: layer4, or layer3 with twice the cells a side. With layer3 or both, stage 2 trains
-    the 3x3 convolutions of layer3 too, else the task could not reach them (layer4)."""
-    ms_target: ReductionName | None = None
-    """What a place is of its pixels in the map: their mean, the upper left one (nearest) or the central one
-    (area)."""
+    """Feature map that the head reads: layer4, or layer3 with twice the cells a side. With layer3 or both,
+    stage 2 also trains the 3x3 convolutions of layer3, which the task could not reach otherwise (layer4)."""
+    ms_target: PoolingName | None = None
+    """Value of a cell of the target map: the mean of its pixels (area), the upper left one (nearest) or the
+    central one (centre) (area)."""
     ms_threshold: float | None = Field(None, ge=0, lt=1)
-    """Places with more than this share count as moving (classification: 0.1); in regression, left out keeps
-    the share itself."""
+    """Cells with more than this share count as moving (classification: 0.1); regression predicts the share
+    itself where the flag is left out."""
     ms_loss: LossName | None = None
-    """Loss of a place (classification: cross_entropy; regression: mse)."""
+    """Loss of a cell (classification: cross_entropy; regression: mse)."""
     ms_activation: ActivationName | None = None
-    """Regression: what follows the last layer (linear; kl: sigmoid)."""
-    ms_join: JoinName | None = None
-    """Mean over a frame's places, or their sum, which at 7x7 is a 49 times larger weight (mean)."""
+    """Regression: activation after the last layer (linear; kl: sigmoid)."""
+    ms_join: ReductionName | None = None
+    """Reduction over a frame's cells: their mean, or their sum, at 7x7 a 49 times larger weight (mean)."""
     ms_classes: Literal["equal", "balanced"] | None = None
-    """balanced weighs static and moving places by how rare they are in the training maps (equal)."""
+    """balanced weighs static and moving cells by how rare they are in the training maps (equal)."""
 
     @classmethod
     def of_run(cls, config: Mapping[str, Any]) -> Self:
@@ -76,7 +82,7 @@ class MotionSettings(Config):
         return self
 
     def motion_values(self) -> dict[str, Any]:
-        """Give every flag's value, left-out ones filled in."""
+        """Return the value of every flag, with defaults where it was left out."""
         defaults = dict(_DEFAULTS[self.ms])
         if self.ms_loss == "kl":
             defaults["ms_activation"] = "sigmoid"
@@ -96,7 +102,7 @@ class MotionSettings(Config):
         return MotionTarget(values["ms"], values["ms_target"], values["ms_threshold"])
 
     def motion_loss(self) -> MotionLoss:
-        """What scores are held against."""
+        """The loss between scores and targets."""
         values = self.motion_values()
         return MotionLoss(values["ms_loss"], values["ms_activation"] or "linear", values["ms_join"])
 

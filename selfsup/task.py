@@ -1,21 +1,35 @@
-"""Action recognition with motion segmentation beside it: L = L_action + w * L_motion (SparNet)."""
+"""Action recognition with motion segmentation as a second task: L = L_action + w * L_motion (SparNet)."""
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.task import Batch, Details, StepOutput
 from selfsup.head import MotionHeads
-from selfsup.measures import place_measures
 from selfsup.settings import MotionSettings
 from selfsup.targets import truth
 
+Floats = npt.NDArray[np.floating]
+
 
 class MotionSegmentation:
-    """Cross entropy of the actions, and the loss of the motion heads; with two heads the sum of theirs."""
+    """Cross entropy of the actions plus the weighted sum of the motion heads' losses.
+
+    Examples:
+        >>> from models import EgoRNN
+        >>> from selfsup import MotionHead
+        >>> heads = MotionHeads(layer4=MotionHead(512, size=2, variant="regression"))
+        >>> model = EgoRNN(5, backbone="resnet18", hidden=4, motion=heads).eval()
+        >>> task = MotionSegmentation(model, ("frames",), MotionSettings(ms="regression"))
+        >>> maps = torch.zeros(1, 2, 1, 64, 64, dtype=torch.uint8)
+        >>> batch = {"frames": torch.zeros(1, 2, 3, 64, 64), "maps": maps, "label": torch.tensor([3])}
+        >>> sorted(task(batch).parts)
+        ['action', 'motion_layer4']
+    """
 
     def __init__(
         self,
@@ -46,7 +60,7 @@ class MotionSegmentation:
 
         Returns:
             The parts "action" and, for each head, "motion_layer4"; details "layer4_predicted" and
-            "layer4_moves", shapes (B, T, n, n), and with attention "heat", shape (B, T, h, w).
+            "layer4_target", shapes (B, T, n, n), and with attention "heat", shape (B, T, h, w).
         """
         output = self.entry(**{name: batch[name] for name in self.inputs})
         logits = output.logits.float()
@@ -57,26 +71,26 @@ class MotionSegmentation:
             target = self.target(batch["maps"], head.size)
             parts[f"motion_{layer}"] = self.loss(scores, target, head.class_weights)
             details[f"{layer}_predicted"] = self.loss.moving(scores).detach()
-            details[f"{layer}_moves"] = truth(batch["maps"], head.size)
+            details[f"{layer}_target"] = truth(batch["maps"], head.size)
         motion = torch.stack([parts[f"motion_{layer}"] for layer in output.motion]).sum()
         return StepOutput(parts["action"] + self.weight * motion, parts, logits, batch["label"], details)
 
     def measure(self, details: Details) -> dict[str, float]:
-        """Measure the heads, and beside each the two predictors that don't look at the frame, in per cent.
+        """Measure the heads and, for comparison, two predictors that ignore the frame, in per cent.
 
         Returns:
             For each head "motion_layer4_accuracy", "_balanced_accuracy", "_iou" and "_average_precision";
-            then the same with "_all_static" and "_mean_map" behind, of the prediction that nothing moves and
-            of how often each place moves in the training maps.
+            then the same followed by "_all_static" and "_mean_map", for the prediction that nothing moves and
+            for each cell's frequency of motion in the training maps.
         """
         measures: dict[str, float] = {}
         for layer, head in self.heads.items():
-            predicted, moves = details[f"{layer}_predicted"], details[f"{layer}_moves"] > 0
-            mean_map = np.broadcast_to(head.frequency.cpu().numpy(), moves.shape)
+            predicted, target = details[f"{layer}_predicted"], details[f"{layer}_target"] > 0
+            mean_map = np.broadcast_to(head.frequency.cpu().numpy(), target.shape)
             named = {
-                "": place_measures(predicted, moves, self.target.decision),
-                "_all_static": place_measures(np.zeros_like(predicted), moves, 0.5),
-                "_mean_map": place_measures(mean_map, moves, 0.5),
+                "": measure_cells(predicted, target, self.target.decision),
+                "_all_static": measure_cells(np.zeros_like(predicted), target, 0.5),
+                "_mean_map": measure_cells(mean_map, target, 0.5),
             }
             for suffix, found in named.items():
                 measures |= {f"motion_{layer}_{name}{suffix}": value for name, value in found.items()}
@@ -84,8 +98,33 @@ class MotionSegmentation:
 
     @torch.no_grad()
     def look(self, item: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Give the details of one item of a data set, seen in eval mode. Shapes: (T, n, n)."""
+        """Return the details of one item of a data set, computed in eval mode. Shapes: (T, n, n)."""
         device = next(self.model.parameters()).device
         self.model.eval()
         batch = {name: torch.as_tensor(value)[None].to(device) for name, value in item.items()}
         return {name: detail[0].float().cpu().numpy() for name, detail in self(batch).details.items()}
+
+
+def measure_cells(scores: Floats, target: npt.NDArray[np.bool_], decision: float) -> dict[str, float]:
+    """Measure in per cent which cells of which frames were predicted to move.
+
+    Args:
+        scores: The higher, the more likely the cell moves. Any shape.
+        target: Whether it does. Shape: as `scores`.
+        decision: Score above which a cell counts as predicted to move.
+
+    Returns:
+        accuracy; balanced_accuracy, the mean of the accuracies of static and of moving cells; iou, of the
+        moving cells and those predicted to move; average_precision of the moving cells. Where no cell moves,
+        accuracy alone.
+    """
+    from sklearn.metrics import average_precision_score  # a second to import, so only where it is used
+
+    predicted = scores > decision
+    right = predicted == target
+    measures = {"accuracy": right.mean()}
+    if target.any():
+        measures["balanced_accuracy"] = np.mean([right[target == kind].mean() for kind in np.unique(target)])
+        measures["iou"] = (predicted & target).sum() / (predicted | target).sum()
+        measures["average_precision"] = average_precision_score(target.ravel(), scores.ravel())
+    return {name: 100.0 * float(value) for name, value in measures.items()}

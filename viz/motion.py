@@ -41,7 +41,7 @@ def draw_motion(
         square = centre_square(height, width, inputs.sizes.seen_share)
         for layer in settings.motion_layers:
             name = f"{clip.key}, head on {layer}"
-            true, predicted = found[f"{layer}_moves"], found[f"{layer}_predicted"]
+            true, predicted = found[f"{layer}_target"], found[f"{layer}_predicted"]
             rows.append((frames, Motion(f"{name}: moves", true, 0.5, square)))
             rows.append((frames, Motion(f"{name}: predicted", predicted, task.target.decision, square)))
     save_png(path, motion_sheet(rows))

@@ -23,7 +23,7 @@ from data.video.windows import Window
 from models.base import ClipModel, HeatName
 from models.build import build_trained
 from selfsup import MotionSettings
-from selfsup.targets import MOVING_SHARE, binary, reduce_maps
+from selfsup.targets import MOVING_SHARE, binary, pool_maps
 from viz.heat import find_heat, require_heat
 from viz.overlay import centre_square
 from viz.scene import Motion, RunView, Scene
@@ -202,5 +202,5 @@ def _motion_map(
         return None
     finest = max(predicted, key=lambda motion: motion.cells.shape[-1])
     maps = transform_maps(read_maps(clip.maps, numbers.tolist()), sizes, None)  # (T, 1, S, S)
-    cells = reduce_maps(binary(maps)[None], finest.cells.shape[-1], "area")[0].numpy()  # (T, n, n)
+    cells = pool_maps(binary(maps)[None], finest.cells.shape[-1], "area")[0].numpy()  # (T, n, n)
     return Motion("motion map", cells, MOVING_SHARE, finest.square)

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, ja
 
 from core.errors import UserError
 from selfsup import MotionHead, MotionHeads, MotionLoss, MotionSettings, MotionTarget
-from selfsup.measures import place_measures
 from selfsup.prior import learn_prior
-from selfsup.targets import reduce_maps, truth
+from selfsup.targets import pool_maps, truth
+from selfsup.task import measure_cells
 
 EQUAL = torch.ones(2)
 
@@ -26,9 +26,9 @@ def one_block(value: int = 255) -> torch.Tensor:
     return maps
 
 
-def test_the_three_reductions():
-    for reduction, expected in {"area": 15 / 16, "nearest": 0, "centre": 1}.items():
-        places = reduce_maps(one_block(), 2, reduction)[0, 0]
+def test_the_three_poolings():
+    for pooling, expected in {"area": 15 / 16, "nearest": 0, "centre": 1}.items():
+        places = pool_maps(one_block(), 2, pooling)[0, 0]
         assert places.tolist() == [[0, 0], [0, pytest.approx(expected)]]
 
 
@@ -85,7 +85,7 @@ def test_equal_scores_cost_ln_2_and_a_sum_is_49_times_the_mean():
     target[..., 2:4, 3] = 1
     scores = torch.zeros(2, 3, 2, 7, 7)
     mean = MotionLoss("cross_entropy")(scores, target, EQUAL).item()
-    joined = MotionLoss("cross_entropy", join="sum")(scores, target, EQUAL).item()
+    joined = MotionLoss("cross_entropy", reduction="sum")(scores, target, EQUAL).item()
     assert mean == pytest.approx(math.log(2)) and joined == pytest.approx(49 * math.log(2))
     assert MotionLoss("cross_entropy").moving(scores).unique().tolist() == [0.5]
 
@@ -119,7 +119,7 @@ def test_maps_in_which_nothing_moves_are_refused():
     heads = MotionHeads(layer4=MotionHead(4, 2))
     for level, word in ((0, "none"), (255, "all")):
         maps = torch.full((1, 1, 1, 8, 8), level, dtype=torch.uint8)
-        with pytest.raises(UserError, match=f"{word} of the places"):
+        with pytest.raises(UserError, match=f"{word} of the cells"):
             learn_prior(heads, MotionTarget("classification", threshold=0.1), [{"maps": maps}], balanced=True)
 
 
@@ -127,7 +127,7 @@ def test_maps_in_which_nothing_moves_are_refused():
 def test_measures_are_those_of_scikit_learn(places):
     predicted = np.array([score / 4 for score, _ in places])
     moves = np.array([moving for _, moving in places])
-    measures = place_measures(predicted, moves, 0.5)
+    measures = measure_cells(predicted, moves, 0.5)
     said = predicted > 0.5
     assert measures["accuracy"] == pytest.approx(100 * np.mean(said == moves))
     if not moves.any():
