@@ -1,6 +1,5 @@
 """Ego-RNN's own head: the ConvLSTM's cell state, averaged over the cells (section 3.2)."""
 
-import torch
 from torch import Tensor
 
 from models.convlstm import ConvLSTM
@@ -32,4 +31,4 @@ class ConvLSTMHead(TemporalHead):
 
     def cell_features(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Return the cell states c_1 to c_T, (B, T, D, h, w); the mean of the last one is the feature."""
-        return torch.stack(self.cell.states(self.attend(maps, cam)), dim=1)
+        return self.cell.states(self.attend(maps, cam))

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream
-from models.convlstm import ConvLSTM
 
 FRAMES, CLASSES = 3, 5
 
@@ -99,10 +98,3 @@ def test_attention_weighs_the_evidence_of_averaged_frames():
     weight = model.classifier.weight[1]
     by_hand = 4 * output.heat[0] * (weight[:, None, None] * output.maps["pre_activation"][0]).sum(dim=1)
     torch.testing.assert_close(model.evidence(clip(model), 1), by_hand)
-
-
-def test_states_of_a_convlstm_are_those_of_the_clip_cut_short():
-    torch.manual_seed(4)
-    cell, maps = ConvLSTM(2, 3), torch.randn(2, 4, 2, 3, 3)
-    for length, state in enumerate(cell.states(maps), start=1):
-        assert torch.equal(state, cell(maps[:, :length]))
