@@ -110,8 +110,11 @@ class ClipModel(nn.Module):
         return tuple(name for name in HEATS if name not in missing)
 
     def missing_heats(self) -> dict[HeatName, str]:
-        """Say why it can't show the others: "the network ..." as a sentence goes on."""
-        return {}
+        """Return why it can't show the others, as the rest of a sentence that begins with the network.
+
+        A network that overrides `evidence` and `last_maps` overrides this too.
+        """
+        return dict.fromkeys(HEATS, "is of a kind without heat maps")
 
     def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor | None:
         """Class activation map of an action: the classifier's weights on the maps that it sees pooled.
@@ -127,7 +130,7 @@ class ClipModel(nn.Module):
         Returns:
             Evidence for (and, below 0, against) the action, (T, h, w); None where the score lies on no cells.
         """
-        raise NotImplementedError
+        return None
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
         """Cut the network in two behind its last maps of single frames; `inputs` as in `evidence`."""

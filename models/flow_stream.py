@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneName
-from models.base import ClipModel, ClipOutput, LastMaps, State
+from models.base import ClipModel, ClipOutput, HeatName, LastMaps, State
 from models.cam import class_activation_map, spatial_attention
 from models.published import load_over, resnet_name, size_of
 
@@ -74,6 +74,10 @@ class FlowStream(ClipModel):
         logits = net.fc(self.dropout(features))  # (B, S, K)
         heat = spatial_attention(class_activation_map(maps.layer4, maps.logits, net.fc.weight))
         return ClipOutput(logits.mean(dim=1), features.mean(dim=1), heat, {"layer4": maps.layer4})
+
+    def missing_heats(self) -> dict[HeatName, str]:
+        """All heat maps can be shown."""
+        return {}
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
         """Cut behind layer4 of each stack."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneName
-from models.base import ClipModel, ClipOutput, LastMaps
+from models.base import ClipModel, ClipOutput, HeatName, LastMaps
 from models.cam import class_activation_map, spatial_attention
 
 
@@ -50,6 +50,10 @@ class FrameClassifier(ClipModel):
         features = maps.layer4.mean(dim=(1, 3, 4))  # (B, C)
         heat = spatial_attention(activation)
         return ClipOutput(maps.logits.mean(dim=1), features, heat, {"layer4": maps.layer4})
+
+    def missing_heats(self) -> dict[HeatName, str]:
+        """All heat maps can be shown."""
+        return {}
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
         """Cut behind layer4 of each frame."""

@@ -23,7 +23,7 @@ def require_heat(name: HeatName, model: ClipModel, path: Path) -> None:
         UserError: It can't, or the package that computes it is not installed.
     """
     if why := model.missing_heats().get(name):
-        others = " or ".join(f"--heat {other}" for other in model.heats())
+        others = " or ".join(f"--heat {other}" for other in model.heats()) or "none"
         raise UserError(f"{path} {why}, so it has no {name} to draw; it can show {others}")
     if name == "gradcam":
         _grad_cam()

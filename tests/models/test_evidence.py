@@ -1,11 +1,14 @@
 """Class activation maps of actions: they add up to the score, and equal a few lines over plain weights."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 
-from models import EgoRNN, FlowStream, FrameClassifier, TwoStream
+from core.errors import UserError
+from models import ClipModel, EgoRNN, FlowStream, FrameClassifier, TwoStream
+from viz.heat import require_heat
 
 FRAMES, CLASSES = 3, 5
 
@@ -98,3 +101,12 @@ def test_attention_weighs_the_evidence_of_averaged_frames():
     weight = model.classifier.weight[1]
     by_hand = 4 * output.heat[0] * (weight[:, None, None] * output.maps["pre_activation"][0]).sum(dim=1)
     torch.testing.assert_close(model.evidence(clip(model), 1), by_hand)
+
+
+def test_a_network_that_says_nothing_of_heat_shows_none():
+    class Silent(ClipModel):
+        takes = ("frames",)
+
+    assert Silent().heats() == () and Silent().evidence({}, 0) is None
+    with pytest.raises(UserError, match="runs/silent is of a kind without heat maps.* it can show none$"):
+        require_heat("cam", Silent(), Path("runs/silent"))

@@ -72,6 +72,7 @@ def _clip_feature(w: Weights, stream: str, frames: Tensor) -> Tensor:
 
         c = torch.sigmoid(gate(0)) * torch.tanh(gate(2)) + torch.sigmoid(gate(1)) * c
         h = torch.sigmoid(gate(3)) * torch.tanh(c)
+    assert c is not None, "a clip has frames"
     return c.mean(dim=(2, 3))[0]
 
 
@@ -92,8 +93,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 class SGD:
     """v <- m v + (g + d p); p <- p - lr v, with v = g + d p in the first step."""
 
-    def __init__(self, momentum: float, decay: float):
-        self.momentum, self.decay, self.velocity = momentum, decay, {}
+    def __init__(self, momentum: float, decay: float) -> None:
+        self.momentum, self.decay = momentum, decay
+        self.velocity: dict[str, Tensor] = {}
 
     def step(self, name: str, p: Tensor, gradient: Tensor, lr: float) -> Tensor:
         push = gradient + self.decay * p
@@ -106,12 +108,14 @@ class SGD:
 class Adam:
     """Kingma and Ba, with the weight decay added to the gradient."""
 
-    def __init__(self, decay: float, eps: float):
-        self.decay, self.eps, self.moments, self.steps = decay, eps, {}, {}
+    def __init__(self, decay: float, eps: float) -> None:
+        self.decay, self.eps = decay, eps
+        self.moments: dict[str, tuple[Tensor, Tensor]] = {}
+        self.steps: dict[str, int] = {}
 
     def step(self, name: str, p: Tensor, gradient: Tensor, lr: float) -> Tensor:
         g = gradient + self.decay * p
-        first, second = self.moments.get(name, (0.0, 0.0))
+        first, second = self.moments.get(name, (torch.zeros_like(p), torch.zeros_like(p)))
         first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
         t = self.steps[name] = self.steps.get(name, 0) + 1
         self.moments[name] = first, second
