@@ -40,9 +40,8 @@ from metrics.predictions import Predictions, summarise, write_csv, write_evaluat
 from models.build import build_trained
 from selfsup import MotionSegmentation, MotionSettings
 from training.batches import action_relations, evaluation_set
-from training.evaluate import predict
+from training.evaluate import predict, result_line
 from training.parents import untrained_note
-from training.run import result_line
 
 SplitName = Literal["test", "train"]
 

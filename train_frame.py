@@ -1,40 +1,27 @@
 """Trains a single-frame classifier: the baseline that sees no time, and the pre-training of a backbone.
 
 On clips (--data) it learns actions from single frames and is tested on the mean over a clip's frames. On
-class folders of pictures (--images) it learns what is in them; its class weights then give the CAM of
+class folders of pictures (--images) it learns their classes; its class weights then give the CAM of
 train_rgb.py a meaning where ImageNet weights can't be downloaded.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import COSTS_MEMORY
-from core.ranks import Ranks, join_ranks
-from core.run_dir import RunDirectory
-from core.seeding import seed_everything, set_up_numerics
+from core.ranks import Ranks
 from core.stage import Stage
-from core.task import Classification
+from core.train_config import ClipTrainConfig
 from data.parts import ClipInput, SingleFrames
 from data.transforms import Preprocessing
-from metrics.predictions import Relations
 from models import FrameClassifier
 from models.backbone import BackboneName
 from models.weights import load_backbone_body, read_backbone_weights
-from training.batches import (
-    ClipTrainConfig,
-    Split,
-    action_relations,
-    clip_sets,
-    open_pictures,
-    open_split,
-    picture_sets,
-)
-from training.parents import refuse_seen_users
-from training.run import Description, Sets, prepare_model, result_line, train_and_evaluate
+from training.batches import Data, open_clips, open_pictures
+from training.run import Architecture, Parents, Settings, Training, train
 
 
 class Config(ClipTrainConfig):
@@ -53,7 +40,7 @@ class Config(ClipTrainConfig):
     backbone: BackboneName = "resnet34"
     """Which torchvision ResNet."""
     weights: str = "imagenet"
-    """imagenet, none, a state_dict file, or a run directory; the last layer always starts anew."""
+    """imagenet, none, a state_dict file, or a run directory; the last layer starts from random weights."""
     held_out: float = Field(0.1, gt=0, lt=1)
     """With --images: share of each class's pictures that is tested on."""
 
@@ -66,48 +53,44 @@ class Config(ClipTrainConfig):
         return self
 
 
-def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
-    """Fill the schedule with the stage's own values where it was left out."""
-    stage = FrameClassifier.STAGE.override(lr=config.lr, epochs=config.epochs, milestones=config.milestones)
-    return config.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
+def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
+    """Fill the schedule where it was left out; no run is started from."""
+    return config.schedule(FrameClassifier.STAGE)
 
 
-def open_sets(config: Config, inputs: ClipInput, ranks: Ranks) -> tuple[Sets, tuple[str, ...], Relations]:
-    """Index the source and make its batches; returns them, the class names and their relations."""
+def show(config: Config, parents: Parents) -> ClipInput:
+    """Describe what is read of a clip, single frames; a picture is read like a frame."""
+    return ClipInput(SingleFrames(config.frames, Preprocessing.rgb(config.image_size)))
+
+
+def open_data(config: Config, inputs: ClipInput, ranks: Ranks) -> Data:
+    """Open the tree or the folder of pictures."""
     if config.images is not None:
-        pictures = open_pictures(config.images)
-        sets = picture_sets(pictures, config, config.held_out, inputs.sizes, ranks)
-        return sets, pictures.class_names, Relations()
-    split: Split = open_split(config, inputs.kinds, ranks)
-    refuse_seen_users(config.weights, config.test_users)
-    return clip_sets(split, config, inputs, ranks), split.class_names, action_relations(split.class_names)
+        return open_pictures(config.images, config.held_out, inputs)
+    return open_clips(config, inputs, ranks)
 
 
-def main(config: Config) -> None:
-    """Train and measure, in as many processes as torchrun has started."""
-    with join_ranks(config.device) as ranks:
-        _train(config, ranks)
+def build(
+    config: Config, class_names: tuple[str, ...], parents: Parents
+) -> tuple[Architecture, FrameClassifier]:
+    """Make the classifier with its initial weights.
 
+    Returns:
+        The architecture as checkpoints store it, and the model.
 
-def _train(config: Config, ranks: Ranks) -> None:
-    """Train the classifier and measure it on the test users, or on the held-out pictures."""
-    set_up_numerics()
-    ranks.batch_size(config.batch_size)  # refused before anything is written
-    config, stage = resolve(config, {})
-    RunDirectory(config.out).refuse_if_taken(config, ranks)
-    inputs = ClipInput(SingleFrames(config.frames, Preprocessing.rgb(config.image_size)))
-    sets, class_names, relations = open_sets(config, inputs, ranks)
-    seed_everything(config.seed)
+    Raises:
+        UserError: The weights can't be had or don't fit.
+    """
     model = FrameClassifier(len(class_names), backbone=config.backbone)
     weights = read_backbone_weights(config.weights, config.backbone)
     if weights is not None:
         load_backbone_body(model.backbone, weights)
-    architecture = {"name": "FrameClassifier", "num_classes": len(class_names), "backbone": config.backbone}
-    task = Classification(prepare_model(model, config, ranks), inputs.names)
-    about = Description(architecture, class_names, inputs.to_dict(), relations)
-    with RunDirectory.begin(config, ranks) as directory:
-        summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
-    ranks.say(result_line(summary))
+    return {"name": "FrameClassifier", "num_classes": len(class_names), "backbone": config.backbone}, model
+
+
+def main(config: Config) -> None:
+    """Train the classifier and measure it on the test users, or on the held-out pictures."""
+    train(config, Training(resolve, show, build, open=open_data))
 
 
 if __name__ == "__main__":

@@ -3,31 +3,22 @@
 Ego-RNN, section 4.2. Each clip's frames and flow stack share one crop and flip.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from core.cli import run
-from core.ranks import ONE, Ranks, join_ranks
-from core.run_dir import RunDirectory
-from core.seeding import seed_everything, set_up_numerics
 from core.stage import Stage
-from core.task import Classification
+from core.train_config import ClipTrainConfig
 from data.clips import Kind
 from data.parts import ClipInput, Flow, Frames, read_input
-from data.provenance import motion_made
 from models import TwoStream, build_model
-from models.base import Entry
 from models.two_stream import FLOW_LAYER4_LR
 from selfsup.head import without_heads
-from training.batches import ClipTrainConfig, action_relations, clip_sets, open_split
-from training.cache.features import kept_sets
-from training.cache.frames import with_kept_frames
 from training.cache.store import CacheFlags
-from training.parents import Parent
-from training.run import Description, prepare_model, result_line, train_and_evaluate
+from training.parents import ParentKind
+from training.run import Architecture, Parents, Settings, Training, train
 
 
 class Config(ClipTrainConfig, CacheFlags):
@@ -66,95 +57,60 @@ class Config(ClipTrainConfig, CacheFlags):
         return self
 
 
-def open_parents(config: Config, ranks: Ranks = ONE) -> tuple[Parent, Parent]:
-    """Load the RGB run and the flow run.
-
-    Raises:
-        UserError: One is missing, unfinished, of the other kind, or not the one of the given hash.
-    """
-    rgb = Parent.open(config.rgb, "--rgb", network="EgoRNN", script="train_rgb.py", sha256=config.rgb_sha256)
-    flow = Parent.open(
-        config.flow, "--flow", network="FlowStream", script="train_flow.py", sha256=config.flow_sha256
-    )
-    if rgb.checkpoint["config"].get("stage") == 1:
-        ranks.say(f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2")
-    return rgb, flow
+PARENTS = {
+    "rgb": ParentKind("EgoRNN", "train_rgb.py"),
+    "flow": ParentKind("FlowStream", "train_flow.py"),
+}
 
 
-def resolve(config: Config, parents: Mapping[str, Mapping[str, Any]]) -> tuple[Config, Stage]:
-    """Fill the schedule with the stage's own values where it was left out.
+def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
+    """Fill the schedule where it was left out.
 
     Args:
-        config: What was given.
+        config: The flags that were given.
         parents: Settings of the RGB run under "rgb".
     """
-    stage = TwoStream.stage(parents["rgb"]["temporal"], flow_lr=config.flow_lr, gamma=config.gamma)
-    stage = stage.override(lr=config.lr, epochs=config.epochs)
-    return config.replace(lr=stage.lr, epochs=stage.epochs), stage
+    temporal = parents["rgb"]["temporal"]
+    return config.schedule(TwoStream.stage(temporal, flow_lr=config.flow_lr, gamma=config.gamma))
 
 
-def join_inputs(rgb: Parent, flow: Parent) -> ClipInput:
-    """What the joint network is shown: what each stream was trained on.
+def show(config: Config, parents: Parents) -> ClipInput:
+    """Describe what is read of a clip: what each stream was trained on.
 
     Raises:
         UserError: They were trained at different image sizes.
     """
-    inputs = [read_input(parent.checkpoint["preprocessing"]) for parent in (rgb, flow)]
-    return ClipInput(*(part for each in inputs for part in each.parts))
+    streams = [read_input(parents[name].checkpoint["preprocessing"]) for name in PARENTS]
+    return ClipInput(*(part for stream in streams for part in stream.parts))
 
 
-def build(config: Config, rgb: Parent, flow: Parent) -> tuple[dict[str, object], TwoStream]:
+def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tuple[Architecture, TwoStream]:
     """Make the joint network from the trained streams; motion heads stay behind.
 
     Returns:
         The architecture as checkpoints store it, and the model.
     """
-    rgb_architecture, rgb_state = without_heads(rgb.checkpoint)
-    streams = {"rgb": rgb_architecture, "flow": flow.checkpoint["architecture"]}
-    num_classes = len(rgb.checkpoint["class_names"])
-    architecture = {"name": "TwoStream", **streams, "num_classes": num_classes, "dropout": config.dropout}
+    rgb_architecture, rgb_state = without_heads(parents["rgb"].checkpoint)
+    flow = parents["flow"].checkpoint
+    streams = {"rgb": rgb_architecture, "flow": flow["architecture"]}
+    shared = {"num_classes": len(class_names), "dropout": config.dropout}
+    architecture = {"name": "TwoStream", **streams, **shared}
     model = build_model(architecture)
-    assert isinstance(model, TwoStream)
     model.rgb.load_state_dict(rgb_state)
-    model.flow.load_state_dict(flow.checkpoint["model"])
+    model.flow.load_state_dict(flow["model"])
     return architecture, model
 
 
+def notes(config: Config, parents: Parents) -> list[str]:
+    """Note an RGB run that is not the one the paper joins."""
+    if parents["rgb"].settings.get("stage") != 1:
+        return []
+    return [f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2"]
+
+
 def main(config: Config) -> None:
-    """Train and measure, in as many processes as torchrun has started."""
-    with join_ranks(config.device) as ranks:
-        _train(config, ranks)
-
-
-def _train(config: Config, ranks: Ranks) -> None:
     """Train both streams and measure them on the test users."""
-    set_up_numerics()
-    ranks.batch_size(config.batch_size)  # refused before anything is written
-    rgb, flow = open_parents(config, ranks)
-    config, stage = resolve(config, {"rgb": rgb.checkpoint["architecture"]})
-    config = config.replace(rgb_sha256=rgb.sha256, flow_sha256=flow.sha256)
-    RunDirectory(config.out).refuse_if_taken(config, ranks)
-    inputs = join_inputs(rgb, flow)
-    split = open_split(config, inputs.kinds, ranks)
-    for parent in (rgb, flow):
-        parent.check(config, split.class_names)
-    seed_everything(config.seed)
-    architecture, model = build(config, rgb, flow)
-    entry = Entry(model)
-    prepare_model(entry, config, ranks)
-    relations = action_relations(split.class_names)
-    made = motion_made(config.data, inputs.kinds)
-    about = Description(architecture, split.class_names, inputs.to_dict(), relations, made)
-    with RunDirectory.begin(config, ranks) as directory:
-        cache = config.open_cache(ranks.say)
-        if cache is None:
-            sets, names = clip_sets(split, config, inputs, ranks), inputs.names
-        else:
-            inputs = with_kept_frames(inputs, cache)
-            sets, names = kept_sets(split, config, inputs, model.prefixes(stage), cache, ranks)
-        task = Classification(model, names, entry=entry)
-        summary = train_and_evaluate(config, directory, task, stage, sets, about, ranks=ranks)
-    ranks.say(result_line(summary))
+    train(config, Training(resolve, show, build, parents=PARENTS, notes=notes))
 
 
 if __name__ == "__main__":

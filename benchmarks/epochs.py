@@ -11,8 +11,8 @@ from core.task import Batch
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import Preprocessing
-from training.batches import ClipTrainConfig, Split, clip_sets
-from training.cache.features import kept_sets
+from training.batches import ClipData, LoaderSettings, Split
+from training.cache.features import CachedInput
 from training.cache.frames import with_kept_frames
 from training.cache.store import CacheFolder
 
@@ -60,17 +60,18 @@ def epoch_ways(
         folder: Scratch folder for the cache.
         names: The ways.
     """
-    split, config = _open(tree, clips, size, folder, workers=1)
+    split, settings = _open(tree, clips), LoaderSettings(size.batch, workers=1, seed=0)
     ways: dict[str, Way] = {}
     for way in names:
         step = build(part, way, size)
         given: tuple[str, ...] = ("frames",)
         if way in (PLAIN, EXACT):
-            sets = clip_sets(split, config, _inputs(size))
+            sets = ClipData(split, _inputs(size)).sets(settings)
         else:
             cache = CacheFolder(folder / "cache")
             inputs = with_kept_frames(_inputs(size), cache)
-            sets, given = kept_sets(split, config, inputs, step.prefixes, cache)
+            cached = CachedInput(inputs, step.prefixes, cache, settings.workers, split.train)
+            sets, given = ClipData(split, inputs).sets(settings, make=cached.batches), cached.names
 
         def take(batch: Batch, step: Step = step, given: tuple[str, ...] = given) -> None:
             step.labels = batch["label"]
@@ -83,19 +84,18 @@ def epoch_ways(
 
 def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> dict[str, Way]:
     """Prepare a pass over the frames of clips without any training, decoded or read from the cache."""
-    split, config = _open(tree, clips, size, folder, workers)
+    split, settings = _open(tree, clips), LoaderSettings(size.batch, workers, seed=0)
     kept = with_kept_frames(_inputs(size), CacheFolder(folder / "frames"))
     return {
-        name: _passing(clip_sets(split, config, inputs).train.batches, lambda batch: None)
+        name: _passing(ClipData(split, inputs).sets(settings).train.batches, lambda batch: None)
         for name, inputs in (("decoded", _inputs(size)), ("kept", kept))
     }
 
 
-def _open(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> tuple[Split, ClipTrainConfig]:
+def _open(tree: Path, clips: int) -> Split:
     whole = ClipIndex.from_tree(tree)
     index = whole.subset(range(min(clips, len(whole))))
-    config = ClipTrainConfig(data=tree, out=folder / "run", batch_size=size.batch, workers=workers)
-    return Split(index, None, index), config
+    return Split(index, None, index)
 
 
 def _inputs(size: Size) -> ClipInput:

@@ -1,13 +1,15 @@
 """The flags every training script has."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
 from core.config import COSTS_MEMORY, Config
 from core.seeding import DeviceName
+from core.stage import Stage
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
 FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib")
@@ -19,8 +21,14 @@ def spare_cores() -> int:
 
 
 class TrainConfig(Config):
-    """Flags that say how long, how fast and where to train, whatever is trained."""
+    """Flags that say how long, how fast and where to train, whatever is trained.
 
+    A flag that is None was left out; `fill` and `schedule` give it its value. Such values stand in
+    `DEFAULTS`, from which the help takes them, or in a network's stage, and nowhere else.
+    """
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    """Values of flags that were left out."""
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
     """Settings that leave the time of an epoch as it is; scripts add theirs."""
 
@@ -53,6 +61,12 @@ class TrainConfig(Config):
     """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
     clips, labelled best_on_test since it is optimistic."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for name, value in cls.DEFAULTS.items():
+            field = cls.model_fields[name]
+            field.description = f"{field.description} Left out: {value}."
+
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the parts of its data that the training reads, where data has parts."""
@@ -63,9 +77,34 @@ class TrainConfig(Config):
         """Collect `SAME_EPOCH_TIME` of the config and its bases; other settings may change the time."""
         return frozenset(name for base in cls.__mro__ for name in vars(base).get("SAME_EPOCH_TIME", ()))
 
+    def fill(self, values: Mapping[str, Any]) -> Self:
+        """Give flags that were left out their values."""
+        return self.replace(**{name: v for name, v in values.items() if getattr(self, name) is None})
+
+    def schedule(self, stage: Stage) -> tuple[Self, Stage]:
+        """Fill the schedule from a stage, and return the stage with the schedule that was asked for."""
+        stage = stage.override(lr=self.lr, epochs=self.epochs, milestones=self.milestones)
+        return self.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
+
     @field_validator("milestones")
     @classmethod
     def _rising(cls, milestones: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if milestones and (milestones[0] < 1 or list(milestones) != sorted(set(milestones))):
             raise ValueError("should be rising epoch numbers from 1")
         return milestones
+
+
+class ClipTrainConfig(TrainConfig):
+    """Flags of every script that trains on clips."""
+
+    data: Path
+    """Tree of clips."""
+    train_users: tuple[str, ...] = Field(("S1", "S3", "S4"), min_length=1)
+    """Users to learn from."""
+    test_users: tuple[str, ...] = Field(("S2",), min_length=1)
+    """Users to measure on, never learned from."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The images of a clip that the training reads."""
+        return ("frames",)

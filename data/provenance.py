@@ -6,13 +6,12 @@ from typing import Any
 
 from core.config import read_yaml
 from core.errors import UserError
-from data.clips import Kind
 
 RECORD = "motion.yaml"
 """File under the root of a tree in which `python -m data.motion` records its settings."""
 
 
-def motion_made(root: Path, kinds: Sequence[Kind]) -> dict[str, Any]:
+def motion_made(root: Path, kinds: Sequence[str]) -> dict[str, Any]:
     """Read how a tree's motion was made, as `python -m data.motion` recorded it.
 
     Args:
@@ -26,7 +25,7 @@ def motion_made(root: Path, kinds: Sequence[Kind]) -> dict[str, Any]:
     return read_yaml(record) if set(kinds) - {"frames"} and record.is_file() else {}
 
 
-def refuse_other_motion(checkpoint: Mapping[str, Any], root: Path, kinds: Sequence[Kind], where: str) -> None:
+def refuse_other_motion(checkpoint: Mapping[str, Any], root: Path, kinds: Sequence[str], where: str) -> None:
     """Refuse data whose motion was made in another way than the motion that a run learned from.
 
     Args:

@@ -1,47 +1,53 @@
-"""From a tree and a run's settings to the batches that the training and evaluation scripts need."""
+"""From a tree of clips, or from folders of pictures, to the batches of a training."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
 from core.processes import become_worker
 from core.ranks import ONE, Ranks
-from core.train_config import TrainConfig
+from core.train_config import ClipTrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
-from data.epochs import EpochSampler, evaluation_keys
+from data.epochs import ClipKey, EpochSampler, evaluation_keys
 from data.index import ClipIndex
 from data.parts import ClipInput
 from data.pictures import PictureIndex, Pictures, picture_key
+from data.provenance import motion_made
 from data.split import check_split, hold_out, stratified_split
-from data.transforms import Preprocessing
 from metrics.predictions import Relations
 from training.cache.store import CacheFlags
-from training.fit import Batches, EvaluationSet, TrainingSet
-from training.run import Sets
+from training.fit import Batches, EvaluationSet, Sets, TrainingSet
+from training.parents import refuse_seen_users
 
 
-class ClipTrainConfig(TrainConfig):
-    """Flags of every script that trains on clips."""
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How items become batches.
 
-    data: Path
-    """Tree of clips."""
-    train_users: tuple[str, ...] = Field(("S1", "S3", "S4"), min_length=1)
-    """Users to learn from."""
-    test_users: tuple[str, ...] = Field(("S2",), min_length=1)
-    """Users to measure on, never learned from."""
+    Attributes:
+        batch_size: Items in a batch of all ranks together.
+        workers: Processes that load; 0 loads in this one.
+        seed: Decides order and augmentation.
+    """
 
-    @property
-    def reads(self) -> tuple[Kind, ...]:
-        """The images of a clip that the training reads."""
-        return ("frames",)
+    batch_size: int
+    workers: int
+    seed: int
+
+
+class Keys(Iterable[Any], Sized, Protocol):
+    """Keys of a data set's items: a list, or a sampler whose epoch changes them between iterations."""
+
+
+MakeBatches = Callable[[ClipIndex, Keys, int], Batches]
+"""Makes batches of an index's clips, by their keys and the batch size."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Split:
     """The clips of a run, checked and divided.
 
     Attributes:
-        train: What is learned from.
+        train: Learned from.
         val: Held-out clips of the training users, None without --val-fraction.
         test: The clips of the test users.
     """
@@ -88,36 +94,125 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind], ranks: Ranks = ON
         train, val = train.subset(kept), train.subset(held)
     split = Split(train, val, index.select(config.test_users))
     held_out = f", {len(val)} validation" if val else ""
-    ranks.say(
-        f"{len(split.class_names)} classes, {len(train)} training{held_out}, {len(split.test)} test clips"
-    )
+    counts = f"{len(train)} training{held_out}, {len(split.test)} test clips"
+    ranks.say(f"{len(split.class_names)} classes, {counts}")
     return split
 
 
-def clip_sets(split: Split, config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -> Sets:
-    """Make the batches of a stream, or of both."""
-    items, key = inputs.training_items(split.train), inputs.training_key(split.train)
-    sampler = EpochSampler(items, config.seed, key, ranks=ranks)
-    learned = EpochLoader(inputs.dataset(split.train), sampler, config, ranks)
-    return _measured_sets(split, config, inputs, learned, ranks)
+def action_relations(class_names: Sequence[str]) -> Relations:
+    """Relate action classes by verb, by noun and by reversal in time, each for an accuracy of its own."""
+    groups = {"verb": verb_ids(class_names), "noun": noun_ids(class_names)}
+    return Relations(groups, reversed_actions(class_names))
 
 
-def picture_sets(
-    pictures: PictureIndex, config: TrainConfig, held_out: float, pixels: Preprocessing, ranks: Ranks
-) -> Sets:
-    """Make the batches of a classifier of pictures; a share of every class is held out for the test."""
-    kept, held = stratified_split(pictures.labels, held_out, config.seed)
-    train, test = pictures.subset(kept), pictures.subset(held)
-    ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
-    sampler = EpochSampler(len(train), config.seed, picture_key, ranks=ranks)
-    learned = EpochLoader(Pictures(train, pixels), sampler, config, ranks)
-    keys = ranks.part(evaluation_keys(len(test)))
-    batches = evaluation_loader(Pictures(test, pixels), keys, config.batch_size, config.workers)
-    measured = EvaluationSet("test", test.keys, batches, "centre crop")
-    return Sets(TrainingSet(train.keys, learned), measured, measured)
+class Data(Protocol):
+    """The items of a training, opened and checked."""
+
+    @property
+    def inputs(self) -> ClipInput:
+        """What is read of an item."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the logits."""
+
+    @property
+    def relations(self) -> Relations:
+        """How classes relate, for the report."""
+
+    @property
+    def motion_made(self) -> dict[str, Any]:
+        """How motion in the data was made, as far as it is read and known."""
+
+    def sets(self, settings: LoaderSettings, ranks: Ranks, make: MakeBatches | None = None) -> Sets:
+        """Make the batches; `make` takes the place of a DataLoader over clips."""
 
 
-def open_pictures(root: Path) -> PictureIndex:
+@dataclass(frozen=True)
+class ClipData:
+    """Clips, divided by user, and what is read of them."""
+
+    split: Split
+    inputs: ClipInput
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the whole tree."""
+        return self.split.class_names
+
+    @property
+    def relations(self) -> Relations:
+        """Verbs, nouns and reversals of the actions."""
+        return action_relations(self.class_names)
+
+    @property
+    def motion_made(self) -> dict[str, Any]:
+        """How motion in the tree was made."""
+        return motion_made(self.split.train.root, self.inputs.kinds)
+
+    def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:
+        """Make the batches; the test set is the validation set where both are measured in the same way."""
+        split, inputs = self.split, self.inputs
+        make = make or partial(load_clips, inputs, settings.workers)
+        items, key = inputs.training_items(split.train), inputs.training_key(split.train)
+        sampler = EpochSampler(items, settings.seed, key, ranks=ranks)
+        learned = make(split.train, sampler, ranks.batch_size(settings.batch_size))
+
+        def measured(name: str, index: ClipIndex, keys: Sequence[ClipKey], protocol: str) -> EvaluationSet:
+            batches = make(index, list(ranks.part(keys)), settings.batch_size)
+            return EvaluationSet(name, index.keys, batches, protocol)
+
+        test_keys = inputs.test_keys(split.test)
+        test = validation = measured("test", split.test, test_keys, inputs.test_protocol())
+        name, index = ("test", split.test) if split.val is None else ("val", split.val)
+        keys = inputs.validation_keys(index)
+        if split.val is not None or keys != test_keys:
+            validation = measured(name, index, keys, inputs.validation_protocol())
+        return Sets(TrainingSet(split.train.keys, by_epoch(sampler, learned)), validation, test)
+
+
+def open_clips(config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -> ClipData:
+    """Open the tree of --data.
+
+    Raises:
+        UserError: As of `open_split`, or --weights has learned from a test user.
+    """
+    split = open_split(config, inputs.kinds, ranks)
+    refuse_seen_users(getattr(config, "weights", None), config.test_users)
+    return ClipData(split, inputs)
+
+
+@dataclass(frozen=True)
+class PictureData:
+    """Pictures in class folders, of which a share of every class is held out for the test."""
+
+    pictures: PictureIndex
+    held_out: float
+    inputs: ClipInput
+    relations: Relations = Relations()
+    motion_made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the folders."""
+        return self.pictures.class_names
+
+    def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:
+        """Make the batches; the test pictures serve for validation."""
+        assert make is None, "pictures are not clips"
+        kept, held = stratified_split(self.pictures.labels, self.held_out, settings.seed)
+        train, test = self.pictures.subset(kept), self.pictures.subset(held)
+        ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
+        sampler = EpochSampler(len(train), settings.seed, picture_key, ranks=ranks)
+        batch_size, pixels = ranks.batch_size(settings.batch_size), self.inputs.sizes
+        learned = load(Pictures(train, pixels), sampler, batch_size, settings.workers)
+        keys = list(ranks.part(evaluation_keys(len(test))))
+        batches = load(Pictures(test, pixels), keys, settings.batch_size, settings.workers)
+        measured = EvaluationSet("test", test.keys, batches, "centre crop")
+        return Sets(TrainingSet(train.keys, by_epoch(sampler, learned)), measured, measured)
+
+
+def open_pictures(root: Path, held_out: float, inputs: ClipInput) -> PictureData:
     """List pictures in class folders and look at every header.
 
     Raises:
@@ -125,63 +220,38 @@ def open_pictures(root: Path) -> PictureIndex:
     """
     pictures = PictureIndex.from_folder(root)
     pictures.verify()
-    return pictures
+    return PictureData(pictures, held_out, inputs)
+
+
+def by_epoch(sampler: EpochSampler[Any], batches: Batches) -> Callable[[int], Batches]:
+    """Turn batches over a sampler's keys into the batches of any epoch."""
+
+    def epoch(number: int) -> Batches:
+        sampler.set_epoch(number)
+        return batches
+
+    return epoch
+
+
+def load_clips(inputs: ClipInput, workers: int, index: ClipIndex, keys: Keys, batch_size: int) -> Batches:
+    """Load what `inputs` describes of an index's clips; the last batch may be smaller."""
+    return load(inputs.dataset(index), keys, batch_size, workers)
 
 
 def evaluation_set(
-    split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int, ranks: Ranks = ONE
+    split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int
 ) -> EvaluationSet:
     """Make the batches that the reported number is measured on: every clip of an index."""
-    keys = ranks.part(inputs.test_keys(index))
-    loader = evaluation_loader(inputs.dataset(index), keys, batch_size, workers)
-    return EvaluationSet(split, index.keys, loader, inputs.test_protocol())
+    batches = load_clips(inputs, workers, index, inputs.test_keys(index), batch_size)
+    return EvaluationSet(split, index.keys, batches, inputs.test_protocol())
 
 
-def _measured_sets(
-    split: Split, config: ClipTrainConfig, inputs: ClipInput, learned: "EpochLoader", ranks: Ranks
-) -> Sets:
-    test = evaluation_set("test", split.test, inputs, config.batch_size, config.workers, ranks)
-    name, index = ("test", split.test) if split.val is None else ("val", split.val)
-    keys, watched = inputs.validation_keys(index), test
-    if index is not split.test or keys != inputs.test_keys(index):  # else one loader does for both
-        mine = ranks.part(keys)
-        loader = evaluation_loader(inputs.dataset(index), mine, config.batch_size, config.workers)
-        watched = EvaluationSet(name, index.keys, loader, inputs.validation_protocol())
-    return Sets(TrainingSet(split.train.keys, learned), watched, test)
-
-
-def action_relations(class_names: Sequence[str]) -> Relations:
-    """What accuracy is reported for beside the action: its verb, its nouns, and its direction in time."""
-    groups = {"verb": verb_ids(class_names), "noun": noun_ids(class_names)}
-    return Relations(groups, reversed_actions(class_names))
-
-
-class EpochLoader:
-    """Training batches by epoch: call it with the epoch's number."""
-
-    def __init__(
-        self, dataset: Dataset[Any], sampler: EpochSampler[Any], config: TrainConfig, ranks: Ranks
-    ) -> None:
-        """Load `dataset` by the keys of `sampler`; the last batch may be smaller."""
-        self.sampler = sampler
-        self.loader = _loader(dataset, sampler, ranks.batch_size(config.batch_size), config.workers)
-
-    def __call__(self, epoch: int) -> Batches:
-        """Choose the epoch and return its batches."""
-        self.sampler.set_epoch(epoch)
-        return self.loader
-
-
-def evaluation_loader(dataset: Dataset[Any], keys: Any, batch_size: int, workers: int) -> Batches:
-    """Give a data set's items by their keys, in order."""
-    return _loader(dataset, keys, batch_size, workers)
-
-
-def _loader(dataset: Dataset[Any], sampler: Any, batch_size: int, workers: int) -> "DataLoader[Any]":
+def load(dataset: Dataset[Any], keys: Any, batch_size: int, workers: int) -> "DataLoader[Any]":
+    """Load a data set's items by their keys, in order."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=sampler,
+        sampler=keys,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,

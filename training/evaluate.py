@@ -1,7 +1,7 @@
-"""Running a task over a set without learning."""
+"""Measuring a task on a set: its predictions, and the results of a run that has ended."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,41 +16,36 @@ from metrics.predictions import Predictions, check_logits
 
 @torch.no_grad()
 def predict(
-    task: Task,
-    batches: Iterable[Batch],
-    keys: tuple[str, ...],
-    *,
-    show: str = "",
-    ranks: Ranks = ONE,
+    task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show: str = "", ranks: Ranks = ONE
 ) -> Predictions:
-    """Run a task in eval mode; the modes of its modules are put back afterwards.
+    """Run a task in eval mode; the modes of its modules are restored afterwards.
 
     Args:
-        task: What to run.
-        batches: Every item once, each with its position in `keys` under "clip"; of several processes each
-            has its part, and all get the whole.
+        task: Model and losses.
+        batches: Every item once, with its position in `keys` under "clip"; each rank has its part, and all
+            return the whole.
         keys: Name of each item.
         show: Title of the progress bar; none is shown when empty.
         ranks: The processes of the training.
 
     Raises:
-        UserError: There is no item at all, or the scores are no logits; see `check_logits`.
+        UserError: There are no items, or the scores are no logits; see `check_logits`.
     """
     modes = {module: module.training for module in task.model.modules()}
     task.model.eval()
     try:
         silent = None if show and ranks.first else True
-        rows = [_row(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
+        results = [_result(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
     finally:
         for module, training in modes.items():
             module.training = training
-    rows = [row for part in ranks.gather(rows) for row in part]
-    if not rows:
+    results = [result for part in ranks.gather(results) for result in part]
+    if not results:
         raise UserError("nothing to evaluate: the set has no clips")
-    return _joined(task, rows, keys)
+    return _joined(task, results, keys)
 
 
-class _Row(NamedTuple):
+class _Result(NamedTuple):
     """What one batch gave."""
 
     items: Ints
@@ -60,11 +55,11 @@ class _Row(NamedTuple):
     details: dict[str, Floats]
 
 
-def _row(task: Task, batch: Batch) -> _Row:
+def _result(task: Task, batch: Batch) -> _Result:
     device = next(task.model.parameters()).device
     output = task({name: tensor.to(device) for name, tensor in batch.items()})
     losses = {"loss": float(output.loss)} | {name: float(part) for name, part in output.parts.items()}
-    return _Row(
+    return _Result(
         batch["clip"].numpy().astype(np.int64),
         output.labels.cpu().numpy().astype(np.int64),
         output.logits.float().cpu().numpy(),
@@ -73,25 +68,40 @@ def _row(task: Task, batch: Batch) -> _Row:
     )
 
 
-def _joined(task: Task, rows: list[_Row], keys: tuple[str, ...]) -> Predictions:
-    items = np.concatenate([row.items for row in rows])
+def _joined(task: Task, results: list[_Result], keys: tuple[str, ...]) -> Predictions:
+    items = np.concatenate([result.items for result in results])
     assert len(items) == len(set(items.tolist())), "an item was evaluated twice"
-    weights = np.array([len(row.items) for row in rows])
-    means = {
-        name: float(np.average([row.losses[name] for row in rows], weights=weights))
-        for name in rows[0].losses
-    }
     assert len(items) == len(keys), f"{len(keys)} items were to be evaluated, {len(items)} were"
-    order = np.argsort(items)  # processes have every so-manieth of them
-    details = {name: np.concatenate([row.details[name] for row in rows])[order] for name in rows[0].details}
-    logits = np.concatenate([row.logits for row in rows])[order]
+    order = np.argsort(items)  # rank r of N has the items r, r + N, ...
+    weights = np.array([len(result.items) for result in results])
+    means = {
+        name: float(np.average([result.losses[name] for result in results], weights=weights))
+        for name in results[0].losses
+    }
+    details = {
+        name: np.concatenate([result.details[name] for result in results])[order]
+        for name in results[0].details
+    }
+    logits = np.concatenate([result.logits for result in results])[order]
     check_logits(logits, keys)
     return Predictions(
         keys=keys,
-        labels=np.concatenate([row.labels for row in rows])[order],
+        labels=np.concatenate([result.labels for result in results])[order],
         logits=logits,
         loss=means.pop("loss"),
         parts=means,
         measures=task.measure(details),
         details=details,
     )
+
+
+def result_line(summary: Mapping[str, Any]) -> str:
+    """Say in one line what eval.json holds, with the interval and how the epoch was chosen."""
+    interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
+    # A checkpoint that others trained does not say after how many epochs.
+    epoch = f"epoch {summary['epoch']} ({summary['selection']})" if summary["epoch"] else summary["selection"]
+    line = f"top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips, {epoch}"
+    selected = summary.get("selected")
+    if selected is None or selected["epoch"] == summary["epoch"]:
+        return line
+    return f"{line}; {selected['selection']}: {selected['top1']:.1f} %, epoch {selected['epoch']}"

@@ -1,4 +1,4 @@
-"""The finished runs that a training starts from: which they are, and whether they may be built upon."""
+"""The finished runs that a training starts from, and the checks that it may."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,26 @@ from typing import Any
 
 from core.errors import UserError
 from core.run_dir import RunDirectory
+from core.train_config import ClipTrainConfig
 from data.provenance import refuse_other_motion
-from training.batches import ClipTrainConfig
+
+
+@dataclass(frozen=True)
+class ParentKind:
+    """The kind of run that a flag takes.
+
+    Attributes:
+        network: Name of its model's class.
+        script: The command that trains it.
+    """
+
+    network: str
+    script: str
 
 
 @dataclass(frozen=True)
 class Parent:
-    """A finished run.
+    """A finished run that a training starts from.
 
     Attributes:
         where: Flag and folder, for messages.
@@ -26,28 +39,33 @@ class Parent:
     checkpoint: dict[str, Any]
     sha256: str
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was trained with; of a published checkpoint only the architecture is known."""
+        return {**self.checkpoint["architecture"], **self.checkpoint["config"]}
+
     @classmethod
-    def open(cls, path: Path, flag: str, *, network: str, script: str, sha256: str | None) -> "Parent":
-        """Load a run that a flag names.
+    def open(cls, path: Path, flag: str, kind: ParentKind, sha256: str | None) -> "Parent":
+        """Load the run that a flag names.
 
         Args:
             path: Its run directory.
-            flag: The flag.
-            network: Name of the model's class that is wanted.
-            script: What trains such a network, for the message.
+            flag: Such as "--init".
+            kind: The kind of run that the flag takes.
             sha256: The hash that its last.pt should have; None takes any.
 
         Raises:
-            UserError: The run is missing, unfinished, of another network, or not the one of that hash.
+            UserError: The run is missing, unfinished, of another network, or has another hash.
         """
         run, where = RunDirectory.finished(path), f"{flag} {path}"
         checkpoint = run.checkpoint("last")
         found = checkpoint["architecture"].get("name")
-        if found != network:
-            raise UserError(f"{where} holds a {found}; {flag} takes a run of {script}")
+        if found != kind.network:
+            raise UserError(f"{where} holds a {found}; {flag} takes a run of {kind.script}")
         if not run.eval.exists() and "published" not in checkpoint:
-            raise UserError(f"{where} has not finished; go on with it first (the same command with --resume)")
-        parent = cls(where, checkpoint, _sha256(run.last))
+            raise UserError(f"{where} has not finished; resume it first (the same command with --resume)")
+        with run.last.open("rb") as file:
+            parent = cls(where, checkpoint, hashlib.file_digest(file, "sha256").hexdigest())
         if sha256 not in (None, parent.sha256):
             raise UserError(
                 f"{where} is not the run this was configured with: the hash of its last.pt is "
@@ -56,7 +74,7 @@ class Parent:
         return parent
 
     def check(self, config: ClipTrainConfig, class_names: Sequence[str]) -> None:
-        """Refuse a run that knows other classes than the data, or has seen what is to be held back from it.
+        """Refuse a run with other classes than the data, or that has learned from clips to be held out.
 
         Raises:
             UserError: The class lists differ, the motion in the data was made in another way, or the run
@@ -79,19 +97,32 @@ class Parent:
             )
 
 
+def open_parents(config: ClipTrainConfig, kinds: Mapping[str, ParentKind]) -> dict[str, Parent]:
+    """Load the runs that a training starts from, by the names of the flags that are given.
+
+    Raises:
+        UserError: As of `Parent.open`.
+    """
+    return {
+        name: Parent.open(getattr(config, name), f"--{name}", kind, getattr(config, f"{name}_sha256"))
+        for name, kind in kinds.items()
+        if getattr(config, name) is not None
+    }
+
+
 def refuse_seen_users(weights: str | None, test_users: Sequence[str]) -> None:
-    """Refuse first weights that have learned from clips of a test user.
+    """Refuse initial weights that have learned from clips of a test user.
 
     Args:
-        weights: What --weights names; only a run directory says whom it has learned from.
-        test_users: Whose clips are measured on.
+        weights: The value of --weights; only of a run directory is it known whose clips it learned from.
+        test_users: The users to measure on.
 
     Raises:
         UserError: They have.
     """
     run = RunDirectory(Path(weights or "none"))
     saved = run.checkpoint("last")["config"] if run.last.is_file() else {}
-    if saved.get("images") is not None:  # of pictures, which have no users
+    if saved.get("images") is not None:  # trained on pictures, which have no users
         return
     if seen := sorted(set(saved.get("train_users", ())) & set(test_users)):
         raise UserError(
@@ -101,11 +132,11 @@ def refuse_seen_users(weights: str | None, test_users: Sequence[str]) -> None:
 
 
 def untrained_note(saved: Mapping[str, Any], where: str) -> str | None:
-    """Say it of a stage 1 from no weights at all: its backbone is never trained, and stays random.
+    """Note that a stage 1 has no initial weights: its backbone is never trained, and stays random.
 
     Args:
         saved: Settings of the run.
-        where: Names it.
+        where: Names the run.
     """
     if saved.get("stage") != 1 or saved.get("weights") != "none":
         return None
@@ -113,7 +144,7 @@ def untrained_note(saved: Mapping[str, Any], where: str) -> str | None:
 
 
 def check_classes(known: Sequence[str], found: Sequence[str], *, where: str) -> None:
-    """Refuse to join a model and data that know different classes.
+    """Refuse data with other classes than a run was trained on.
 
     Raises:
         UserError: The lists differ; the message names the first differences.
@@ -125,11 +156,6 @@ def check_classes(known: Sequence[str], found: Sequence[str], *, where: str) -> 
         f"{where}: the run knows {len(known)} classes, the data has {len(found)}; "
         f"only the run has {missing[:5]}, only the data has {extra[:5]}"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _words(values: dict[str, Any]) -> str:

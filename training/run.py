@@ -1,41 +1,149 @@
-"""A training run from start to measured result: what every training script does after building its model."""
+"""The one main of all trainings, from flags to a finished run directory.
+
+A script says in a `Training` what is its own: how left-out flags are filled, what is read of a clip, and
+which network is built. `train` does the rest, in the same order for all of them.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch._dynamo
 from torch import nn
 
 from core.files import write_json
-from core.ranks import ONE, Ranks
+from core.ranks import ONE, Ranks, join_ranks
 from core.run_dir import RunDirectory, measure_cost
-from core.seeding import choose_device
+from core.seeding import choose_device, seed_everything, set_up_numerics
 from core.shared_norm import share_batch_norm
 from core.stage import Stage
-from core.task import Task
-from core.train_config import TrainConfig
+from core.task import Classification, Task
+from core.train_config import ClipTrainConfig, TrainConfig
+from data.parts import ClipInput
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
-from training.evaluate import predict
-from training.fit import EvaluationSet, FitSettings, TrainingSet, fit
+from models.base import ClipModel, Entry
+from training.batches import ClipData, Data, LoaderSettings, open_clips
+from training.cache.features import CachedInput
+from training.cache.frames import with_kept_frames
+from training.cache.store import CacheFlags
+from training.evaluate import predict, result_line
+from training.fit import FitSettings, Loop, Sets
+from training.parents import Parent, ParentKind, open_parents
+from training.record import Recorder
+
+C = TypeVar("C", bound=ClipTrainConfig)
+M = TypeVar("M", bound=nn.Module)
+Parents = Mapping[str, Parent]
+"""The runs that a training starts from, by the flags that name them."""
+Settings = Mapping[str, Mapping[str, Any]]
+"""The same runs' settings."""
+Architecture = dict[str, Any]
+"""Name and arguments of a model's class, for `models.build_model`."""
+
+
+def classification(config: Any, entry: Entry, names: tuple[str, ...]) -> Task:
+    """Make the task of the networks that learn actions alone."""
+    return Classification(entry.model, names, entry=entry)
 
 
 @dataclass(frozen=True)
-class Sets:
-    """The items of a run.
+class Training(Generic[C]):
+    """What a training script adds to `train`.
 
     Attributes:
-        train: What is learned from.
-        watched: What is measured after epochs, and best.pt selected on: held-out training items, or the test
-            items, maybe in a shorter way than the reported number is measured.
-        test: What is reported.
+        resolve: Fills the flags that were left out, from defaults or from the settings of the parents, and
+            returns the stage.
+        inputs: Describes what is read of a clip.
+        build: Makes the model with its initial weights; the class names are those of the data.
+        parents: For each flag that names a run to start from, the kind of run that it takes.
+        open: Opens the data.
+        task: Makes the task of a model, given the names of the tensors that the model takes.
+        notes: What the user should know before the training begins.
+        prepare: Lets the model learn what it keeps of the training clips as a whole.
+        draw: Draws the run's own picture into its folder.
     """
 
-    train: TrainingSet
-    watched: EvaluationSet
-    test: EvaluationSet
+    resolve: Callable[[C, Settings], tuple[C, Stage]]
+    inputs: Callable[[C, Parents], ClipInput]
+    build: Callable[[C, tuple[str, ...], Parents], tuple[Architecture, ClipModel]]
+    parents: Mapping[str, ParentKind] = field(default_factory=dict)
+    open: Callable[[Any, ClipInput, Ranks], Data] = open_clips
+    task: Callable[[C, Entry, tuple[str, ...]], Task] = classification
+    notes: Callable[[C, Parents], Sequence[str]] = lambda config, parents: ()
+    prepare: Callable[[C, Any, Any, Ranks], None] | None = None
+    draw: Callable[[C, Any, Any, Path], None] | None = None
+
+
+def train(config: C, training: Training[C]) -> None:
+    """Train one stage of a network and measure it, in as many processes as torchrun has started.
+
+    Raises:
+        UserError: A flag, the data or a parent does not fit, or the training fails; the message says what to
+            do. Everything that can be checked is checked before anything is written.
+    """
+    set_up_numerics()
+    with join_ranks(config.device) as ranks:
+        ranks.batch_size(config.batch_size)  # refused here if it can't be divided
+        parents = open_parents(config, training.parents)
+        config, stage = training.resolve(config, {name: parent.settings for name, parent in parents.items()})
+        config = config.replace(**{f"{name}_sha256": parent.sha256 for name, parent in parents.items()})
+        RunDirectory(config.out).refuse_if_taken(config, ranks)
+        for note in training.notes(config, parents):
+            ranks.say(note)
+        inputs = training.inputs(config, parents)
+        data = training.open(config, inputs, ranks)
+        for parent in parents.values():
+            parent.check(config, data.class_names)
+
+        seed_everything(config.seed)
+        architecture, model = training.build(config, data.class_names, parents)
+        if training.prepare is not None:
+            training.prepare(config, model, data, ranks)
+        entry = place(Entry(model), config, ranks)
+        about = Description(
+            architecture, data.class_names, inputs.to_dict(), data.relations, data.motion_made
+        )
+
+        with RunDirectory.begin(config, ranks) as run:
+            sets, names = make_sets(config, data, model, stage, ranks)
+            task = training.task(config, entry, names)
+            draw = None if training.draw is None else partial(training.draw, config, model, data, run.path)
+            summary = train_and_evaluate(config, run, task, stage, sets, about, draw, ranks)
+        ranks.say(result_line(summary))
+
+
+def place(model: M, config: TrainConfig, ranks: Ranks = ONE) -> M:
+    """Move a model to the device and compile it if asked to; parts that can't be compiled run as they are."""
+    model.to(choose_device(config.device))
+    share_batch_norm(model, ranks)
+    if config.compile:
+        torch._dynamo.config.suppress_errors = True  # warns, naming what it could not compile
+        model.compile()
+    return model
+
+
+def make_sets(
+    config: TrainConfig, data: Data, model: ClipModel, stage: Stage, ranks: Ranks = ONE
+) -> tuple[Sets, tuple[str, ...]]:
+    """Make the batches, with --cache from kept frames and kept outputs of layers that the stage leaves alone.
+
+    Returns:
+        The batches, and the names of the tensors in them that the model takes.
+    """
+    settings = LoaderSettings(config.batch_size, config.workers, config.seed)
+    cache = config.open_cache(ranks.say) if isinstance(config, CacheFlags) else None
+    if cache is None:
+        return data.sets(settings, ranks), data.inputs.names
+    assert isinstance(data, ClipData), "pictures are not cached"
+    data = replace(data, inputs=with_kept_frames(data.inputs, cache))
+    if not (prefixes := model.prefixes(stage)):
+        return data.sets(settings, ranks), data.inputs.names
+    cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train)
+    return data.sets(settings, ranks, cached.batches), cached.names
 
 
 @dataclass(frozen=True)
@@ -46,25 +154,26 @@ class Description:
         architecture: Name and arguments of the model's class, for `models.build_model`.
         class_names: The K classes in the order of the logits.
         preprocessing: How the model's input is made.
-        relations: What the classes are to each other; only used for the report.
+        relations: How classes relate; only used for the report.
         motion_made: How the motion in the data was made, as far as that is known.
     """
 
-    architecture: dict[str, Any]
+    architecture: Architecture
     class_names: tuple[str, ...]
     preprocessing: dict[str, Any]
     relations: Relations
     motion_made: dict[str, Any] = field(default_factory=dict)
 
-
-def prepare_model(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.Module:
-    """Move a model to the device and compile it if asked to; parts that can't be compiled run as they are."""
-    model.to(choose_device(config.device))
-    share_batch_norm(model, ranks)
-    if config.compile:
-        torch._dynamo.config.suppress_errors = True  # warns, naming what it could not compile
-        model.compile()
-    return model
+    def for_checkpoint(self, config: TrainConfig, sets: Sets) -> dict[str, Any]:
+        """Return the plain values that checkpoints hold beside the weights."""
+        return {
+            "architecture": self.architecture,
+            "class_names": list(self.class_names),
+            "preprocessing": self.preprocessing,
+            "config": config.model_dump(mode="json"),
+            "motion_made": self.motion_made,
+            "items": {"train": _digest(sets.train.keys), "test": _digest(sets.test.keys)},
+        }
 
 
 def train_and_evaluate(
@@ -77,43 +186,39 @@ def train_and_evaluate(
     draw: Callable[[], None] | None = None,
     ranks: Ranks = ONE,
 ) -> dict[str, Any]:
-    """Train a stage, measure its last and its selected epoch on the test items, write the run's files.
+    """Train a stage, measure its last and its selected epoch on the test items, and write the run's files.
 
-    The number to report is the last epoch's; the selected epoch stands beside it under its selection's name.
+    The number to report is the last epoch's; the selected epoch's stands beside it, under its selection.
 
     Args:
-        config: The run's flags.
-        run: Where results go.
+        config: The run's flags, resolved.
+        run: The folder for the results, claimed.
         task: Model and losses; the model is on the device.
-        stage: What is trained and how.
-        sets: What is learned from and measured on.
+        stage: What is trained, and how.
+        sets: Items to learn from and to measure on.
         about: What checkpoints say about the model.
-        draw: Makes the run's own pictures, before eval.json says that the run has finished.
+        draw: Draws the run's own picture, before eval.json says that the run has finished.
         ranks: The processes of the training.
 
     Returns:
         The content of eval.json.
     """
-    settings = FitSettings(
-        seed=config.seed,
-        device=choose_device(config.device),
-        bf16=config.amp == "bf16",
-        eval_every=config.eval_every,
-    )
-    description = {
-        "architecture": about.architecture,
-        "class_names": list(about.class_names),
-        "preprocessing": about.preprocessing,
-        "config": config.model_dump(mode="json"),
-        "motion_made": about.motion_made,
-        "items": {"train": _digest(sets.train.keys), "test": _digest(sets.test.keys)},
-    }
-    state, watched = fit(task, stage, sets.train, sets.watched, run, settings, description, ranks)
-    last = watched if sets.watched is sets.test else None  # measured after the last epoch already
-    if last is None:
+    device = choose_device(config.device)
+    settings = FitSettings(config.seed, device, bf16=config.amp == "bf16", eval_every=config.eval_every)
+    with Recorder(run, about.for_checkpoint(config, sets), ranks) as recorder:
+        loop = Loop(task, stage, sets, recorder, settings, ranks)
+        loop.run()
+    state, last = loop.state, loop.found
+    if last is None or sets.validation is not sets.test:  # else the last epoch was measured on the test set
         last = predict(task, sets.test.batches, sets.test.keys, show="evaluating", ranks=ranks)
-    found = last if state.best_epoch == state.epoch else None
-    selected = _selected(task, run, sets, about, found, ranks)
+    best = last if state.best_epoch == state.epoch else _predict_best(task, run, sets, ranks)
+    selected = summarise(best, about.relations) | {
+        "protocol": sets.test.protocol,
+        "epoch": state.best_epoch,
+        "checkpoint": "best.pt",
+        "selection": f"best_on_{sets.validation.split}",
+        "selected_with": sets.validation.protocol,
+    }
     summary = summarise(last, about.relations) | {
         "split": "test",
         "protocol": sets.test.protocol,
@@ -124,48 +229,21 @@ def train_and_evaluate(
     }
     if ranks.first:
         run.refuse_if_gone()
-        write_json(run.cost, measure_cost(settings.device))
+        write_json(run.cost, measure_cost(device))
         if draw is not None:
             draw()
-        write_evaluation(run.path, last, about.class_names, summary)
+        write_evaluation(run.path, last, about.class_names, summary)  # eval.json is the last of its files
     return summary
+
+
+def _predict_best(task: Task, run: RunDirectory, sets: Sets, ranks: Ranks) -> Predictions:
+    """Measure best.pt on the test items; the model keeps its weights."""
+    kept = {key: value.clone() for key, value in task.model.state_dict().items()}
+    task.model.load_state_dict(run.checkpoint("best")["model"])
+    found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt", ranks=ranks)
+    task.model.load_state_dict(kept)
+    return found
 
 
 def _digest(keys: Sequence[str]) -> str:
     return f"{len(keys)} {hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:16]}"
-
-
-def _selected(
-    task: Task,
-    run: RunDirectory,
-    sets: Sets,
-    about: Description,
-    found: Predictions | None,
-    ranks: Ranks,
-) -> dict[str, Any]:
-    """Measure best.pt, whose predictions are `found` if it is the last epoch's."""
-    best, last = run.checkpoint("best"), task.model.state_dict()
-    if found is None:
-        kept = {key: value.clone() for key, value in last.items()}
-        task.model.load_state_dict(best["model"])
-        found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt", ranks=ranks)
-        task.model.load_state_dict(kept)
-    return summarise(found, about.relations) | {
-        "protocol": sets.test.protocol,
-        "epoch": best["epoch"],
-        "checkpoint": "best.pt",
-        "selection": f"best_on_{sets.watched.split}",
-        "selected_with": sets.watched.protocol,
-    }
-
-
-def result_line(summary: Mapping[str, Any]) -> str:
-    """Say what eval.json holds in one line, with the interval and how the epoch was chosen."""
-    interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
-    # A checkpoint that others trained does not say after how many epochs.
-    epoch = f"epoch {summary['epoch']} ({summary['selection']})" if summary["epoch"] else summary["selection"]
-    line = f"top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips, {epoch}"
-    selected = summary.get("selected")
-    if selected is None or selected["epoch"] == summary["epoch"]:
-        return line
-    return f"{line}; {selected['selection']}: {selected['top1']:.1f} %, epoch {selected['epoch']}"

@@ -15,11 +15,11 @@ import yaml
 import evaluate
 import train_flow
 import train_twostream
-import training.fit
 from core.errors import UserError
 from data import ClipIndex, Flow, Preprocessing
 from models import build_model
 from tests.support.small_runs import flow_config, joint_config
+from training.record import Recorder
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
@@ -44,7 +44,7 @@ def doctored(run: Path, copy: Path, **changes) -> Path:
     return copy
 
 
-def test_the_flow_stream_is_watched_at_the_centre_and_reported_over_several_stacks(moving_tree, flow_run):
+def test_the_flow_stream_is_validated_at_the_centre_and_reported_over_several_stacks(moving_tree, flow_run):
     saved = checkpoint(flow_run)
     model = build_model(saved["architecture"]).eval()
     model.load_state_dict(saved["model"])
@@ -73,7 +73,7 @@ def test_the_flow_stream_is_watched_at_the_centre_and_reported_over_several_stac
 
 def test_the_flow_stream_begins_with_the_mean_of_the_rgb_layer(moving_tree, frame_run, tmp_path):
     config = train_flow.resolve(flow_config(moving_tree, frame_run, tmp_path), {})[0]
-    _, model = train_flow.build(config, 6)
+    _, model = train_flow.build(config, ("a", "b", "c", "d", "e", "f"), {})
     rgb = checkpoint(frame_run)["model"]["backbone.resnet.conv1.weight"]
     first = model.backbone.resnet.conv1.weight
     assert first.shape[1] == 6
@@ -118,14 +118,13 @@ def test_a_joint_run_says_which_runs_it_came_from(stage_2, flow_run, joint_run):
 def test_a_stopped_joint_training_goes_on_to_the_same_bits(
     moving_tree, stage_2, flow_run, joint_run, tmp_path, monkeypatch
 ):
-    save = training.fit.save_checkpoint
+    record = Recorder.record
 
-    def stop(path, content):
-        save(path, content)
-        if path.name == "last.pt":
-            raise KeyboardInterrupt
+    def stop(*arguments):
+        record(*arguments)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.fit, "save_checkpoint", stop)
+    monkeypatch.setattr(Recorder, "record", stop)
     with pytest.raises(KeyboardInterrupt):
         train_twostream.main(joint_config(moving_tree, stage_2, flow_run, tmp_path / "run"))
     monkeypatch.undo()

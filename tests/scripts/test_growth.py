@@ -12,11 +12,11 @@ import pytest
 
 import evaluate
 import train_rgb
-import training.fit
 from core.processes import GRACE_SEC, interrupted_by_signals
 from data.index import ClipIndex
 from tests.support.processes import children, gone
 from tests.support.small_runs import stage_1_config
+from training.record import Recorder
 
 CONTEXT = multiprocessing.get_context("fork")
 GROWTH = 0.02
@@ -35,14 +35,13 @@ def training_to(pipe, watch, train, *arguments):
     """Train in a process of its own, which tells its memory and its open files after every epoch."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
-    save = training.fit.save_checkpoint
+    record = Recorder.record
 
-    def told(path, content):
-        save(path, content)
-        if path.name == "last.pt":
-            pipe.send((resident_bytes(), open_files(), sum(map(resident_bytes, children(os.getpid())))))
+    def told(*given):
+        record(*given)
+        pipe.send((resident_bytes(), open_files(), sum(map(resident_bytes, children(os.getpid())))))
 
-    training.fit.save_checkpoint = told
+    Recorder.record = told
     train(*arguments)
     pipe.send(watch())
 

@@ -16,13 +16,15 @@ import published
 import train_rgb
 import train_twostream
 from core.errors import UserError
+from core.ranks import ONE
 from data import ClipIndex, Preprocessing
 from data.parts import ClipInput, Frames, Maps
 from data.sampling import rgb_frame_numbers
 from models import reference_state
 from selfsup import MotionSegmentation
 from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
-from training.batches import open_split
+from training.batches import open_clips
+from training.parents import open_parents
 from viz.viewer import open_viewers, view_clip
 
 SHARED = ("epoch", "split", "accuracy")
@@ -111,7 +113,9 @@ def test_other_scripts_take_a_run_with_heads(
     assert "motion head has no published form" in capsys.readouterr().out
     names = torch.load(tmp_path / "published.pth", weights_only=True).keys()
     config = joint_config(moving_tree, both_heads, flow_run, tmp_path / "run")
-    architecture, model = train_twostream.build(config, *train_twostream.open_parents(config))
+    parents = open_parents(config, train_twostream.PARENTS)
+    class_names = ClipIndex.from_tree(moving_tree).class_names
+    architecture, model = train_twostream.build(config, class_names, parents)
     assert "motion" not in architecture["rgb"] and model.rgb.motion is None
     assert names == reference_state(model.rgb).keys()
 
@@ -163,12 +167,11 @@ def test_grey_maps_are_said_once(mapped_tree, stage_1, tmp_path, capsys):
         Image.open(path).point(lambda level: level * 2 // 3).save(path)
     for variant, taken in (("classification", "brighter than half"), ("regression", "are kept")):
         config = stage_2_config(grey, stage_1, tmp_path / "run", ms=variant)
-        parent = train_rgb.open_parent(config)
-        config, _ = train_rgb.resolve(config, {"init": parent.checkpoint["config"]})
-        inputs = train_rgb.show(config)
-        split = open_split(config, inputs.kinds)
-        _, model = train_rgb.build(config, parent, split.class_names)
-        train_rgb.add_motion_heads(config, split, inputs, model)
+        parents = open_parents(config, train_rgb.PARENTS)
+        config, _ = train_rgb.resolve(config, {"init": parents["init"].settings})
+        data = open_clips(config, train_rgb.show(config, parents))
+        _, model = train_rgb.build(config, data.class_names, parents)
+        train_rgb.learn_motion_prior(config, model, data, ONE)
         printed = capsys.readouterr().out
         assert printed.count("grey levels") == 1 and taken in printed
 

@@ -16,6 +16,7 @@ from core.errors import UserError
 from data.parts import Flow, Frames
 from tests.support import thin
 from tests.support.small_runs import joint_config
+from training.parents import open_parents
 
 SIZES = {"image_size": 64, "frames": 3, "test_stacks": 2}
 
@@ -57,8 +58,10 @@ def test_published_streams_can_be_seen_joined_and_fused(moving_tree, round_trips
     cam_viz.main(cam_viz.Config(runs=(rgb,), data=moving_tree, clips=("S2/open_jam/1",), out=tmp_path))
     with Image.open(tmp_path / "S2_open_jam_1.gif") as gif:
         assert gif.n_frames == 3
-    parents = train_twostream.open_parents(joint_config(moving_tree, rgb, flow, tmp_path / "run"))
-    inputs = train_twostream.join_inputs(*parents)
+    config = joint_config(moving_tree, rgb, flow, tmp_path / "run")
+    parents = open_parents(config, train_twostream.PARENTS)
+    config, _ = train_twostream.resolve(config, {name: parent.settings for name, parent in parents.items()})
+    inputs = train_twostream.show(config, parents)
     assert (inputs.part(Frames).frames, inputs.part(Flow).stack) == (3, 3)
     fusion = {"fuse": (rgb, flow), "data": moving_tree, "out": tmp_path / "fusion", "workers": 0}
     evaluate.main(evaluate.Config(**fusion))

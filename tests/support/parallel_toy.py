@@ -20,8 +20,8 @@ from core.train_config import TrainConfig
 from metrics.predictions import Relations
 from models.base import ClipOutput
 from tests.support.thin import thin_networks
-from training.fit import EvaluationSet, TrainingSet
-from training.run import Description, Sets, prepare_model, train_and_evaluate
+from training.fit import EvaluationSet, Sets, TrainingSet
+from training.run import Description, place, train_and_evaluate
 
 ITEMS = 13  # in batches of 4 the last one has a single item
 KEYS = tuple(f"clip{i}" for i in range(ITEMS))
@@ -72,7 +72,7 @@ def main(config):
 
 def train(config, ranks):
     seed_everything(config.seed)
-    model = prepare_model(Toy(), config, ranks)
+    model = place(Toy(), config, ranks)
 
     def epoch(number):
         order = np.random.default_rng(number).permutation(ITEMS).tolist()

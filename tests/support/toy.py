@@ -14,8 +14,8 @@ from core.task import Classification
 from core.train_config import TrainConfig
 from metrics.predictions import Relations
 from models.base import ClipOutput
-from training.fit import EvaluationSet, TrainingSet
-from training.run import Description, Sets, train_and_evaluate
+from training.fit import EvaluationSet, Sets, TrainingSet
+from training.run import Description, train_and_evaluate
 
 KEYS = tuple(f"clip{i}" for i in range(24))
 NAMES = ("left", "right", "up")
@@ -74,8 +74,17 @@ def interrupt(at):
     return at_epoch
 
 
-def run(out, epochs=4, resume=False, poison=False, val=False, at_epoch=lambda epoch: None, **flags):
-    """Train; `at_epoch` is called with an epoch's number when it begins."""
+def run(
+    out,
+    epochs=4,
+    resume=False,
+    poison=False,
+    val=False,
+    at_epoch=lambda epoch: None,
+    at_evaluation=lambda: None,
+    **flags,
+):
+    """Train; `at_epoch` is called with an epoch's number when it begins, `at_evaluation` when one does."""
     config = TrainConfig(out=out, epochs=epochs, resume=resume, **flags)
     torch.manual_seed(1)
     order = np.arange(24)
@@ -84,9 +93,9 @@ def run(out, epochs=4, resume=False, poison=False, val=False, at_epoch=lambda ep
         order = np.random.default_rng([config.seed, epoch]).permutation(24)
         return Batches(batches(order, poison), partial(at_epoch, epoch))
 
-    test = EvaluationSet("test", KEYS, batches(order, size=7), "every clip")
-    watched = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test
-    sets = Sets(TrainingSet(KEYS, shuffled), watched, test)
+    test = EvaluationSet("test", KEYS, Batches(batches(order, size=7), at_evaluation), "every clip")
+    validation = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test
+    sets = Sets(TrainingSet(KEYS, shuffled), validation, test)
     about = Description({"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}))
     task = Classification(Toy(), ("x",))
     with RunDirectory.begin(config) as directory:

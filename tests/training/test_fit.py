@@ -10,7 +10,7 @@ from core.errors import UserError
 from core.run_dir import RunDirectory, read_eval
 from core.train_config import TrainConfig
 from tests.support.toy import KEYS, Toy, data, interrupt, rows, run
-from training.fit import _line, _TimedBatches
+from training.fit import TimedBatches, epoch_line
 
 
 def test_a_finished_run_holds_every_file(tmp_path):
@@ -129,18 +129,17 @@ def test_reading_what_is_no_run(tmp_path):
         read_eval(tmp_path)
 
 
-def test_only_the_time_until_a_batch_is_there_counts_as_waiting(monkeypatch):
+def test_only_the_time_until_a_batch_is_there_counts_as_waiting():
     clock = [0.0]
-    monkeypatch.setattr("training.fit.time.monotonic", lambda: clock[0])
 
     def slow():
         for number in range(3):
             clock[0] += 2.0
             yield number
 
-    timed = _TimedBatches(slow())
+    timed = TimedBatches(slow(), lambda: clock[0])
     for _ in timed:
         clock[0] += 5.0
     assert timed.waited_sec == 6.0
     row = {"epoch": 1, "split": "train", "loss": 1.0, "accuracy": 2.0, "seconds": 21.0, "clips_per_sec": 3.0}
-    assert _line([row], 4, timed.waited_sec).endswith("3.0 clips/s, 29 % of the time waiting for data")
+    assert epoch_line([row], 4, timed.waited_sec).endswith("3.0 clips/s, 29 % of the time waiting for data")

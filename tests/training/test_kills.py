@@ -11,8 +11,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-import training.evaluate
-import training.fit
 from core.cli import run as run_command
 from core.errors import UserError
 from core.files import release_lock, take_lock
@@ -82,16 +80,14 @@ def test_killed_in_any_save_it_ends_as_the_undisturbed_run(whole, tmp_path, stre
 
 
 def die_in_evaluation(out, number):
-    predict, left = training.evaluate.predict, [number]
+    left = [number]
 
-    def killed(*arguments, **named):
+    def at_evaluation():
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return predict(*arguments, **named)
 
-    training.fit.predict = killed
-    run(out, resume=True)
+    run(out, resume=True, at_evaluation=at_evaluation)
 
 
 def test_killed_in_an_evaluation_it_ends_as_the_undisturbed_run(whole, tmp_path):

@@ -19,18 +19,16 @@ from torch.utils.data import DataLoader
 
 from core.files import identify
 from core.processes import become_worker
-from core.ranks import ONE, Ranks
 from core.task import Batch
-from data.epochs import ClipKey, EpochSampler
+from data.epochs import ClipKey
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import ClipTrainConfig, Split, evaluation_loader
+from training.batches import load_clips
 from training.cache.frames import scaled_size
 from training.cache.store import CacheFolder, TensorStore
-from training.fit import Batches, EvaluationSet, TrainingSet
-from training.run import Sets
+from training.fit import Batches
 
 _CLIPS_AT_ONCE = 8
 
@@ -77,7 +75,7 @@ class CachedInput:
         """Make batches of an index's clips; `keys` as in `KeptBatches`."""
         clips, others = self.kept if index is self.training else self._open(index), None
         if self.others.parts:
-            others = evaluation_loader(self.others.dataset(index), keys, batch_size, self.workers)
+            others = load_clips(self.others, self.workers, index, keys, batch_size)
         return KeptBatches(clips, keys, batch_size, others)
 
     def _open(self, index: ClipIndex) -> "KeptOutputs":
@@ -86,32 +84,6 @@ class CachedInput:
         for layers in following:
             clips = KeptOutputs(clips, layers, index, self.cache)
         return clips
-
-
-def kept_sets(
-    split: Split,
-    config: ClipTrainConfig,
-    inputs: ClipInput,
-    prefixes: Sequence[Prefix],
-    cache: CacheFolder,
-    ranks: Ranks = ONE,
-) -> tuple[Sets, tuple[str, ...]]:
-    """Make the batches of a training from kept outputs, and name the tensors that the network takes."""
-    cached = CachedInput(inputs, prefixes, cache, config.workers, split.train)
-    sampler = EpochSampler(len(split.train), config.seed, inputs.training_key(split.train), ranks=ranks)
-    learned = cached.batches(split.train, sampler, ranks.batch_size(config.batch_size))
-
-    def epoch(number: int) -> Batches:
-        sampler.set_epoch(number)
-        return learned
-
-    def measured(name: str, index: ClipIndex) -> EvaluationSet:
-        batches = cached.batches(index, ranks.part(inputs.test_keys(index)), config.batch_size)
-        return EvaluationSet(name, index.keys, batches, inputs.test_protocol())
-
-    test = measured("test", split.test)
-    watched = test if split.val is None else measured("val", split.val)
-    return Sets(TrainingSet(split.train.keys, epoch), watched, test), cached.names
 
 
 class FrozenLayers:
