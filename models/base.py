@@ -1,4 +1,4 @@
-"""What every network of the project offers, so that nobody else has to ask which one it is.
+"""The interface of every network, so that no other code depends on a network's class.
 
 Axes: B clips, T frames or flow stacks of a clip, C channels, h w feature cells, K classes.
 """

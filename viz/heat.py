@@ -1,6 +1,6 @@
-"""Which heat is drawn of a run: its own attention, or where it finds the action that it names.
+"""Heat maps of a run: its own attention, or its evidence for the action it predicts.
 
-All heat is given in shares, so that one scale fits every source. Axes: T frames, h w cells.
+All heat is in shares, so that one scale fits every source. Axes: T frames, h w cells.
 """
 
 from collections.abc import Callable, Mapping
@@ -96,7 +96,7 @@ def _grad_cam() -> tuple[Any, Any]:
     except ImportError as error:
         raise UserError(
             f"--heat gradcam needs the package pytorch-grad-cam ({error}); install it with "
-            "`pip install --no-deps grad-cam ttach` (what else it names is here, or would replace OpenCV)"
+            "`pip install --no-deps grad-cam ttach` (its other requirements are here or would replace OpenCV)"
         ) from None
     return GradCAM, ClassifierOutputTarget
 

@@ -1,4 +1,4 @@
-"""What a temporal head is: a clip's feature maps in, one feature out.
+"""The interface of temporal heads: a clip's feature maps in, one feature out.
 
 Axes: B clips, T frames, C channels, D features, h w cells.
 """

@@ -63,12 +63,10 @@ TASKS = {
 def move(model: nn.Module) -> None:
     """What model.to(GPU) does, which can't swap tensors without content."""
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                module._parameters[name] = nn.Parameter(parameter.detach().to(GPU))
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = buffer.to(GPU)
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach().to(GPU)))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, buffer.to(GPU))
 
 
 def batch() -> dict[str, torch.Tensor]:
