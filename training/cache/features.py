@@ -25,7 +25,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import load_clips
+from training.batches import Keys, load_clips
 from training.cache.frames import scaled_size
 from training.cache.store import CacheFolder, TensorStore
 from training.fit import Batches
@@ -71,7 +71,7 @@ class CachedInput:
         estimate = ", ".join(self.kept.disk_estimate())
         cache.say(f"keeping what is made of the training clips in {cache.path}: at most {estimate}")
 
-    def batches(self, index: ClipIndex, keys: Any, batch_size: int) -> "KeptBatches":
+    def batches(self, index: ClipIndex, keys: Keys, batch_size: int) -> "KeptBatches":
         """Make batches of an index's clips; `keys` as in `KeptBatches`."""
         clips, others = self.kept if index is self.training else self._open(index), None
         if self.others.parts:
@@ -238,12 +238,14 @@ class KeptOutputs:
 class KeptBatches:
     """Batches of kept outputs, with what is read of the same clips under the same crop and flip."""
 
-    def __init__(self, clips: KeptOutputs, keys: Any, batch_size: int, others: Batches | None = None) -> None:
+    def __init__(
+        self, clips: KeptOutputs, keys: Keys, batch_size: int, others: Batches | None = None
+    ) -> None:
         """Join kept outputs with batches of flow or maps.
 
         Args:
             clips: The kept outputs.
-            keys: Sized iterable of `ClipKey`. They may change between iterations, as a sampler's do, but not
+            keys: Of type `ClipKey`. They may change between iterations, as a sampler's do, but not
                 within one.
             batch_size: Clips a batch; the last may be smaller.
             others: Batches of what is read, by the same keys.
