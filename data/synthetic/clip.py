@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.synthetic.camera import camera_path
 from data.synthetic.distractors import DISTRACTORS
 from data.synthetic.geometry import Layer, LayerStack
 from data.synthetic.hands import draw_hand
 from data.synthetic.objects import NOUNS, LookRange
 from data.synthetic.painter import Array
 from data.synthetic.presets import ClipSpec, generator
-from data.synthetic.render import Sensor, render
+from data.synthetic.render import Sensor, camera_path, render
 from data.synthetic.scene import HEIGHT, PEOPLE, Backdrop, Person, furnish, paint_backdrop
 from data.synthetic.shot import Shot
 from data.synthetic.verbs import PROGRAMS, REVERSED

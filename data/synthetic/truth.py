@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.synthetic.camera import steps_back
 from data.synthetic.geometry import Layer, Role, apply
 from data.synthetic.painter import Array
+from data.synthetic.render import steps_back
 
 MOVES_PX = 0.25
 """Motion against the table that counts as moving, pixels between frames."""

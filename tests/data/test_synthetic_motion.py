@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.synthetic.camera import camera_path, steps_back
 from data.synthetic.clip import compose, compose_action, draw_phase
 from data.synthetic.geometry import Role
 from data.synthetic.presets import GTEA61_COUNTS, ClipSpec, plan
+from data.synthetic.render import camera_path, steps_back
 
 ACTIONS = sorted({spec.action for spec in plan("gtea61", 0)})
 
