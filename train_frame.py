@@ -5,22 +5,28 @@ class folders of pictures (--images) it learns their classes; its class weights 
 train_rgb.py a meaning where ImageNet weights can't be downloaded.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import COSTS_MEMORY
-from core.ranks import Ranks
+from core.ranks import ONE, Ranks
 from core.stage import Stage
 from core.train_config import ClipTrainConfig
+from data.epochs import EpochSampler, evaluation_keys
 from data.parts import ClipInput, SingleFrames
+from data.pictures import PictureIndex, Pictures, picture_key
+from data.split import stratified_split
 from data.transforms import Preprocessing
+from metrics.predictions import Relations
 from models import FrameClassifier
 from models.backbone import BackboneName
 from models.weights import load_backbone_body, read_backbone_weights
-from training.batches import Data, open_clips, open_pictures
+from training.batches import Data, LoaderSettings, MakeBatches, by_epoch, load, open_clips
+from training.fit import EvaluationSet, Sets, TrainingSet
 from training.run import Architecture, Parents, Settings, Training, train
 
 
@@ -53,6 +59,36 @@ class Config(ClipTrainConfig):
         return self
 
 
+@dataclass(frozen=True)
+class PictureData:
+    """Pictures in class folders, of which a share of every class is held out for the test."""
+
+    pictures: PictureIndex
+    held_out: float
+    inputs: ClipInput
+    relations: Relations = Relations()
+    motion_made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the folders."""
+        return self.pictures.class_names
+
+    def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:
+        """Make the batches; the test pictures serve for validation."""
+        assert make is None, "pictures are not clips"
+        kept, held = stratified_split(self.pictures.labels, self.held_out, settings.seed)
+        train, test = self.pictures.subset(kept), self.pictures.subset(held)
+        ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
+        sampler = EpochSampler(len(train), settings.seed, picture_key, ranks=ranks)
+        batch_size, pixels = ranks.batch_size(settings.batch_size), self.inputs.sizes
+        learned = load(Pictures(train, pixels), sampler, batch_size, settings.workers)
+        keys = list(ranks.part(evaluation_keys(len(test))))
+        batches = load(Pictures(test, pixels), keys, settings.batch_size, settings.workers)
+        measured = EvaluationSet("test", test.keys, batches, "centre crop")
+        return Sets(TrainingSet(train.keys, by_epoch(sampler, learned)), measured, measured)
+
+
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
     """Fill the schedule where it was left out; no run is started from."""
     return config.schedule(FrameClassifier.STAGE)
@@ -64,9 +100,15 @@ def show(config: Config, parents: Parents) -> ClipInput:
 
 
 def open_data(config: Config, inputs: ClipInput, ranks: Ranks) -> Data:
-    """Open the tree or the folder of pictures."""
+    """Open the tree or the folder of pictures, and look at every header.
+
+    Raises:
+        UserError: As of `open_clips`, or the folder has fewer than two classes or a broken picture.
+    """
     if config.images is not None:
-        return open_pictures(config.images, config.held_out, inputs)
+        pictures = PictureIndex.from_folder(config.images)
+        pictures.verify()
+        return PictureData(pictures, config.held_out, inputs)
     return open_clips(config, inputs, ranks)
 
 

@@ -19,15 +19,13 @@ from core.train_config import ClipTrainConfig
 from data.clips import Kind
 from data.parts import ClipInput, Frames, Maps
 from data.transforms import Preprocessing
-from models import EgoRNN, build_model
 from models.backbone import BackboneName
 from models.base import Entry
-from models.egornn import AttentionName, StageName
+from models.egornn import AttentionName, EgoRNN, StageName
 from models.temporal import TemporalName
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.head import describe_heads
-from selfsup.prior import learn_prior
 from training.batches import ClipData, load_clips
 from training.cache.store import CacheFlags
 from training.parents import ParentKind, untrained_note
@@ -148,6 +146,8 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
     Raises:
         UserError: The weights can't be had or don't fit.
     """
+    from models.build import build_model  # which loads every network
+
     if config.stage == 2:
         checkpoint = parents["init"].checkpoint
         architecture = checkpoint["architecture"]
@@ -190,6 +190,8 @@ def learn_motion_prior(config: Config, model: EgoRNN, data: ClipData, ranks: Ran
     """
     if config.ms == "none":
         return
+    from selfsup.prior import learn_prior
+
     train, maps = data.split.train, data.inputs.without(Frames)
     batches = load_clips(maps, config.workers, train, maps.test_keys(train), config.batch_size)
     if learn_prior(model.motion, config.motion_target(), batches, balanced=config.ms_classes == "balanced"):

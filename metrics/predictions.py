@@ -24,7 +24,6 @@ from metrics.accuracy import (
     rival_wins,
     top_k,
 )
-from metrics.statistics import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,8 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
         where classes have rivals also `order`, the share of their items that score above the rival, in per
         cent, and n_order, the number of these items; and the measures of the task.
     """
+    from metrics.statistics import wilson_interval  # loads scipy, which training needs only at its end
+
     logits, labels = predictions.logits, predictions.labels
     right = int((logits.argmax(axis=1) == labels).sum())
     low, high = wilson_interval(right, len(labels))

@@ -1,10 +1,9 @@
-"""From a tree of clips, or from folders of pictures, to the batches of a training."""
+"""From a tree of clips to the batches of a training."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -15,12 +14,11 @@ from core.ranks import ONE, Ranks
 from core.train_config import ClipTrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
-from data.epochs import ClipKey, EpochSampler, evaluation_keys
+from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
 from data.parts import ClipInput
-from data.pictures import PictureIndex, Pictures, picture_key
 from data.provenance import motion_made
-from data.split import check_split, hold_out, stratified_split
+from data.split import check_split, hold_out
 from metrics.predictions import Relations
 from training.cache.store import CacheFlags
 from training.fit import Batches, EvaluationSet, Sets, TrainingSet
@@ -180,47 +178,6 @@ def open_clips(config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -
     split = open_split(config, inputs.kinds, ranks)
     refuse_seen_users(getattr(config, "weights", None), config.test_users)
     return ClipData(split, inputs)
-
-
-@dataclass(frozen=True)
-class PictureData:
-    """Pictures in class folders, of which a share of every class is held out for the test."""
-
-    pictures: PictureIndex
-    held_out: float
-    inputs: ClipInput
-    relations: Relations = Relations()
-    motion_made: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the folders."""
-        return self.pictures.class_names
-
-    def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:
-        """Make the batches; the test pictures serve for validation."""
-        assert make is None, "pictures are not clips"
-        kept, held = stratified_split(self.pictures.labels, self.held_out, settings.seed)
-        train, test = self.pictures.subset(kept), self.pictures.subset(held)
-        ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
-        sampler = EpochSampler(len(train), settings.seed, picture_key, ranks=ranks)
-        batch_size, pixels = ranks.batch_size(settings.batch_size), self.inputs.sizes
-        learned = load(Pictures(train, pixels), sampler, batch_size, settings.workers)
-        keys = list(ranks.part(evaluation_keys(len(test))))
-        batches = load(Pictures(test, pixels), keys, settings.batch_size, settings.workers)
-        measured = EvaluationSet("test", test.keys, batches, "centre crop")
-        return Sets(TrainingSet(train.keys, by_epoch(sampler, learned)), measured, measured)
-
-
-def open_pictures(root: Path, held_out: float, inputs: ClipInput) -> PictureData:
-    """List pictures in class folders and look at every header.
-
-    Raises:
-        UserError: No such folder, fewer than two classes, or a broken picture.
-    """
-    pictures = PictureIndex.from_folder(root)
-    pictures.verify()
-    return PictureData(pictures, held_out, inputs)
 
 
 def by_epoch(sampler: EpochSampler[Any], batches: Batches) -> Callable[[int], Batches]:

@@ -16,10 +16,9 @@ import torch._dynamo
 from torch import nn
 
 from core.files import write_json
-from core.ranks import ONE, Ranks, join_ranks
+from core.ranks import ONE, Ranks, join_ranks, share_batch_norm
 from core.run_dir import RunDirectory, measure_cost
 from core.seeding import choose_device, seed_everything, set_up_numerics
-from core.shared_norm import share_batch_norm
 from core.stage import Stage
 from core.task import Classification, Task
 from core.train_config import ClipTrainConfig, TrainConfig
@@ -27,13 +26,10 @@ from data.parts import ClipInput
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
 from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, open_clips
-from training.cache.features import CachedInput
-from training.cache.frames import with_kept_frames
 from training.cache.store import CacheFlags
 from training.evaluate import predict, result_line
-from training.fit import FitSettings, Loop, Sets
+from training.fit import FitSettings, Loop, Recorder, Sets
 from training.parents import Parent, ParentKind, open_parents
-from training.record import Recorder
 
 C = TypeVar("C", bound=ClipTrainConfig)
 M = TypeVar("M", bound=nn.Module)
@@ -138,6 +134,9 @@ def make_sets(
     cache = config.open_cache(ranks.say) if isinstance(config, CacheFlags) else None
     if cache is None:
         return data.sets(settings, ranks), data.inputs.names
+    from training.cache.features import CachedInput
+    from training.cache.frames import with_kept_frames
+
     assert isinstance(data, ClipData), "pictures are not cached"
     data = replace(data, inputs=with_kept_frames(data.inputs, cache))
     if not (prefixes := model.prefixes(stage)):
