@@ -1,112 +1,214 @@
-"""Whole epochs over the images of a tree: decoding, training, and both with the cache."""
+"""Whole epochs: with loading, over the images of a tree, and those that the recipes of GTEA61 take.
+
+The cost of a recipe is its epochs, counted from the recipe, times the time of a step here. Loading is left
+out, since it goes on during the training, and so is the first filling of the cache.
+"""
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
-from benchmarks.measures import GROWTH, Found, Way, alternate
-from benchmarks.steps import BF16, EXACT, PLAIN, WAYS, PartName, Size, Step, build
+from tqdm import tqdm
+
+from benchmarks.steps import (
+    BF16,
+    EXACT,
+    PLAIN,
+    WAYS,
+    PartName,
+    Size,
+    Step,
+    Way,
+    alternate,
+    build,
+    count_operations,
+)
+from benchmarks.tables import fit_line
 from core.task import Batch
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import Preprocessing
+from grids.recipe import Recipe, SeededTraining
 from training.batches import ClipData, LoaderSettings, Split
 from training.cache.features import CachedInput
 from training.cache.frames import with_kept_frames
 from training.cache.store import CacheFolder
 
+Found = dict[str, Any]
+RECIPES = ("step1", "step2_classification", "step2_regression")
+FOLDER = Path(__file__).resolve().parents[1] / "recipes"
+TRAIN_CLIPS, TEST_CLIPS = 341, 116  # of GTEA61 with S2 as test user, by its manifest
+_OPERATIONS = "operations"
+
 
 def measure_epochs(tree: Path, clips: int, size: Size, rounds: int) -> Found:
-    """Time epochs of each stage, with loading, in every way: seconds of each round."""
-    found: Found = {}
-    for part in GROWTH:
-        with tempfile.TemporaryDirectory(prefix="egornn-epochs-") as folder:
-            found[part] = alternate(epoch_ways(part, tree, clips, size, Path(folder)), rounds)
-    return found
+    """Time epochs of each stage in every way: seconds of each round."""
+    return {part: _timed_epochs(part, tree, clips, size, rounds, WAYS) for part in ("stage 1", "stage 2")}
 
 
 def measure_clips(tree: Path, clips: int, size: Size, rounds: int) -> Found:
     """Time epochs of stage 1 over a quarter, half and all of the clips: seconds of each round."""
-    found: Found = {}
-    for number in (clips // 4, clips // 2, clips):
-        with tempfile.TemporaryDirectory(prefix="egornn-epochs-") as folder:
-            ways = epoch_ways("stage 1", tree, number, size, Path(folder), (PLAIN, BF16))
-            found[str(number)] = alternate(ways, rounds)
-    return found
+    numbers, ways = (clips // 4, clips // 2, clips), (PLAIN, BF16)
+    return {str(number): _timed_epochs("stage 1", tree, number, size, rounds, ways) for number in numbers}
 
 
 def measure_decoding(tree: Path, clips: int, size: Size, rounds: int) -> Found:
     """Time passes over the frames without training: milliseconds a clip, by way and workers."""
-    found: Found = {}
+    found: Found = {"decoded": {}, "kept": {}}
     for workers in (0, 1, 2):
         with tempfile.TemporaryDirectory(prefix="egornn-frames-") as folder:
             timed = alternate(decoding_ways(tree, clips, size, Path(folder), workers), rounds)
-            for name, seconds in timed.items():
-                found.setdefault(name, {})[str(workers)] = 1000 * median(seconds) / clips
+        for name, seconds in timed.items():
+            found[name][str(workers)] = 1000 * median(seconds) / clips
     return found
+
+
+def _timed_epochs(
+    part: PartName, tree: Path, clips: int, size: Size, rounds: int, ways: Sequence[str]
+) -> dict[str, list[float]]:
+    with tempfile.TemporaryDirectory(prefix="egornn-epochs-") as folder:
+        return alternate(epoch_ways(part, tree, clips, size, Path(folder), ways), rounds)
 
 
 def epoch_ways(
     part: PartName, tree: Path, clips: int, size: Size, folder: Path, names: Sequence[str] = WAYS
 ) -> dict[str, Way]:
-    """Prepare one epoch of a stage of the RGB stream over the first clips of a tree, in every way.
-
-    Args:
-        part: "stage 1" or "stage 2".
-        tree: Tree of clips.
-        clips: Number of clips.
-        size: Batch, frames and network.
-        folder: Scratch folder for the cache.
-        names: The ways.
-    """
-    split, settings = _open(tree, clips), LoaderSettings(size.batch, workers=1, seed=0)
+    """Prepare an epoch of a stage of the RGB stream over the first clips of a tree, its cache in a folder."""
+    split, inputs = _open(tree, clips, size)
+    settings, cache = LoaderSettings(size.batch, workers=1, seed=0), CacheFolder(folder / "cache")
+    kept = with_kept_frames(inputs, cache)
     ways: dict[str, Way] = {}
     for way in names:
         step = build(part, way, size)
         given: tuple[str, ...] = ("frames",)
         if way in (PLAIN, EXACT):
-            sets = ClipData(split, _inputs(size)).sets(settings)
+            sets = ClipData(split, inputs).sets(settings)
         else:
-            cache = CacheFolder(folder / "cache")
-            inputs = with_kept_frames(_inputs(size), cache)
-            cached = CachedInput(inputs, step.prefixes, cache, settings.workers, split.train)
-            sets, given = ClipData(split, inputs).sets(settings, make=cached.batches), cached.names
-
-        def take(batch: Batch, step: Step = step, given: tuple[str, ...] = given) -> None:
-            step.labels = batch["label"]
-            step.inputs = lambda: {name: batch[name] for name in given}
-            step.train()
-
-        ways[way] = _passing(sets.train.batches, take)
+            cached = CachedInput(kept, step.prefixes, cache, settings.workers, split.train)
+            sets, given = ClipData(split, kept).sets(settings, make=cached.batches), cached.names
+        ways[way] = partial(_pass, sets.train.batches, partial(_train_on, step, given))
     return ways
 
 
 def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> dict[str, Way]:
     """Prepare a pass over the frames of clips without any training, decoded or read from the cache."""
-    split, settings = _open(tree, clips), LoaderSettings(size.batch, workers, seed=0)
-    kept = with_kept_frames(_inputs(size), CacheFolder(folder / "frames"))
-    return {
-        name: _passing(ClipData(split, inputs).sets(settings).train.batches, lambda batch: None)
-        for name, inputs in (("decoded", _inputs(size)), ("kept", kept))
-    }
+    split, inputs = _open(tree, clips, size)
+    settings = LoaderSettings(size.batch, workers, seed=0)
+    both = {"decoded": inputs, "kept": with_kept_frames(inputs, CacheFolder(folder / "frames"))}
+    sets = {name: ClipData(split, each).sets(settings) for name, each in both.items()}
+    return {name: partial(_pass, each.train.batches) for name, each in sets.items()}
 
 
-def _open(tree: Path, clips: int) -> Split:
+def _open(tree: Path, clips: int, size: Size) -> tuple[Split, ClipInput]:
     whole = ClipIndex.from_tree(tree)
     index = whole.subset(range(min(clips, len(whole))))
-    return Split(index, None, index)
+    return Split(index, None, index), ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))
 
 
-def _inputs(size: Size) -> ClipInput:
-    return ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))
+def _train_on(step: Step, given: Sequence[str], batch: Batch) -> None:
+    step.labels = batch["label"]
+    step.inputs = lambda: {name: batch[name] for name in given}
+    step.train()
 
 
-def _passing(batches: Callable[[int], Iterable[Batch]], take: Callable[[Batch], None]) -> Way:
-    """Prepare a pass over the first epoch, which has the same draws every time, so that a cache serves it."""
+def _pass(
+    batches: Callable[[int], Iterable[Batch]], take: Callable[[Batch], object] = lambda _: None
+) -> None:
+    for batch in batches(1):  # an epoch has the same draws whenever it is run, so that a cache serves it
+        take(batch)
 
-    def way() -> None:
-        for batch in batches(1):
-            take(batch)
 
-    return way
+class Kind(NamedTuple):
+    """The properties of a training that decide how long an epoch takes."""
+
+    part: PartName
+    frames: int
+
+
+def measure_recipes(size: Size, lengths: Sequence[int], rounds: int) -> Found:
+    """Measure each recipe: its trainings, hours in float32 and at the fastest, and 10^15 operations.
+
+    Args:
+        size: Size of a step but for its frames.
+        lengths: Frames a clip that steps are measured at; other lengths lie on the line through these.
+        rounds: Rounds of alternation.
+    """
+    recipes = {name: Recipe.from_yaml(FOLDER / f"{name}.yaml") for name in RECIPES}
+    epochs = {name: epochs_of(recipe) for name, recipe in recipes.items()}
+    measured = measured_kinds({kind for counted in epochs.values() for kind in counted}, lengths)
+    costs = {kind: _epoch_costs(kind, size, rounds) for kind in tqdm(measured, "recipes")}
+    found = {}
+    for name, counted in epochs.items():
+        total = dict.fromkeys((EXACT, BF16, _OPERATIONS), 0.0)
+        for kind, number in counted.items():
+            for cost in total:
+                by_length = {at: each[cost] for (part, at), each in costs.items() if part == kind.part}
+                total[cost] += number * at_length(by_length, kind.frames)
+        found[name] = {
+            "trainings": len(recipes[name].seeded_trainings()),
+            "hours in float32": total[EXACT] / 3600,
+            "hours at the fastest": total[BF16] / 3600,
+            "10^15 operations": total[_OPERATIONS] / 1e6,
+        }
+    return found
+
+
+def epochs_of(recipe: Recipe) -> "Counter[Kind]":
+    """Count the epochs of each kind that all trainings of a recipe take together."""
+    counted: Counter[Kind] = Counter()
+    for seeded in recipe.seeded_trainings():
+        counted[kind_of(seeded)] += seeded.training.settings["epochs"]
+    return counted
+
+
+def kind_of(seeded: SeededTraining) -> Kind:
+    """Classify a training; the flow stream always takes one stack."""
+    settings = seeded.training.settings
+    if seeded.training.script == "train_flow":
+        return Kind("flow", 1)
+    if seeded.training.script == "train_twostream":
+        return Kind("joint", kind_of(seeded.parents["rgb"]).frames)
+    if settings["stage"] == 1:
+        return Kind("stage 1", settings["frames"])
+    layer3 = settings.get("ms_layer") in ("layer3", "both")
+    return Kind("stage 2 and layer3" if layer3 else "stage 2", kind_of(seeded.parents["init"]).frames)
+
+
+def measured_kinds(kinds: Collection[Kind], lengths: Sequence[int]) -> list[Kind]:
+    """Choose the kinds to measure: all `lengths` of a part that needs others too, else only those needed."""
+    chosen = []
+    for part in sorted({kind.part for kind in kinds}):
+        frames = {kind.frames for kind in kinds if kind.part == part}
+        line = part != "flow" and not frames <= set(lengths)
+        chosen += [Kind(part, length) for length in (lengths if line else sorted(frames))]
+    return chosen
+
+
+def at_length(values: Mapping[int, float], frames: int) -> float:
+    """Return the value at a length: the measured one, or the one on the line through those measured."""
+    if frames in values:
+        return values[frames]
+    if len(values) == 1:
+        return next(iter(values.values()))
+    start, slope = fit_line(values)
+    return start + slope * frames
+
+
+def _epoch_costs(kind: Kind, size: Size, rounds: int) -> dict[str, float]:
+    """Measure an epoch of GTEA61: seconds by way, and its operations in float32, 10^9."""
+    found: dict[str, float] = {}
+    for way in (EXACT, BF16):
+        step = build(kind.part, way, replace(size, frames=kind.frames))
+        seconds = median(alternate({way: step.train}, rounds)[way]) * TRAIN_CLIPS
+        operations = count_operations(step.train) * TRAIN_CLIPS
+        step.model.eval()
+        seconds += median(alternate({way: step.evaluate}, rounds)[way]) * TEST_CLIPS
+        operations += count_operations(step.evaluate) * TEST_CLIPS
+        found[way] = seconds / size.batch
+        found.setdefault(_OPERATIONS, operations / size.batch)
+    return found

@@ -14,10 +14,10 @@ from core.cli import run
 from core.config import Config
 from core.errors import UserError
 from data.clips import Clip
-from data.flow import Grey, compute_flow, flow_colours
+from data.flow import compute_flow, flow_colours
 from data.index import ClipIndex
 from data.motion.camera import warp_flow
-from data.motion.trajectories import DenseTracks, Mask
+from data.motion.trajectories import DenseTracks
 from viz.film import save_png
 from viz.overlay import Picture
 
@@ -43,40 +43,35 @@ def main(config: PictureConfig) -> None:
     """Draw the picture."""
     cv2.setNumThreads(1)
     clips = ClipIndex.from_tree(config.root).find(config.clips).clips
-    picture = np.vstack([draw_clip(clip, config) for clip in clips])
-    save_png(config.out, picture)
+    save_png(config.out, np.vstack([draw_clip(clip, config) for clip in clips]))
 
 
 def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
-    """Draw some pairs of a clip, RGB."""
+    """Draw some pairs of a clip, one below the other."""
     if clip.num_frames < 2:
         raise UserError(f"{clip.key} has a single frame and so no motion; leave it out of --clips")
     colours = [np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1] for path in clip.frames.paths]
     greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8) for path in clip.frames.paths]
+    flows = [warp_flow(prev, cur) for prev, cur in zip(greys, greys[1:], strict=False)]
     tracks = DenseTracks(greys[0].shape, len(greys))
-    for prev, cur in zip(greys, greys[1:], strict=False):
-        warped = warp_flow(prev, cur)
-        tracks.step(prev, warped.flow_px, warped.camera)
+    for grey, flow in zip(greys, flows, strict=False):
+        tracks.step(grey, flow.flow_px, flow.camera)
     tracks.finish()
-    places = np.linspace(0, len(greys) - 1, config.pairs + 2).astype(int)[1:-1]
-    rows = [
-        _row(colours[k], greys[k], greys[k + 1], tracks.map(k), config) for k in places if k + 1 < len(greys)
-    ]
+    height = round(config.width * greys[0].shape[0] / greys[0].shape[1])
+    rows = []
+    for k in np.unique(np.linspace(0, len(greys) - 1, config.pairs + 2).astype(int)[1:-1]):
+        moving, frame = tracks.map(k), colours[k]
+        panels = [flow_colours(compute_flow(greys[k], greys[k + 1])), flow_colours(flows[k].flow_px)]
+        if config.frames:
+            over = np.where(moving[..., None], frame // 2 + np.array([127, 0, 0], np.uint8), frame)
+            panels = [frame, *panels, over]
+        else:
+            panels.append(np.dstack([moving.astype(np.uint8) * 255] * 3))
+        small = [cv2.resize(panel, (config.width, height), interpolation=cv2.INTER_AREA) for panel in panels]
+        rows.append(
+            np.hstack([np.pad(each, ((1, 1), (1, 1), (0, 0)), constant_values=200) for each in small])
+        )
     return np.vstack(rows)
-
-
-def _row(colour: Picture, prev: Grey, cur: Grey, moving: Mask, config: PictureConfig) -> Picture:
-    plain = flow_colours(compute_flow(prev, cur))
-    warped = flow_colours(warp_flow(prev, cur).flow_px)
-    if config.frames:
-        over = colour.copy()
-        over[moving] = over[moving] // 2 + np.array([127, 0, 0], np.uint8)
-        panels = [colour, plain, warped, over]
-    else:
-        panels = [plain, warped, np.dstack([moving.astype(np.uint8) * 255] * 3)]
-    height = round(config.width * prev.shape[0] / prev.shape[1])
-    small = [cv2.resize(panel, (config.width, height), interpolation=cv2.INTER_AREA) for panel in panels]
-    return np.hstack([np.pad(panel, ((1, 1), (1, 1), (0, 0)), constant_values=200) for panel in small])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Clips of the synthetic kitchen as the motion benchmark needs them: grey frames, true flow, true masks."""
+"""Clips and pairs of frames of the synthetic kitchen with the truth about their motion.
 
-from collections.abc import Iterator, Sequence
+Axes: N frames, H W pixels. Flow is (x, y) in pixels per frame.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import UserError
 from data.clips import Clip
@@ -15,6 +17,7 @@ from data.flow import FlowField, Grey
 from data.index import ClipIndex
 from data.motion.camera import Camera, pixel_grid
 from data.motion.homography import transform
+from data.motion.trajectories import Mask
 from data.synthetic import true_flow
 from data.tree import truth_file
 
@@ -24,20 +27,18 @@ class TruePair:
     """Two neighbouring frames and the truth about them.
 
     Attributes:
-        user: The wearer of the camera.
         prev: Grey frame. Shape: (H, W).
         cur: The frame after it.
         camera: The camera's motion between them.
         flow_px: Flow from `prev` to `cur`. Shape: (H, W, 2).
-        moving: Pixels that move by themselves. Shape: (H, W).
+        moving: Pixels of `prev` that move by themselves, over 0.25 px. Shape: (H, W).
     """
 
-    user: str
     prev: Grey
     cur: Grey
     camera: Camera
     flow_px: FlowField
-    moving: npt.NDArray[np.bool_]
+    moving: Mask
 
     @cached_property
     def own_px(self) -> FlowField:
@@ -53,30 +54,24 @@ class TruePair:
 
 
 class TrueClip:
-    """A clip with its frames and its truth in memory."""
+    """A clip with its truth in memory.
+
+    Attributes:
+        frames: Grey. Shapes: (H, W).
+        moving: Pixels that move against the table between a frame and the one before it. Shape: (N, H, W).
+
+    Raises:
+        UserError: It has no truth.
+    """
 
     def __init__(self, root: Path, clip: Clip) -> None:
-        """Read the clip.
-
-        Raises:
-            UserError: It has no truth.
-        """
-        self.user = clip.user
         self.frames = [np.asarray(cv2.imread(str(path), 0), np.uint8) for path in clip.frames.paths]
         path = truth_file(root, clip.user, clip.action, clip.instance)
         if not path.is_file():
             raise UserError(f"{path} is missing; name trees that data.synthetic rendered")
         with np.load(path) as truth:
             self._truth = {name: truth[name] for name in truth.files}
-
-    @property
-    def moving(self) -> npt.NDArray[np.bool_]:
-        """Pixels that move against the table between a frame and the one before it. Shape: (N, H, W)."""
-        return np.asarray(self._truth["moving"], np.bool_)
-
-    def pairs(self, every: int) -> Iterator[TruePair]:
-        """Yield every n-th pair of neighbouring frames."""
-        yield from (self.pair(k) for k in range(1, len(self.frames), every))
+        self.moving = np.asarray(self._truth["moving"], np.bool_)
 
     def pair(self, k: int) -> TruePair:
         """Return the pair of frames k - 1 and k, counted from 0."""
@@ -84,9 +79,7 @@ class TrueClip:
         camera = Camera(self._truth["homography"][k], 0, 0, True)
         # The mask of frame k lies where things are in frame k, but a flow starts where they are in k - 1.
         moving = np.linalg.norm(own, axis=2) > 0.25
-        return TruePair(
-            self.user, self.frames[k - 1], self.frames[k], camera, whole.astype(np.float32), moving
-        )
+        return TruePair(self.frames[k - 1], self.frames[k], camera, whole.astype(np.float32), moving)
 
 
 def draw_clips(root: Path, a_user: int, seed: int) -> Sequence[Clip]:
@@ -102,7 +95,7 @@ def draw_clips(root: Path, a_user: int, seed: int) -> Sequence[Clip]:
 
 def draw_pairs(root: Path, clips: Sequence[Clip], a_clip: int, seed: int) -> list[TruePair]:
     """Draw `a_clip` pairs of neighbouring frames of each clip, or all that there are."""
-    rng, drawn = np.random.default_rng(seed), []
+    rng, drawn = np.random.default_rng(seed), list[TruePair]()
     for clip in clips:
         true = TrueClip(root, clip)
         steps = np.arange(1, len(true.frames))

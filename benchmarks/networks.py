@@ -3,16 +3,18 @@
 `python -m benchmarks.networks` prints the table of docs/questions.md.
 """
 
+from functools import partial
+
 import torch
 from pydantic import Field
-from torch import nn
 
-from benchmarks.measures import count_operations
+from benchmarks.steps import count_operations
 from benchmarks.tables import markdown
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
 from core.stage import Stage
 from models.backbone import BackboneName
+from models.base import ClipModel
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
 from models.two_stream import TwoStream
@@ -40,31 +42,30 @@ def networks_table(config: NetworksConfig) -> str:
     """Count parameters and operations of every stage's network."""
     rgb = EgoRNN(config.classes, backbone=config.backbone)
     flow = FlowStream(config.classes, backbone=config.backbone)
-    frames = torch.zeros(1, config.frames, 3, config.side, config.side)
-    stack = torch.zeros(1, 10, config.side, config.side)
-    both = TwoStream(rgb, flow, config.classes)
-    of_rgb, of_flow = f"{config.frames} frames x 3 channels", "5 flow images x 2 axes"
-    rows: list[tuple[str, str, nn.Module, Stage, tuple[torch.Tensor, ...]]] = [
-        ("RGB, stage 1", of_rgb, rgb, EgoRNN.stage(1, "convlstm"), (frames,)),
-        ("RGB, stage 2", of_rgb, rgb, EgoRNN.stage(2, "convlstm"), (frames,)),
-        ("flow", of_flow, flow, FlowStream.STAGE, (stack,)),
-        ("two-stream (joint)", f"{of_rgb}; {of_flow}", both, TwoStream.stage("convlstm"), (frames, stack)),
+    shapes = {
+        "frames": (1, config.frames, 3, config.side, config.side),
+        "flow": (1, 10, config.side, config.side),
+    }
+    words = {"frames": f"{config.frames} frames x 3 channels", "flow": "5 flow images x 2 axes"}
+    networks: list[tuple[str, ClipModel, Stage]] = [
+        ("RGB, stage 1", rgb, EgoRNN.stage(1, "convlstm")),
+        ("RGB, stage 2", rgb, EgoRNN.stage(2, "convlstm")),
+        ("flow", flow, FlowStream.STAGE),
+        ("two-stream (joint)", TwoStream(rgb, flow, config.classes), TwoStream.stage("convlstm")),
     ]
+    rows = []
+    for name, model, stage in networks:
+        stage.freeze(model)
+        model.eval()
+        total = sum(parameter.numel() for parameter in model.parameters())
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        inputs = {kind: torch.zeros(shapes[kind]) for kind in model.takes}
+        with torch.no_grad():
+            operations = count_operations(partial(model, **inputs))
+        given = "; ".join(words[kind] for kind in model.takes)
+        rows.append([name, given, f"{total / 1e6:.1f}", f"{trained / 1e6:.1f}", f"{operations:.1f}"])
     header = ["network", "input", "parameters, million", "of them trained", "GFLOP a clip, forward"]
-    return markdown(header, [_row(*row) for row in rows])
-
-
-def _row(
-    name: str, shown: str, model: nn.Module, stage: Stage, inputs: tuple[torch.Tensor, ...]
-) -> list[str]:
-    stage.freeze(model)
-    model.eval()
-    parameters = list(model.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    total = sum(p.numel() for p in parameters)
-    with torch.no_grad():
-        operations = count_operations(lambda: model(*inputs))
-    return [name, shown, f"{total / 1e6:.1f}", f"{trained / 1e6:.1f}", f"{operations:.1f}"]
+    return markdown(header, rows)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,47 @@
 """How fast training is compared with a plain frame-by-frame loop, how exact, and how its cost grows.
 
 `python -m benchmarks.run --tree GTEA61 --write docs/performance.md` makes the tables and the picture of
-docs/performance.md. Numbers are medians over rounds.
+docs/performance.md. Numbers are medians over rounds. Steps on random clips are measured here, epochs over the
+files of a tree in `benchmarks.epochs`.
 """
 
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import accumulate
+from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
+from torch import nn
+from torch.profiler import profile
+from torch.utils.benchmark import Timer
+from tqdm import tqdm
 
-from benchmarks.epochs import measure_clips, measure_decoding, measure_epochs
-from benchmarks.measures import (
-    measure_compiling,
-    measure_evaluation,
-    measure_exactness,
-    measure_growth,
-    measure_machine,
-    measure_memory,
-    measure_steps,
-    measure_work,
+from benchmarks.epochs import measure_clips, measure_decoding, measure_epochs, measure_recipes
+from benchmarks.steps import (
+    BF16,
+    EXACT,
+    KEPT,
+    PARTS,
+    PLAIN,
+    WAYS,
+    PartName,
+    Size,
+    Step,
+    alternate,
+    build,
+    build_ways,
+    count_operations,
+    gradient,
+    gradient_error,
+    in_double,
 )
-from benchmarks.recipes import measure_recipes
-from benchmarks.steps import Size
 from benchmarks.tables import TABLES, draw_growth, insert_tables, read_page, write_tables
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
@@ -32,19 +50,9 @@ from core.files import read_json, write_json, write_text
 from core.seeding import set_up_numerics
 
 TableName = Literal[
-    "machine",
-    "steps",
-    "work",
-    "evaluation",
-    "compiling",
-    "exactness",
-    "memory",
-    "epochs",
-    "decoding",
-    "growth",
-    "clips",
-    "recipes",
-]
+    "machine", "steps", "work", "evaluation", "compiling", "exactness",
+    "memory", "epochs", "decoding", "growth", "clips", "recipes",
+]  # fmt: skip
 Found = dict[str, Any]
 
 
@@ -81,10 +89,22 @@ class BenchmarkConfig(Config):
 
 
 def main(config: BenchmarkConfig) -> None:
-    """Measure and print the tables, and write them to the page of --write."""
+    """Measure and print the tables, and write them to the page of --write.
+
+    Raises:
+        UserError: The page has no place for a table, or what was measured before can't be read or comes from
+            another machine.
+    """
     page = read_page(config.write, TABLES) if config.write else ""
     set_up_numerics()
-    found = _measured_before(config)
+    found: Found = {}
+    if config.write and config.tables:
+        found = read_json(path := config.write.with_suffix(".json"))
+        before, here = found["machine"], MEASURES["machine"](config)
+        for key in ("cpu", "threads", "torch"):
+            if before[key] != here[key]:
+                was, now = f"measured with {key} {before[key]}", f"here it is {here[key]}"
+                raise UserError(f"{path}: {was}, and {now}; measure all tables")
     for name in config.tables or MEASURES:
         print(f"measuring: {name}", flush=True)
         found[name] = MEASURES[name](config)
@@ -98,23 +118,155 @@ def main(config: BenchmarkConfig) -> None:
         draw_growth(found, config.write.with_suffix(".png"))
 
 
-def _measured_before(config: BenchmarkConfig) -> Found:
-    """Read the measurements that stay as they are.
+def measure_machine() -> Found:
+    """Describe the machine, and time a convolution that suits it: 10^9 operations a second, its peak."""
+    channels, side, batch = 256, 28, 8
+    convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    maps = torch.randn(batch, channels, side, side).contiguous(memory_format=torch.channels_last)
+    operations = 2 * 9 * channels**2 * side**2 * batch
+    peak = {}
+    with torch.inference_mode():
+        for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            inputs = {"layer": convolution.to(kind), "maps": maps.to(kind)}
+            timer = Timer("layer(maps)", globals=inputs, num_threads=torch.get_num_threads())
+            peak[name] = operations / timer.blocked_autorange(min_run_time=0.5).median / 1e9
+    names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+    cpu = names[0] if names else "CPU"
+    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "cpu": cpu, "peak": peak}
 
-    Raises:
-        UserError: They come from another machine, or can't be read.
-    """
-    if not config.tables or config.write is None:
-        return {}
-    path = config.write.with_suffix(".json")
-    found: Found = read_json(path)
-    before, here = found["machine"], measure_machine()
-    for key in ("cpu", "threads", "torch"):
-        if before[key] != here[key]:
-            raise UserError(
-                f"{path}: measured with {key} {before[key]}, and here it is {here[key]}; measure all tables"
-            )
+
+def row_of(part: PartName, frames: int) -> str:
+    """Name a training step as the table of steps does."""
+    return part if part == "flow" else f"{part}, {frames} frames"
+
+
+def measure_steps(size: Size, lengths: Sequence[int], rounds: int) -> Found:
+    """Time a training step of each stage and length in every way: seconds of each round."""
+    found: Found = {}
+    for part in PARTS:
+        for frames in lengths if part != "flow" else lengths[:1]:
+            steps = build_ways(part, replace(size, frames=frames))
+            found[row_of(part, frames)] = alternate({way: step.train for way, step in steps.items()}, rounds)
     return found
+
+
+def measure_work(size: Size) -> Found:
+    """Count the operations of a training step of each stage in every way.
+
+    Returns:
+        By stage: its row in the table of steps, its clips, and 10^9 operations a step by way.
+    """
+    found: Found = {}
+    for part in PARTS:
+        operations = {way: count_operations(step.train) for way, step in build_ways(part, size).items()}
+        found[part] = {"row": row_of(part, size.frames), "clips": size.batch, "operations": operations}
+    return found
+
+
+def measure_evaluation(size: Size, rounds: int) -> Found:
+    """Time an evaluation step after stage 1: seconds of each round."""
+    steps = build_ways("stage 1", size)
+    for step in steps.values():
+        step.model.eval()
+    timed = alternate({way: step.evaluate for way, step in steps.items()}, rounds)
+    return {f"after stage 1, {size.frames} frames": timed}
+
+
+def measure_compiling(size: Size, rounds: int) -> Found:
+    """Time steps as they are and compiled by torch.compile.
+
+    Returns:
+        By step: "seconds" until the first compiled step is done, and those of each round "as it is" and
+        "compiled".
+    """
+    torch._dynamo.config.suppress_errors = True  # as with --compile
+    steps: list[tuple[PartName, str]] = [("stage 1", EXACT), ("stage 1", BF16)]
+    steps += [("stage 2", EXACT), ("stage 2", BF16), ("flow", BF16)]
+    found: Found = {}
+    for part, way in steps:
+        plain, compiled = build(part, way, size), build(part, way, size)
+        compiled.model.compile()
+        start = time.perf_counter()
+        compiled.train()
+        seconds = time.perf_counter() - start
+        timed = alternate({"as it is": plain.train, "compiled": compiled.train}, rounds)
+        found[f"{part}, {way}"] = {"seconds": seconds, **timed}
+        torch._dynamo.reset()
+    return found
+
+
+def measure_exactness(size: Size) -> Found:
+    """Compare loss and gradient of every way with the plain loop in float64, as relative errors."""
+    small, found = replace(size, batch=2), Found()
+    for part in PARTS:
+        reference = in_double(build(part, PLAIN, small))
+        loss, true = float(reference.loss().detach()), gradient(reference)
+        steps = build_ways(part, small)
+        steps[f"{KEPT} as float16"] = build(part, KEPT, small, "float16")
+        found[part] = {
+            name: {
+                "loss": abs(float(step.loss().detach()) - loss) / loss,
+                "gradient": gradient_error(gradient(step), true),
+            }
+            for name, step in steps.items()
+        }
+    return found
+
+
+def measure_growth(size: Size, rounds: int) -> Found:
+    """Time steps of more frames and of more clips, plain and fastest: milliseconds a step."""
+    sizes = {(size.batch, frames) for frames in (size.frames, 16, 25)}
+    sizes |= {(clips, size.frames) for clips in (2, 4, 16)}
+    parts: tuple[PartName, ...] = ("stage 1", "stage 2")
+    found: Found = {part: [] for part in parts}
+    for part in parts:
+        for clips, frames in sorted(sizes):
+            one = replace(size, batch=clips, frames=frames)
+            timed = alternate({way: build(part, way, one).train for way in (PLAIN, BF16)}, rounds)
+            milliseconds = {way: 1000 * median(seconds) for way, seconds in timed.items()}
+            found[part].append({"clips": clips, "frames": frames, **milliseconds})
+    return found
+
+
+def measure_memory(size: Size, rounds: int) -> Found:
+    """Measure the peak memory of each stage in every way, in new processes: see `peak_memory`."""
+    found: Found = {}
+    for part in tqdm(PARTS, "memory"):
+        found[part] = {}
+        for way in WAYS:
+            peaks = []
+            for _ in range(rounds):
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                    peaks.append(process.submit(peak_memory, part, way, size).result())
+            found[part][way] = {name: median(peak[name] for peak in peaks) for name in peaks[0]}
+    return found
+
+
+def peak_memory(part: PartName, way: str, size: Size) -> dict[str, float]:
+    """Take three training steps and return their peak memory in MiB, by two counts.
+
+    "process" is the kernel's (Linux): with the network, Python, and what the allocator does not give back.
+    "tensors" is PyTorch's, of the tensors that a step makes, which is the same every time.
+    """
+    set_up_numerics()
+    step = build(part, way, size)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    for _ in range(3):
+        step.train()
+    kib = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert kib is not None
+    return {"process": int(kib[1]) / 1024, "tensors": tensor_peak(step) / 2**20}
+
+
+def tensor_peak(step: Step) -> int:
+    """Return the most bytes held at once by tensors that a training step makes, gradients among them."""
+    step.optimizer.zero_grad(set_to_none=True)
+    with profile(profile_memory=True) as profiler:
+        step.train()
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return int(max(accumulate(change for _, change in changes)))
 
 
 def _on_tree(measure: Callable[..., Found]) -> Callable[[BenchmarkConfig], Found]:

@@ -1,18 +1,22 @@
-"""Training and evaluation steps of each stage: as a plain loop, and in the ways the project has.
+"""Training and evaluation steps of each stage, as a plain loop and in the project's ways, and their timing.
 
-All ways of a step begin with the same weights and see the same random clips. Axes: B clips, T frames.
+All ways of a step begin with the same weights and see the same random clips. They are timed in alternation in
+one process, so that whatever else the machine does disturbs all alike. Axes: B clips, T frames.
 """
 
 import math
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.frame_by_frame import BothByFrame, FlowByStack, FrameByFrame
 from core.stage import Group, Stage
@@ -28,11 +32,31 @@ PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")  # in the 
 PLAIN, EXACT, KEPT, BF16 = "frame by frame", "float32", "float32, kept", "bf16, kept"
 WAYS = (PLAIN, EXACT, KEPT, BF16)
 CLASSES = 61
-_PLAIN_FORMS: dict[tuple[str, ...], Callable[..., nn.Module]] = {
-    EgoRNN.takes: FrameByFrame,
-    FlowStream.takes: FlowByStack,
-    TwoStream.takes: BothByFrame,
-}
+Way = Callable[[], object]
+
+
+def alternate(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Time each way once a round, after one round that does not count: seconds of every round by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def speedup(base: Sequence[float], other: Sequence[float]) -> float:
+    """Return how many times faster the other is: the median over rounds of the ratio within a round."""
+    return median(slow / fast for slow, fast in zip(base, other, strict=True))
+
+
+def count_operations(way: Way) -> float:
+    """Count the floating-point operations of one call, in 10^9."""
+    with FlopCounterMode(display=False) as counter:
+        way()
+    return float(counter.get_total_flops()) / 1e9
 
 
 @dataclass(frozen=True)
@@ -106,7 +130,8 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
     stage.freeze(model)
     stage.set_modes(model)
     if way == PLAIN:
-        plain = _PLAIN_FORMS[model.takes](model)
+        forms: dict[str, Callable[..., nn.Module]] = {"flow": FlowByStack, "joint": BothByFrame}
+        plain = forms.get(part, FrameByFrame)(model)
         learned = [parameter for parameter in plain.parameters() if parameter.requires_grad]
         return Step(plain, lambda: batch, labels, _plain_optimizer(stage, learned))
     step = Step(Entry(model), lambda: batch, labels, stage.build_optimizer(model), way == BF16)
@@ -114,6 +139,11 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
         step.prefixes = prefixes
         _keep_outputs(step, batch, precision)
     return step
+
+
+def build_ways(part: PartName, size: Size) -> dict[str, Step]:
+    """Build every way to train a stage."""
+    return {way: build(part, way, size) for way in WAYS}
 
 
 def in_double(step: Step) -> Step:

@@ -4,7 +4,7 @@ A page has `<!-- NAME -->` and `<!-- end of NAME -->` around each table.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,8 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from benchmarks.measures import speedup
-from benchmarks.steps import BF16, PLAIN, WAYS
+from benchmarks.steps import BF16, PLAIN, WAYS, speedup
 from core.errors import UserError
 from core.files import atomic_path
 
@@ -62,8 +61,21 @@ def write_tables(found: Found) -> dict[str, str]:
     }
 
 
-def machine_table(found: Found) -> str:
-    """Describe the machine."""
+def _of(name: str, header: Sequence[str], cells: Callable[[Any], Iterable[str]]) -> Callable[[Found], str]:
+    """Make the writer of a table with a row for each entry of a measurement: its name and its cells."""
+    return lambda found: markdown(header, [[key, *cells(value)] for key, value in found[name].items()])
+
+
+def _speed(name: str, what: str) -> Callable[[Found], str]:
+    """Make the writer of a table with the plain loop's time, and the speed-up of the other ways."""
+    header = [what, f"{PLAIN}, ms", *(f"{way}, times faster" for way in WAYS[1:])]
+    return _of(name, header, lambda ways: [
+        f"{1000 * median(ways[PLAIN]):.0f}",
+        *(f"{speedup(ways[PLAIN], ways[way]):.2f}" for way in WAYS[1:]),
+    ])  # fmt: skip
+
+
+def _machine(found: Found) -> str:
     machine, peak = found["machine"], found["machine"]["peak"]
     return (
         f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}. A convolution that suits "
@@ -72,17 +84,7 @@ def machine_table(found: Found) -> str:
     )
 
 
-def steps_table(timed: Found, what: str = "training or evaluation step") -> str:
-    """Show the plain loop's time, and the speed-up of the other ways."""
-    header = [what, f"{PLAIN}, ms", *(f"{way}, times faster" for way in WAYS[1:])]
-    rows = []
-    for name, ways in timed.items():
-        ratios = [f"{speedup(ways[PLAIN], ways[way]):.2f}" for way in WAYS[1:]]
-        rows.append([name, f"{1000 * median(ways[PLAIN]):.0f}", *ratios])
-    return markdown(header, rows)
-
-
-def work_table(found: Found) -> str:
+def _work(found: Found) -> str:
     """Show each way's operations, and the share of the machine's peak at which it does them."""
     peak, rows = found["machine"]["peak"], []
     for part, work in found["work"].items():
@@ -95,37 +97,14 @@ def work_table(found: Found) -> str:
     return markdown(["10^9 operations a clip (share of the peak)", *WAYS], rows)
 
 
-def compiling_table(found: Found) -> str:
-    """Show the time to compile, and the speed-up of a step afterwards."""
-    rows = []
-    for name, step in found["compiling"].items():
-        plain, ratio = median(step["as it is"]), speedup(step["as it is"], step["compiled"])
-        rows.append([name, f"{step['seconds']:.0f}", f"{1000 * plain:.0f}", f"{ratio:.2f}"])
-    return markdown(["training step", "to compile, s", "as it is, ms", "compiled, times faster"], rows)
+def _exactness(found: Found) -> str:
+    header = ["relative error of the gradient (of the loss)", *next(iter(found["exactness"].values()))]
+    return _of("exactness", header, lambda ways: [
+        f"{errors['gradient']:.0e} ({errors['loss']:.0e})" for errors in ways.values()
+    ])(found)  # fmt: skip
 
 
-def exactness_table(found: Found) -> str:
-    """Show relative errors of loss and gradient."""
-    exact = found["exactness"]
-    header = ["relative error of the gradient (of the loss)", *next(iter(exact.values()))]
-    rows = [
-        [part, *(f"{errors['gradient']:.0e} ({errors['loss']:.0e})" for errors in by_way.values())]
-        for part, by_way in exact.items()
-    ]
-    return markdown(header, rows)
-
-
-def memory_table(found: Found) -> str:
-    """Show peak memory."""
-    rows = [
-        [part, *(f"{ways[way]['process']:.0f} ({ways[way]['tensors']:.0f})" for way in WAYS)]
-        for part, ways in found["memory"].items()
-    ]
-    return markdown(["MiB of the process (of a step's tensors)", *WAYS], rows)
-
-
-def decoding_table(found: Found) -> str:
-    """Show the time to decode frames, or to read kept ones."""
+def _decoding(found: Found) -> str:
     rows = [
         [f"{name}, {workers} workers", f"{milliseconds:.1f}"]
         for name, by_workers in found["decoding"].items()
@@ -134,63 +113,84 @@ def decoding_table(found: Found) -> str:
     return markdown(["frames of a clip", "ms"], rows)
 
 
-def growth_table(found: Found) -> str:
-    """Show how a step's time grows with frames and with the clips of a batch."""
+def _growth(found: Found) -> str:
     rows = [
-        [f"{line.name}, by {what}", *(f"{value:.0f}" for value in line.fit())]
+        [f"{name}, by {what}", *(f"{value:.0f}" for value in fit_line(points))]
         for what in ("frames", "clips of a batch")
-        for line in step_lines(found, what)
+        for name, points in step_lines(found, what).items()
     ]
     return f"{_PICTURE}\n\n{markdown(['milliseconds of a step', 'fixed', 'for each more'], rows)}"
 
 
-def clips_table(found: Found) -> str:
-    """Show how an epoch's time grows with the clips of a tree."""
-    rows = [[line.name, *(f"{value:.0f}" for value in line.fit())] for line in epoch_lines(found)]
+def _clips(found: Found) -> str:
+    rows = [[name, *(f"{value:.0f}" for value in fit_line(at))] for name, at in epoch_lines(found).items()]
     return markdown(["milliseconds of an epoch", "fixed", "for each clip"], rows)
 
 
-def recipes_table(found: Found) -> str:
-    """Show the cost of the recipes."""
+def _recipes(found: Found) -> str:
     recipes = found["recipes"]
-    header = ["recipe", *next(iter(recipes.values()))]
     rows = [
-        [f"`{name}.yaml`", *(f"{value:.0f}" for value in costs.values())] for name, costs in recipes.items()
+        [f"`{name}.yaml`", *(f"{cost:.0f}" for cost in costs.values())] for name, costs in recipes.items()
     ]
-    return markdown(header, rows)
+    return markdown(["recipe", *next(iter(recipes.values()))], rows)
 
 
-class Line:
-    """Milliseconds at several sizes, and the straight line through them."""
+_WRITERS: dict[str, Callable[[Found], str]] = {
+    "machine": _machine,
+    "steps": _speed("steps", "training or evaluation step"),
+    "work": _work,
+    "evaluation": _speed("evaluation", "training or evaluation step"),
+    "compiling": _of(
+        "compiling",
+        ["training step", "to compile, s", "as it is, ms", "compiled, times faster"],
+        lambda step: [
+            f"{step['seconds']:.0f}",
+            f"{1000 * median(step['as it is']):.0f}",
+            f"{speedup(step['as it is'], step['compiled']):.2f}",
+        ],
+    ),
+    "exactness": _exactness,
+    "memory": _of(
+        "memory",
+        ["MiB of the process (of a step's tensors)", *WAYS],
+        lambda ways: [f"{ways[way]['process']:.0f} ({ways[way]['tensors']:.0f})" for way in WAYS],
+    ),
+    "epochs": _speed("epochs", "epoch of training"),
+    "decoding": _decoding,
+    "growth": _growth,
+    "clips": _clips,
+    "recipes": _recipes,
+}
+_NEEDED = {"work": ("work", "steps", "machine")}  # the others need their own measurement alone
+TABLES = tuple(_WRITERS)
 
-    def __init__(self, name: str, points: dict[float, float]) -> None:
-        """Sort the milliseconds by size."""
-        self.name = name
-        self.at = sorted(points)
-        self.milliseconds = [points[size] for size in self.at]
 
-    def fit(self) -> tuple[float, float]:
-        """Return the fixed part, and the cost of each unit of size."""
-        slope, start = np.polyfit(self.at, self.milliseconds, 1)
-        return float(start), float(slope)
-
-
-def step_lines(found: Found, what: str) -> Iterator[Line]:
-    """Yield a step's time in the plain and in the fastest way, by "frames" or by "clips of a batch"."""
+def step_lines(found: Found, what: str) -> dict[str, dict[int, float]]:
+    """Pick a step's milliseconds, plain and fastest, by "frames" or "clips of a batch", the other fixed."""
     varied, other = ("frames", "clips") if what == "frames" else ("clips", "frames")
+    lines = {}
     for part, points in found["growth"].items():
         values = [point[other] for point in points]
         usual = max(values, key=values.count)
+        chosen = sorted((point for point in points if point[other] == usual), key=lambda point: point[varied])
         for way in (PLAIN, BF16):
-            at = {point[varied]: point[way] for point in points if point[other] == usual}
-            yield Line(f"{part}, {way}", at)
+            lines[f"{part}, {way}"] = {point[varied]: point[way] for point in chosen}
+    return lines
 
 
-def epoch_lines(found: Found) -> Iterator[Line]:
-    """Yield the time of an epoch of stage 1 by the clips of its tree."""
-    for way in (PLAIN, BF16):
-        at = {float(clips): 1000 * median(ways[way]) for clips, ways in found["clips"].items()}
-        yield Line(f"stage 1, {way}", at)
+def epoch_lines(found: Found) -> dict[str, dict[int, float]]:
+    """Pick the milliseconds of an epoch of stage 1 by the clips of its tree."""
+    epochs = sorted((int(clips), ways) for clips, ways in found["clips"].items())
+    return {
+        f"stage 1, {way}": {clips: 1000 * median(ways[way]) for clips, ways in epochs}
+        for way in (PLAIN, BF16)
+    }
+
+
+def fit_line(points: Mapping[int, float]) -> tuple[float, float]:
+    """Fit a straight line to values by size: its fixed part, and the cost of each unit of size."""
+    slope, start = np.polyfit(list(points), list(points.values()), 1)
+    return float(start), float(slope)
 
 
 def draw_growth(found: Found, path: Path) -> None:
@@ -199,11 +199,11 @@ def draw_growth(found: Found, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
-    lines = {what: list(step_lines(found, what)) for what in ("frames", "clips of a batch")}
-    lines["clips of the tree"] = list(epoch_lines(found)) if found.get("clips") else []
+    lines = {what: step_lines(found, what) for what in ("frames", "clips of a batch")}
+    lines["clips of the tree"] = epoch_lines(found) if found.get("clips") else {}
     for axis, (what, shown) in zip(axes.flat, lines.items(), strict=False):
-        for line in shown:
-            axis.plot(line.at, line.milliseconds, "o-" if BF16 in line.name else "o--", label=line.name)
+        for name, at in shown.items():
+            axis.plot(list(at), list(at.values()), "o-" if BF16 in name else "o--", label=name)
         axis.set(xlabel=what, ylabel=f"ms {'an epoch' if 'tree' in what else 'a step'}", ylim=(0, None))
     for name, by_workers in found.get("decoding", {}).items():
         axes[1][1].plot(list(by_workers), list(by_workers.values()), "o-", label=name)
@@ -214,21 +214,3 @@ def draw_growth(found: Found, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
-
-
-_WRITERS: dict[str, Callable[[Found], str]] = {
-    "machine": machine_table,
-    "steps": lambda found: steps_table(found["steps"]),
-    "work": work_table,
-    "evaluation": lambda found: steps_table(found["evaluation"]),
-    "compiling": compiling_table,
-    "exactness": exactness_table,
-    "memory": memory_table,
-    "epochs": lambda found: steps_table(found["epochs"], "epoch of training"),
-    "decoding": decoding_table,
-    "growth": growth_table,
-    "clips": clips_table,
-    "recipes": recipes_table,
-}
-_NEEDED = {"work": ("work", "steps", "machine")}  # the others need their own measurement alone
-TABLES = tuple(_WRITERS)

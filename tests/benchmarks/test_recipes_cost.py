@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.recipes import FOLDER, Kind, at_length, epochs_of, measured_kinds
+from benchmarks.epochs import FOLDER, Kind, at_length, epochs_of, measured_kinds
 from grids.recipe import Recipe
 
 

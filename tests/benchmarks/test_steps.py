@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.measures import alternate, speedup, tensor_peak
+from benchmarks.run import tensor_peak
 from benchmarks.steps import (
     EXACT,
     KEPT,
@@ -13,10 +13,12 @@ from benchmarks.steps import (
     PLAIN,
     Size,
     Step,
+    alternate,
     build,
     gradient,
     gradient_error,
     in_double,
+    speedup,
 )
 
 SMALL = Size(batch=2, frames=3, side=64, hidden=8, backbone="resnet18")
