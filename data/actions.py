@@ -1,6 +1,8 @@
 """Verb and nouns of an action name such as "pour_honey,bread"."""
 
-from collections.abc import Callable, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,19 @@ def reversed_actions(class_names: Sequence[str]) -> NDArray[np.int64]:
     keys = {(verb(name), nouns(name).partition(",")[0]): number for number, name in enumerate(class_names)}
     reverse = [keys.get((_REVERSE.get(verb(n), ""), nouns(n).partition(",")[0]), -1) for n in class_names]
     return np.array(reverse, dtype=np.int64)
+
+
+def look_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Group different names that a reader takes for one: Stir and stir, accents written in two ways.
+
+    Returns:
+        Groups of two or more, sorted.
+    """
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        looks = " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFKC", name).casefold().strip()))
+        groups.setdefault(looks, set()).add(name)
+    return sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1)
 
 
 def _group_ids(class_names: Sequence[str], group: Callable[[str], str]) -> NDArray[np.int64]:

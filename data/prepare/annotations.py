@@ -1,18 +1,23 @@
 """Reads annotations.csv: which range of which video shows which action."""
 
-import csv
+import math
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import UserError
-from data.tree import CANONICAL, reason_to_skip
+from data.actions import look_alike
+from data.prepare.table import read_table
+from data.tree import reason_to_skip
 
 _NAMES = ("video", "user", "action")
 _RANGES = (("start_frame", "stop_frame"), ("start_sec", "stop_sec"))
+# Words in the names of columns that hold a range, under a name or in a unit that we don't know.
+_RANGE_WORDS = set("start stop begin end from to first last frame frames sec seconds time duration".split())
 # Names that every system allows for a folder; commas belong to action names, parentheses mark duplicates.
 _FOLDER_NAME = re.compile(r"[\w,+&'-][\w,+&' .-]*(?<![ .])")
 _LONGEST = 200  # bytes of a folder's name; file systems allow 255, and temporary names are longer
@@ -23,132 +28,169 @@ class Annotation:
     """One row: a range of a video and its action.
 
     Attributes:
-        where: File and line, for messages.
+        line: Its line in the table.
         video: Path of the video.
         user: Who wears the camera.
         action: Name of the action.
-        instance: Which of the user's clips of this action, numbered from 1 in the order of the rows.
         start: Start of the range: a frame number from 0, or seconds.
-        stop: End of the range in the same unit, excluded.
+        stop: End of the range in the same unit, excluded; None is the end of the video.
         seconds: Whether the range is in seconds.
     """
 
-    where: str
+    line: int
     video: Path
     user: str
     action: str
-    instance: str
     start: float
-    stop: float
+    stop: float | None
     seconds: bool
 
     @property
-    def key(self) -> str:
-        """Name of the clip, "S2/open_jam/1"."""
-        return f"{self.user}/{self.action}/{self.instance}"
-
-    def folder(self, root: Path) -> Path:
-        """Return the clip's folder in a canonical tree."""
-        return root / CANONICAL.top / self.key
+    def group(self) -> str:
+        """The folder of its user and action, "S1/stir"."""
+        return f"{self.user}/{self.action}"
 
 
-def read_annotations(path: Path) -> tuple[Annotation, ...]:
+class BadRow(NamedTuple):
+    """A row that can't be used, and why."""
+
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The rows of a table, in its order.
+
+    Attributes:
+        rows: Those that can be used.
+        bad: The others.
+        notes: What had to be guessed, and names that are easily mixed up.
+    """
+
+    rows: tuple[Annotation, ...]
+    bad: tuple[BadRow, ...]
+    notes: tuple[str, ...]
+
+
+def read_annotations(path: Path) -> Annotations:
     """Read and check every row of a file.
 
     Args:
-        path: A CSV file with columns video, user, action and either start_frame, stop_frame or start_sec,
-            stop_sec; video paths are relative to its folder.
+        path: A table with columns video, user, action and, unless rows mean whole videos, start_frame,
+            stop_frame or start_sec, stop_sec; video paths are relative to its folder.
 
     Raises:
-        UserError: The file can't be read, lacks a column or has no rows, or a row has bad values; the message
-            names the line.
+        UserError: The file can't be read, lacks a column or has no rows.
     """
-    counts: Counter[tuple[str, str]] = Counter()
-    found = []
-    for where, row in _read_rows(path):
-        user, action = _folder_name(row, "user", where), _folder_name(row, "action", where)
-        counts[user, action] += 1
-        start, stop, seconds = _range(row, where)
-        video = _video_path(path.parent, row["video"], where)
-        instance = str(counts[user, action])
-        found.append(Annotation(where, video, user, action, instance, start, stop, seconds))
-    return tuple(found)
-
-
-def _read_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
-            _check_columns(path, reader.fieldnames or ())
-            rows = [(f"{path} line {reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"can't read the annotations {path}: {error}") from None
-    if not rows:
+    table = read_table(path)
+    ranges = _range_columns(path, table.columns)
+    if not table.rows:
         raise UserError(f"{path} has no rows below its header; add one for each clip")
-    return [(where, _checked(row, where)) for where, row in rows]
+    rows, bad = [], []
+    for line, row in table.rows:
+        try:
+            rows.append(_read_row(path.parent, line, row, ranges, decimal_comma=table.decimal_comma))
+        except UserError as error:
+            bad.append(BadRow(line, str(error)))
+    notes = list(table.notes)
+    for column, names in (("users", [row.user for row in rows]), ("actions", [row.action for row in rows])):
+        for group in look_alike(names):
+            notes.append(f"{column} {', '.join(map(repr, group))} differ, though they look alike")
+    return Annotations(tuple(rows), tuple(bad), tuple(notes))
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    there = set(columns)
-    missing = [name for name in _NAMES if name not in there]
-    ranges = [pair for pair in _RANGES if there.issuperset(pair)]
-    if missing or len(ranges) != 1:
+def _range_columns(path: Path, columns: Sequence[str]) -> tuple[str, str] | None:
+    found = [pair for pair in _RANGES if set(pair) <= set(columns)]
+    unknown = [name for name in columns if name not in _NAMES and _RANGE_WORDS & set(name.split("_"))]
+    if set(_NAMES) - set(columns) or len(found) > 1 or (unknown and not found):
         raise UserError(
             f"{path}: the columns should be {','.join(_NAMES)} and either {','.join(_RANGES[0])} or "
-            f"{','.join(_RANGES[1])}; found {','.join(columns) or 'none'}"
+            f"{','.join(_RANGES[1])} (or none of them, for whole videos); found {','.join(columns)}"
         )
+    return found[0] if found else None
 
 
-def _checked(row: Mapping[str | None, object], where: str) -> dict[str, str]:
-    if None in row:
-        raise UserError(f"{where}: more values than columns; put quotes around values with commas")
-    values = {str(name): value.strip() for name, value in row.items() if isinstance(value, str)}
-    if empty := [name for name in _NAMES if not values.get(name)]:
-        raise UserError(f"{where}: {empty[0]} is empty")
-    return values
+def _read_row(
+    folder: Path, line: int, row: Mapping[str, str], ranges: tuple[str, str] | None, *, decimal_comma: bool
+) -> Annotation:
+    if row[""]:
+        raise UserError("more values than columns; put quotes around values with commas")
+    if empty := [name for name in _NAMES if not row.get(name)]:
+        raise UserError(f"{empty[0]} is empty")
+    user, action = _folder_name(row, "user"), _folder_name(row, "action")
+    start, stop = _read_range(row, ranges, decimal_comma=decimal_comma) if ranges else (0.0, None)
+    video = _find_video(folder, row["video"])
+    return Annotation(line, video, user, action, start, stop, seconds=ranges == _RANGES[1])
 
 
-def _folder_name(row: Mapping[str, str], column: str, where: str) -> str:
-    name = row[column]
+def _folder_name(row: Mapping[str, str], column: str) -> str:
+    name = unicodedata.normalize("NFC", row[column])  # accents are one character, whichever system wrote them
     too_long = len(os.fsencode(name)) > _LONGEST
     if too_long or not _FOLDER_NAME.fullmatch(name) or reason_to_skip(name):
         raise UserError(
-            f"{where}: {column} {name!r} can't be a folder's name; use letters, digits, _ - , + & ' . and at "
+            f"{column} {name!r} can't be a folder's name; use letters, digits, _ - , + & ' . and at "
             f"most {_LONGEST} bytes"
         )
     return name
 
 
-def _range(row: Mapping[str, str], where: str) -> tuple[float, float, bool]:
-    seconds = "start_sec" in row
-    start_name, stop_name = _RANGES[seconds]
+def _read_range(
+    row: Mapping[str, str], ranges: tuple[str, str], *, decimal_comma: bool
+) -> tuple[float, float | None]:
+    """Read start and stop; an empty start is 0, an empty stop the end of the video."""
+    seconds = ranges == _RANGES[1]
+    start_text, stop_text = (row.get(name) for name in ranges)
     try:
-        texts = row.get(start_name, ""), row.get(stop_name, "")
-        start, stop = map(float if seconds else int, texts)
+        if start_text is None or stop_text is None:
+            raise ValueError("the row is too short")
+        start = _number(start_text, seconds, decimal_comma) if start_text else 0.0
+        stop = _number(stop_text, seconds, decimal_comma) if stop_text else None
     except ValueError:
-        kind = "seconds" if seconds else "whole frame numbers"
-        values = f"{row.get(start_name)!r} and {row.get(stop_name)!r}"
-        raise UserError(f"{where}: {start_name} and {stop_name} should be {kind}, got {values}") from None
-    if not 0 <= start < stop < float("inf"):
+        kind = "seconds such as 1.5 or 00:00:01.50" if seconds else "whole frame numbers"
+        names, values = " and ".join(ranges), f"{start_text!r} and {stop_text!r}"
+        raise UserError(f"{names} should be {kind}, got {values}") from None
+    if not (0 <= start < math.inf and (stop is None or start < stop < math.inf)):
         raise UserError(
-            f"{where}: the range should start at 0 or later and stop after its start, got "
-            f"{start_name} {row[start_name]}, {stop_name} {row[stop_name]}"
+            f"the range should start at 0 or later and stop after its start, got "
+            f"{ranges[0]} {start_text}, {ranges[1]} {stop_text}"
         )
-    return start, stop, seconds
+    return start, stop
 
 
-def _video_path(folder: Path, name: str, where: str) -> Path:
+def _number(text: str, seconds: bool, decimal_comma: bool) -> float:
+    """Read "8", "8.0" and "8,0", and of seconds "0:01:30.5" too.
+
+    Raises:
+        ValueError: It is something else, or "1,500", which may be 1.5 or 1500.
+    """
+    whole, comma, decimals = text.partition(",")
+    if comma and "." not in text and (decimal_comma or len(decimals) != 3 or whole == "0" or ":" in whole):
+        text = f"{whole}.{decimals}"
+    *upper, last = text.split(":")
+    value = float(last)
+    if upper:
+        if not seconds or len(upper) > 2 or not all(part.isdecimal() for part in upper):
+            raise ValueError(text)
+        hours, minutes = (0, *map(int, upper))[-2:]
+        if not 0 <= value < 60 or (len(upper) == 2 and minutes >= 60):
+            raise ValueError(text)
+        value += 3600 * hours + 60 * minutes
+    if not seconds and not value.is_integer():
+        raise ValueError(text)
+    return value
+
+
+def _find_video(folder: Path, name: str) -> Path:
+    """Find a video under its name, however accents and folders are written in it."""
     # By name, links unresolved: a linked video is the user's own choice, `../` in another's file is not.
     folder = Path(os.path.normpath(folder.absolute()))
-    video = Path(os.path.normpath(folder / name))
-    if not video.is_relative_to(folder):
-        raise UserError(f"{where}: video {name} lies outside the folder of the annotations")
-    if not video.is_file():
-        raise UserError(f"{where}: no such video: {video}")
-    return video
-
-
-def by_video(annotations: tuple[Annotation, ...]) -> Iterator[tuple[Path, list[Annotation]]]:
-    """Group rows by video, in the order of the file."""
-    for video in dict.fromkeys(row.video for row in annotations):
-        yield video, [row for row in annotations if row.video == video]
+    slashes = name.replace("\\", "/")
+    spellings = (name, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
+    videos = [Path(os.path.normpath(folder / spelling)) for spelling in spellings]
+    if not all(video.is_relative_to(folder) for video in videos):
+        raise UserError(f"video {name} lies outside the folder of the annotations")
+    try:
+        return next(video for video in videos if video.is_file())
+    except StopIteration:
+        raise UserError(f"no such video: {videos[0]}") from None

@@ -1,12 +1,7 @@
-"""Cut videos into the canonical tree of clips: `python -m data.prepare --annotations CSV --out DIR`.
-
-Ranges in seconds and --fps use the video's average frame rate: where the rate varies, such a range may start
-a little early or late. Frame numbers are always exact.
-"""
+"""Cut videos into the canonical tree of clips: `python -m data.prepare --annotations CSV --out DIR`."""
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -16,11 +11,23 @@ from tqdm import tqdm
 from core.config import Config, read_yaml
 from core.errors import UserError
 from core.files import write_text
-from data.prepare.annotations import Annotation, by_video, read_annotations
-from data.prepare.cutting import Cut, cut_video, past_end
-from data.video.reader import Video, count_frames, open_video
+from data.prepare.annotations import Annotation, Annotations, BadRow, read_annotations
+from data.prepare.cutting import BreaksOffError, Cut, cut_video
+from data.prepare.planning import past_end, plan_video, repeated_frames
+from data.prepare.record import (
+    ASIDE,
+    Source,
+    Sources,
+    clip_folder,
+    name_clips,
+    read_sources,
+    set_aside,
+    write_sources,
+)
+from data.video.reader import open_video
 
 RECORD = "prepare.yaml"
+_MOST_NOTES = 10
 
 
 class PrepareConfig(Config):
@@ -28,43 +35,87 @@ class PrepareConfig(Config):
 
     annotations: Path
     """CSV file with columns video,user,action and start_frame,stop_frame (from 0, stop excluded) or
-    start_sec,stop_sec; video paths are relative to its folder."""
+    start_sec,stop_sec (1.5 or 00:00:01.50, from the first frame); a row without a range means the whole
+    video, one without a stop the rest of it. Video paths are relative to its folder."""
     out: Path
-    """Root of the tree to make: a new folder, or one that the same command started."""
+    """Root of the tree to make: a new folder, or one that this command started. After a correction of rows,
+    only their clips are cut again; the old ones are moved to its folder `replaced`."""
     short_side: int = Field(256, ge=32)
     """Pixels that the shorter side of a frame is scaled to."""
     fps: float | None = Field(None, gt=0)
     """Frames per second to take; by default, every frame of the video."""
+    skip_broken: bool = False
+    """Cut what can be cut, list the rows that can't, and end with status 1."""
 
 
-def main(config: PrepareConfig) -> None:
+def main(config: PrepareConfig) -> int:
     """Check every row against its video, then cut the clips that are still missing.
 
+    Returns:
+        Exit status: 1 if rows were skipped.
+
     Raises:
-        UserError: A row, a video or the output folder is bad; the message names it.
+        UserError: The table or the output folder is bad, or rows are and aren't to be skipped; the message
+            names every bad row.
     """
-    rows = read_annotations(config.annotations)
-    check_output(config)
-    plan = {video: plan_video(video, found, config.fps) for video, found in by_video(rows)}
+    table = read_annotations(config.annotations)
+    sources = check_output(config)
+    cuts, bad, notes = plan(table, config.fps)
+    if bad and not (config.skip_broken and cuts):
+        raise UserError(listing(config.annotations, bad))
+    for note in (*table.notes, *notes, *shortened(repeated_frames(list(cuts.values())))):
+        print(f"note: {note}")
+    named, unwanted = assign(table, cuts, sources, config.out)
     try:
+        if moved := set_aside(config.out, unwanted):
+            print(f"note: clips that no row asks for are now in {config.out / ASIDE}: {', '.join(moved)}")
         write_text(config.out / RECORD, yaml.safe_dump(describe(config), sort_keys=False))
-        cut_all(plan, config)
+        kept = {key: source for key, source in (sources or {}).items() if key not in {*named, *unwanted}}
+        write_sources(config.out, named, kept)
+        bad += cut_all(named, config)
     except OSError as error:
         raise UserError(
             f"can't write to {config.out}: {error}; mend that and run the command again, finished clips stay"
         ) from None
-    users, actions = {row.user for row in rows}, {row.action for row in rows}
-    print(f"{len(rows)} clips of {len(actions)} actions and {len(users)} users in {config.out}")
+    skipped = {row.line for row in bad}
+    done = [cut.row for cut in named.values() if cut.row.line not in skipped]
+    users, actions = {row.user for row in done}, {row.action for row in done}
+    print(f"{len(done)} clips of {len(actions)} actions and {len(users)} users in {config.out}")
+    if bad:
+        print(f"{len(skipped)} rows skipped:\n{listing(config.annotations, bad)}")
+    return 1 if bad else 0
 
 
-def cut_all(plan: Mapping[Path, Sequence[Cut]], config: PrepareConfig) -> None:
-    """Cut the planned clips of every video that are still missing."""
-    with tqdm(total=sum(map(len, plan.values())), desc="cutting", unit="clip", disable=None) as bar:
-        for video, cuts in plan.items():
-            todo = [cut for cut in cuts if not cut.row.folder(config.out).exists()]
-            bar.update(len(cuts) - len(todo))
-            for _ in cut_video(video, todo, config.out, config.short_side):
-                bar.update()
+def listing(path: Path, bad: Iterable[BadRow]) -> str:
+    """Say what is wrong with rows, in their order, a line each."""
+    return "\n".join(f"{path} line {line}: {problem}" for line, problem in sorted(bad))
+
+
+def shortened(notes: list[str]) -> list[str]:
+    """Keep the first notes of a kind, and count the others."""
+    more = len(notes) - _MOST_NOTES
+    return [*notes[:_MOST_NOTES], f"{more} more pairs of lines show the same frames"] if more > 0 else notes
+
+
+def check_output(config: PrepareConfig) -> Sources | None:
+    """Refuse a folder that holds something else; return what its clips were cut from, None if unknown.
+
+    Raises:
+        UserError: The folder is a file, holds other things, or was started with other settings.
+    """
+    record = config.out / RECORD
+    if not record.exists():
+        if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+            raise UserError(
+                f"--out {config.out} exists and was not made by this command; choose a new folder"
+            )
+        return {}
+    before, now, sources = read_yaml(record), describe(config), read_sources(config.out)
+    # Without the clips' sources, only the very same table is known to mean the same clips.
+    decisive = [key for key in now if key != "annotations" or sources is None]
+    if changed := [key for key in decisive if before.get(key) != now[key]]:
+        raise UserError(f"{config.out} was started with other {', '.join(changed)}; choose a new --out")
+    return sources
 
 
 def describe(config: PrepareConfig) -> dict[str, object]:
@@ -73,70 +124,76 @@ def describe(config: PrepareConfig) -> dict[str, object]:
     return {"annotations": digest, "short_side": config.short_side, "fps": config.fps}
 
 
-def check_output(config: PrepareConfig) -> None:
-    """Refuse a folder that holds something else.
-
-    Raises:
-        UserError: The folder is a file, holds other things, or was started with other settings.
-    """
-    record = config.out / RECORD
-    if record.exists():
-        before, now = read_yaml(record), describe(config)
-        if changed := [key for key in now if before.get(key) != now[key]]:
-            raise UserError(f"{config.out} was started with other {', '.join(changed)}; choose a new --out")
-    elif config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise UserError(f"--out {config.out} exists and was not made by this command; choose a new folder")
-
-
-def plan_video(path: Path, rows: Sequence[Annotation], fps: float | None) -> list[Cut]:
-    """Turn a video's rows into frame numbers, and check that the video has these frames.
-
-    Raises:
-        UserError: The video can't be decoded, doesn't state a frame rate that is needed, or ends before a
-            row's range does.
-    """
-    try:
-        with open_video(path) as video:
-            cuts = [Cut(row, frame_numbers(row, video, fps)) for row in rows]
-            stated, decodes = video.stated_frames, video.skip()
-    except UserError as error:
-        raise UserError(f"{rows[0].where}: {error}") from None
-    if not decodes:
-        raise UserError(
-            f"{rows[0].where}: {path} has no frame that can be decoded; convert it to another format"
-        )
-    needed = max(cut.stop for cut in cuts)
-    # The stated number is a guess in some formats, so the frames are counted before a row is refused.
-    if not needed <= stated and (frames := count_frames(path, needed)) < needed:
-        raise next(past_end(cut, frames) for cut in cuts if cut.stop > frames)
-    return cuts
-
-
-def frame_numbers(row: Annotation, video: Video, fps: float | None) -> tuple[int, ...]:
-    """Choose a clip's frames in its video.
-
-    Frame j of a clip taken at `fps` is the last one that the video shows at or before j / fps seconds after
-    the clip's start. Seconds are rounded to the nearest frame.
-
-    Args:
-        row: The annotation.
-        video: Its video.
-        fps: Frames per second to take, None for all.
+def plan(table: Annotations, fps: float | None) -> tuple[dict[int, Cut], list[BadRow], list[str]]:
+    """Choose the frames of every row.
 
     Returns:
-        Frame numbers from 0, at least one.
+        The clips to cut by line of their row, the rows that can't be cut, and notes on videos.
+    """
+    cuts: dict[int, Cut] = {}
+    bad, notes = list(table.bad), []
+    by_video: dict[Path, list[Annotation]] = {}
+    for row in table.rows:
+        by_video.setdefault(row.video, []).append(row)
+    for video, rows in by_video.items():
+        try:
+            found = plan_video(video, rows, fps)
+        except UserError as error:
+            bad += [BadRow(row.line, str(error)) for row in rows]
+        else:
+            cuts |= {cut.row.line: cut for cut in found.cuts}
+            bad += found.bad
+            notes += found.notes
+    return {row.line: cuts[row.line] for row in table.rows if row.line in cuts}, bad, notes
+
+
+def assign(
+    table: Annotations, cuts: Mapping[int, Cut], sources: Sources | None, out: Path
+) -> tuple[dict[str, Cut], list[str]]:
+    """Give every clip its key, and list the existing clips that no row asks for.
+
+    An existing clip may be that of a row which is skipped now: such clips stay, and so does every clip that
+    this command didn't cut.
+    """
+    skipped = {row.group for row in table.rows if row.line not in cuts}
+
+    def stays(key: str) -> bool:
+        if sources is None or key not in sources:
+            return sources is not None and clip_folder(out, key).exists()
+        return bool(table.bad) or key.rpartition("/")[0] in skipped
+
+    named = name_clips(table.rows, cuts, sources or {}, stays)
+    asked = {key: Source.of(cut) for key, cut in named.items()}
+    unwanted = [key for key, source in (sources or {}).items() if asked.get(key) != source and not stays(key)]
+    return named, unwanted
+
+
+def cut_all(named: Mapping[str, Cut], config: PrepareConfig) -> list[BadRow]:
+    """Cut the clips that are still missing.
+
+    Returns:
+        The rows whose video breaks off before they end.
 
     Raises:
-        UserError: The video doesn't state its frame rate and it is needed.
+        UserError: There are such rows and they are not to be skipped.
     """
-    if (row.seconds or fps is not None) and math.isnan(video.fps):
-        raise UserError(
-            f"{video.path} doesn't state its frame rate; give start_frame,stop_frame and no --fps"
-        )
-    rate = video.fps if row.seconds else 1.0
-    start, stop = (math.floor(value * rate + 0.5) for value in (row.start, row.stop))
-    stop = max(stop, start + 1)
-    step = 1.0 if fps is None else video.fps / fps
-    # The small term keeps 30 fps taken at 10 from losing a frame to rounding.
-    offsets = (math.floor(j * step + 1e-6) for j in range(math.ceil((stop - start) / step)))
-    return tuple(start + offset for offset in offsets if start + offset < stop)
+    todo: dict[Path, dict[Path, Cut]] = {}
+    for key, cut in named.items():
+        folder = clip_folder(config.out, key)
+        if not folder.exists():
+            todo.setdefault(cut.row.video, {})[folder] = cut
+    bad: list[BadRow] = []
+    finished = len(named) - sum(map(len, todo.values()))
+    with tqdm(total=len(named), initial=finished, desc="cutting", unit="clip", disable=None) as bar:
+        for video, cuts in todo.items():
+            try:
+                for _ in cut_video(video, cuts, config.short_side):
+                    bar.update()
+            except BreaksOffError as end:
+                with open_video(video) as opened:
+                    stated = opened.stated_frames
+                late = [cut.row for cut in cuts.values() if cut.stop > end.frames]
+                bad += [BadRow(row.line, past_end(row, end.frames, stated)) for row in late]
+                if not config.skip_broken:
+                    raise UserError(listing(config.annotations, bad)) from None
+    return bad

@@ -2,14 +2,13 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from core.errors import UserError
 from core.files import atomic_folder
 from data.prepare.annotations import Annotation
 from data.tree import rgb_name
@@ -23,10 +22,17 @@ class Cut:
     Attributes:
         row: Its annotation.
         numbers: The video's frames that it holds, from 0, in order; a frame may occur twice.
+        digest: SHA-256 of the video.
     """
 
     row: Annotation
     numbers: tuple[int, ...]
+    digest: str
+
+    @property
+    def start(self) -> int:
+        """Number of its first frame."""
+        return self.numbers[0]
 
     @property
     def stop(self) -> int:
@@ -34,45 +40,46 @@ class Cut:
         return self.numbers[-1] + 1
 
 
-def past_end(cut: Cut, frames: int) -> UserError:
-    """Make the error for a row whose video ends too early."""
-    row = cut.row
-    unit = " s" if row.seconds else ""
-    return UserError(
-        f"{row.where}: the range ends at {row.stop:g}{unit}, that is {cut.stop} frames, but {row.video} ends "
-        f"(or breaks off) after {frames}; correct the row or the video"
-    )
+class BreaksOffError(Exception):
+    """A video ends before a clip does.
+
+    Attributes:
+        frames: Number of its frames that can be decoded.
+    """
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
 
 
-def cut_video(path: Path, cuts: Sequence[Cut], out: Path, short_side: int) -> Iterator[Cut]:
+def cut_video(path: Path, cuts: Mapping[Path, Cut], short_side: int) -> Iterator[Cut]:
     """Write clips of one video in a single pass; a clip's folder appears when the clip is complete.
 
     Args:
         path: The video.
-        cuts: The clips to write; they may overlap.
-        out: Root of the tree.
+        cuts: The clips by the folder of each; they may overlap.
         short_side: Pixels that the shorter side of a frame is scaled to.
 
     Yields:
         Each clip when it is complete.
 
     Raises:
-        UserError: The video breaks off before a clip ends.
+        BreaksOffError: The video ends; clips that need more frames aren't written.
     """
-    waiting = sorted(cuts, key=lambda cut: cut.numbers[0], reverse=True)
+    waiting = sorted(cuts.items(), key=lambda item: item[1].start, reverse=True)
     active: list[_OpenClip] = []
     with ExitStack() as clean_up, open_video(path) as video:
+        pixel_ratio = video.pixel_ratio
         for number in itertools.count():
-            while waiting and waiting[-1].numbers[0] == number:
-                active.append(_OpenClip(waiting.pop(), out, clean_up))
+            while waiting and waiting[-1][1].start == number:
+                active.append(_OpenClip(*waiting.pop(), clean_up))
             if not (waiting or active):
                 return
             wanted = [clip for clip in active if number in clip.times]
             frame = video.read() if wanted else None
             if not (frame is not None if wanted else video.skip()):
-                raise past_end(active[0].cut if active else waiting[-1], number)
+                raise BreaksOffError(number)
             if frame is not None:
-                png = _encode(scale_to_short_side(frame, short_side))
+                png = _encode(scale_to_short_side(frame, short_side, pixel_ratio))
                 for clip in wanted:
                     clip.add(png, number)
             for clip in [clip for clip in active if clip.cut.stop == number + 1]:
@@ -84,13 +91,13 @@ def cut_video(path: Path, cuts: Sequence[Cut], out: Path, short_side: int) -> It
 class _OpenClip:
     """A clip that is being written, in a hidden folder until it is complete."""
 
-    def __init__(self, cut: Cut, out: Path, clean_up: ExitStack) -> None:
+    def __init__(self, folder: Path, cut: Cut, clean_up: ExitStack) -> None:
         self.cut = cut
         self.times = Counter(cut.numbers)
         self._written = 0
         self._stack = ExitStack()
         clean_up.push(self._stack)
-        self._frames = self._stack.enter_context(atomic_folder(cut.row.folder(out))) / "rgb"
+        self._frames = self._stack.enter_context(atomic_folder(folder)) / "rgb"
         self._frames.mkdir()
 
     def add(self, png: bytes, number: int) -> None:

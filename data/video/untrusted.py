@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from core.errors import UserError
-from data.video.reader import open_video
+from data.video.reader import FORMATS, open_video
 from data.video.windows import TimeSpan, Window, read_windows
 
 P = ParamSpec("P")
@@ -36,8 +36,7 @@ _MEMORY, _ANSWERS = 2 << 30, 1 << 30
 _PLAIN_FILES_ONLY = {
     "OPENCV_VIDEOIO_PRIORITY_LIST": "FFMPEG",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file|"
-    "format_whitelist;mov,matroska,avi,mpegts,mpeg,ogg,flv,asf",
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"protocol_whitelist;file|format_whitelist;{FORMATS}",
 }
 _ANSWER, _MISTAKE, _END = b"+", b"!", b"."
 _CORES = 4  # a decoder starts as many threads as it sees cores, and each of them takes memory

@@ -6,19 +6,16 @@ Axes: T frames, N frames of the video, H W pixels.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import UserError
 from data.sampling import Numbers, rgb_frame_numbers
-from data.video.reader import Image, open_video, scale_to_short_side
+from data.video.reader import Image, Times, frame_times, open_video, scale_to_short_side
 
-Times = NDArray[np.float64]
 _ROUNDING_SEC = 1e-6
 
 
@@ -68,7 +65,11 @@ def read_windows(path: Path, T: int, span: TimeSpan, short_side: int) -> Iterato
     Raises:
         UserError: The video can't be decoded, or the span has fewer than T frames.
     """
-    times = frame_times(path, span.stop_sec)
+    if not path.is_file():
+        raise UserError(f"--video {path}: no such file")
+    stop_sec = np.inf if span.stop_sec is None else span.stop_sec
+    times = frame_times(path, stop_sec)
+    times = times[times < stop_sec]
     inside = np.flatnonzero(times >= span.start_sec)
     if len(inside) < T:
         raise UserError(_too_short(path, times, len(inside), T, span))
@@ -78,40 +79,6 @@ def read_windows(path: Path, T: int, span: TimeSpan, short_side: int) -> Iterato
         at = times[numbers]
         shares = (at - first) / max(last - first, 1e-9)
         yield Window(frames, tuple(at.tolist()), tuple(shares.tolist()))
-
-
-def frame_times(path: Path, stop_sec: float | None) -> Times:
-    """Decode a video once to get the times of its frames.
-
-    Args:
-        path: The video.
-        stop_sec: Frames from here on are left out; None keeps all.
-
-    Returns:
-        Increasing seconds from the first frame. Shape: (N,).
-
-    Raises:
-        UserError: It is missing, can't be decoded, or states neither times nor a frame rate.
-    """
-    if not path.is_file():
-        raise UserError(f"--video {path}: no such file")
-    stamps: list[float] = []
-    with open_video(path) as video:
-        while video.skip():
-            stamps.append(video.time_sec)
-            if stop_sec is not None and stamps[-1] - stamps[0] >= stop_sec:
-                stamps.pop()
-                break
-        fps = video.fps
-    if not stamps and stop_sec is None:
-        raise UserError(f"{path} has no frame that can be decoded; convert it, for example to H.264 in mp4")
-    times = np.array(stamps) - (stamps[0] if stamps else 0.0)
-    if all(before < after for before, after in pairwise(stamps)):
-        return times
-    if not np.isfinite(fps):
-        raise UserError(f"{path} states neither times nor a frame rate; convert it to mp4")
-    counted: Times = np.arange(len(times)) / fps
-    return counted if stop_sec is None else counted[counted < stop_sec]
 
 
 def window_numbers(times: Times, T: int, window_sec: float) -> list[Numbers]:
@@ -147,8 +114,7 @@ def _read(path: Path, chosen: list[Numbers], short_side: int) -> Iterator[tuple[
                 if reached not in wanted:
                     video.skip()
                 elif (image := video.read()) is not None:
-                    small = min(image.shape[:2]) <= short_side
-                    kept[reached] = image if small else scale_to_short_side(image, short_side)
+                    kept[reached] = scale_to_short_side(image, short_side, video.pixel_ratio, enlarge=False)
                 else:
                     raise UserError(f"{path} breaks off at frame {reached} when it is read again")
                 reached += 1

@@ -1,40 +1,21 @@
 import re
+import unicodedata
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
 from data.index import ClipIndex
 from data.prepare.command import PrepareConfig, main
+from tests.support.films import red_film, shown_numbers
 
 REAL = Path(__file__).parents[3] / "shared" / "real_clips" / "annotations.csv"
-WIDTH, HEIGHT, LEVEL_STEP = 96, 64, 8
-
-
-def write_video(path, frames=24, fps=10.0):
-    """Frame n is red of level 8 * n + 20 on the left, black on the right."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (WIDTH, HEIGHT))
-    for number in range(frames):
-        image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        image[:, : WIDTH // 2, 2] = LEVEL_STEP * number + 20
-        writer.write(image)
-    writer.release()
-    return path
-
-
-def shown_numbers(folder):
-    """Which of the video's frames the images of a clip are, read off their red level."""
-    images = [np.asarray(Image.open(path)) for path in sorted((folder / "rgb").iterdir())]
-    assert all(image[..., 1:].max() < 12 for image in images), "red should be the first channel"
-    return [round((image[:, 4:20, 0].mean() - 20) / LEVEL_STEP) for image in images]
 
 
 @pytest.fixture
 def prepare(tmp_path, command):
-    write_video(tmp_path / "videos/one.avi")
+    red_film(tmp_path / "videos/one.avi")
 
     def run_prepare(rows, *flags, header="video,user,action,start_frame,stop_frame", out="out"):
         table = tmp_path / "annotations.csv"
@@ -46,6 +27,10 @@ def prepare(tmp_path, command):
 
 def files(root):
     return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def times_of_change(root):
+    return {path.relative_to(root): path.stat().st_mtime_ns for path in root.rglob("*.png")}
 
 
 def test_clips_hold_exactly_their_frames(tmp_path, prepare):
@@ -121,7 +106,7 @@ GOOD = "videos/one.avi,S1,stir,0,4"
         ("videos/two.avi,S1,stir,0,4", "line 3: no such video: .*two.avi"),
         ("../one.avi,S1,stir,0,4", "line 3: video ../one.avi lies outside the folder"),
         ("/etc/hostname,S1,stir,0,4", "line 3: video /etc/hostname lies outside"),
-        ("videos/text.avi,S1,stir,0,4", "line 3: .*text.avi can't be decoded; convert it"),
+        ("videos/text.avi,S1,stir,0,4", "line 3: .*text.avi can't be decoded: it is text .* 'no video'"),
         ("videos/one.avi,S1/x,stir,0,4", "line 3: user 'S1/x' can't be a folder's name"),
         ("videos/one.avi,S1,..,0,4", "line 3: action '..' can't be a folder's name"),
         ("videos/one.avi,S1,stir (1),0,4", "line 3: action .* can't be a folder's name"),
@@ -193,11 +178,104 @@ def test_another_command_into_the_same_folder_is_refused(tmp_path, prepare):
     for rows, flags, changed in (
         ([GOOD], ("--short-side", "48"), "short_side"),
         ([GOOD], ("--short-side", "32", "--fps", "5"), "fps"),
-        ([GOOD, GOOD], ("--short-side", "32"), "annotations"),
     ):
         status, _, err = prepare(rows, *flags)
         assert status == 2 and f"started with other {changed}; choose a new --out" in err
     assert files(tmp_path / "out") == before
+
+
+def test_a_corrected_row_changes_only_its_own_clip(tmp_path, prepare):
+    """Rows corrected, put in, and taken away; flow that was made of a clip goes where the clip goes."""
+    flags = ("--short-side", "32")
+    rows = [GOOD, "videos/one.avi,S1,stir,4,12", "videos/one.avi,S1,stir,12,16"]
+    assert prepare(rows, *flags)[0] == 0
+    top = tmp_path / "out/processed_frames2/S1/stir"
+    flow = tmp_path / "out/flow_x_processed/S1/stir/2/flow_x_00001.png"
+    flow.parent.mkdir(parents=True)
+    flow.write_bytes(b"flow")
+    before = times_of_change(top)
+    status, out, _ = prepare(["videos/one.avi,S1,stir,20,22", GOOD, "videos/one.avi,S1,stir,12,16"], *flags)
+    assert status == 0 and "note: clips that no row asks for" in out and out.count("S1/stir/2") == 1
+    assert shown_numbers(top / "2") == [20, 21] and not flow.exists()
+    after = times_of_change(top)
+    assert all(after[path] == before[path] for path in before if path.parts[0] != "2")
+    aside = tmp_path / "out/replaced"
+    assert shown_numbers(aside / "processed_frames2/S1/stir/2") == list(range(4, 12))
+    assert (aside / "flow_x_processed/S1/stir/2/flow_x_00001.png").read_bytes() == b"flow"
+    assert prepare(rows, *flags)[0] == 0  # and back: the second one that is replaced keeps the first
+    assert shown_numbers(top / "2") == list(range(4, 12))
+    assert shown_numbers(aside / "processed_frames2/S1/stir/2-2") == [20, 21]
+
+
+def test_a_video_that_was_exchanged_is_cut_again_and_a_renamed_one_is_not(tmp_path, prepare):
+    red_film(tmp_path / "videos/two.avi", fps=20)
+    rows = [GOOD, "videos/two.avi,S2,stir,0,4"]
+    assert prepare(rows, "--short-side", "32")[0] == 0
+    before = times_of_change(tmp_path / "out/processed_frames2")
+    (tmp_path / "videos/two.avi").rename(tmp_path / "videos/three.avi")
+    red_film(tmp_path / "videos/one.avi", fps=30)
+    assert prepare([GOOD, "videos/three.avi,S2,stir,0,4"], "--short-side", "32")[0] == 0
+    after = times_of_change(tmp_path / "out/processed_frames2")
+    assert {path.parts[0] for path in after if after[path] != before[path]} == {"S1"}
+
+
+def test_a_tree_of_before_clips_were_listed_goes_on_under_the_same_table_alone(tmp_path, prepare):
+    rows = [GOOD, "videos/one.avi,S1,stir,4,12"]
+    assert prepare(rows, "--short-side", "32")[0] == 0
+    whole = files(tmp_path / "out")
+    (tmp_path / "out/clips.csv").unlink()
+    status, _, err = prepare(rows[:1], "--short-side", "32")
+    assert status == 2 and "started with other annotations; choose a new --out" in err
+    assert prepare(rows, "--short-side", "32")[0] == 0 and files(tmp_path / "out") == whole
+
+
+def test_skip_broken_goes_on_and_lists_the_rest(tmp_path, prepare):
+    red_film(tmp_path / "videos/half.avi")
+    content = (tmp_path / "videos/half.avi").read_bytes()
+    (tmp_path / "videos/half.avi").write_bytes(content[: len(content) * 6 // 10])
+    (tmp_path / "videos/empty.mp4").touch()
+    rows = [
+        "videos/half.avi,S1,cut,0,24",
+        "videos/empty.mp4,S1,stir,0,4",
+        "videos/none.avi,S1,stir,0,4",
+        "videos/half.avi,S1,stir,0,4",
+        "videos/one.avi,S1,stir,5,x",
+        "videos/one.avi,S1,stir,5,8",
+    ]
+    status, _, err = prepare(rows, "--short-side", "32")
+    assert status == 2 and re.findall(r"line (\d)", err) == ["3", "4", "6"]
+    assert not (tmp_path / "out").exists()
+    status, out, _ = prepare(rows, "--short-side", "32", "--skip-broken")
+    assert status == 1 and "2 clips of 1 actions and 1 users" in out and "4 rows skipped" in out
+    assert re.findall(r"line (\d): ", out) == ["2", "3", "4", "6"]
+    assert re.search(r"line 2: .* after \d+ of the 24 frames that it states", out)
+    assert "empty.mp4 can't be decoded: it is empty; copy" in out
+    before = times_of_change(tmp_path / "out")
+    rows = ["videos/half.avi,S1,cut,0,6", *rows[3:4], *rows[5:]]
+    assert prepare(rows, "--short-side", "32")[0] == 0
+    after = times_of_change(tmp_path / "out")
+    assert {path: after[path] for path in before} == before and len(after) == len(before) + 6
+
+
+def test_clips_whose_video_has_gone_stay_when_it_is_skipped(tmp_path, prepare):
+    red_film(tmp_path / "videos/two.avi")
+    rows = [GOOD, "videos/two.avi,S1,stir,0,3"]
+    assert prepare(rows, "--short-side", "32")[0] == 0
+    before = times_of_change(tmp_path / "out")
+    (tmp_path / "videos/two.avi").unlink()
+    rows = ["videos/one.avi,S1,stir,8,12", *rows]
+    assert prepare(rows, "--short-side", "32", "--skip-broken")[0] == 1
+    after = times_of_change(tmp_path / "out")
+    assert {path: after[path] for path in before} == before
+    assert shown_numbers(tmp_path / "out/processed_frames2/S1/stir/3") == [8, 9, 10, 11]
+
+
+def test_what_was_not_cut_by_this_command_keeps_its_place(tmp_path, prepare):
+    assert prepare([GOOD], "--short-side", "32")[0] == 0
+    own = tmp_path / "out/processed_frames2/S1/stir/2"
+    own.mkdir()
+    assert prepare([GOOD, "videos/one.avi,S1,stir,8,9"], "--short-side", "32")[0] == 0
+    assert not any(own.iterdir()) and shown_numbers(own.with_name("3")) == [8]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, prepare):
@@ -226,3 +304,60 @@ def test_real_video(tmp_path, command):
     index = ClipIndex.from_tree(tmp_path / "out")
     assert status == 0 and len(index) == 28 and len(index.class_names) == 5
     assert len(index.select(["S2"])) == 7 and sum(clip.num_frames for clip in index.clips) == 720
+
+
+def test_all_bad_rows_are_named_in_their_order(prepare):
+    rows = [
+        "videos/one.avi,S1,stir,0,99",
+        "videos/one.avi,S1,,0,4",
+        GOOD,
+        "videos/two.avi,S1,stir,0,4",
+        "a,b,c,d,e,f",
+    ]
+    status, _, err = prepare(rows)
+    assert status == 2 and re.findall(r"line (\d): ", err) == ["2", "3", "5", "6"]
+
+
+def test_videos_are_found_however_their_names_are_written(tmp_path, prepare):
+    red_film(tmp_path / "videos" / unicodedata.normalize("NFD", "rühren.avi"))
+    rows = ["videos\\rühren.avi,S1,stir,0,2", "videos\\..\\..\\one.avi,S1,stir,0,2"]
+    status, _, err = prepare(rows)
+    assert status == 2 and "line 2" not in err and "line 3: video" in err and "outside the folder" in err
+
+
+@pytest.mark.parametrize(
+    "rows,told",
+    [
+        ([GOOD, GOOD], ["lines 2 and 3: the same frames 0 to 4 of one.avi twice, as S1/stir"]),
+        ([GOOD, GOOD.replace("S1", "S2")], ["lines 2 and 3: .* under users S1 and S2"]),
+        (
+            [GOOD, "videos/one.avi,S2,cut,3,9"],
+            ["lines 2 and 3: the same frames 3 to 4 .* under users S1 and S2"],
+        ),
+        (
+            [GOOD, GOOD.replace("one", "copy").replace("S1", "S2")],
+            ["lines 2 and 3: .* under users S1 and S2"],
+        ),
+        ([GOOD, GOOD.replace("stir", "cut")], ["lines 2 and 3: .* as stir and as cut"]),
+        (
+            ["videos/one.avi,S1,stir,2,9", GOOD],
+            ["lines 2 and 3: the same frames 2 to 4 .* in two clips of S1/stir"],
+        ),
+        ([GOOD, "videos/one.avi,S1,cut,3,9", "videos/one.avi,S2,cut,9,12"], []),
+        ([GOOD, GOOD.replace("stir", "Stir").replace("0,4", "4,8")], ["actions 'Stir', 'stir' differ"]),
+        ([GOOD, GOOD.replace("S1", "s1").replace("0,4", "4,8")], ["users 'S1', 's1' differ"]),
+    ],
+)
+def test_the_same_twice_and_names_that_look_alike_are_noted(tmp_path, prepare, rows, told):
+    red_film(tmp_path / "videos/copy.avi")
+    status, out, _ = prepare(rows, "--short-side", "32")
+    found = [line for line in out.splitlines() if line.startswith("note: ")]
+    assert status == 0 and len(found) == len(told), out
+    assert all(re.match(f"note: {line}", note) for line, note in zip(told, found, strict=True)), out
+
+
+def test_many_pairs_are_counted(prepare):
+    status, out, _ = prepare([GOOD] * 6, "--short-side", "32")
+    assert (
+        status == 0 and out.count("twice, as") == 10 and "5 more pairs of lines show the same frames" in out
+    )

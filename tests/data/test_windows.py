@@ -5,7 +5,8 @@ import pytest
 
 from core.errors import UserError
 from data.sampling import rgb_frame_numbers
-from data.video.windows import TimeSpan, frame_times, read_windows, window_numbers
+from data.video.reader import frame_times
+from data.video.windows import TimeSpan, read_windows, window_numbers
 from tests.support.films import film
 
 
@@ -47,7 +48,7 @@ def test_a_changing_frame_rate_changes_no_time():
 
 @pytest.mark.parametrize("fps", [7.3, 1000.0])
 def test_odd_frame_rates(tmp_path, fps):
-    times = frame_times(film(tmp_path / "a.avi", fps=fps), None)
+    times = frame_times(film(tmp_path / "a.avi", fps=fps))
     np.testing.assert_allclose(times, np.arange(40) / fps, atol=0.002)
 
 
