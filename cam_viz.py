@@ -28,18 +28,7 @@ from viz.overlay import ColourMap, Style, scale_to_peak
 from viz.player import write_player
 from viz.scene import Scene
 from viz.storyboard import scene_film, scene_sheet
-from viz.viewer import (
-    Viewer,
-    frames_of_a_window,
-    open_viewers,
-    video_short_side,
-    view_clip,
-    view_window,
-)
-
-OF_CLIPS = ("clips", "user", "action", "wrong", "sample")
-OF_VIDEO = ("video", "start_sec", "stop_sec")
-OF_SERVER = ("host", "port", "upload_mb", "upload_sec")
+from viz.viewer import Viewer, open_viewers, view_clip, view_window, window_size
 
 
 class Config(BaseConfig):
@@ -97,18 +86,15 @@ class Config(BaseConfig):
 
     @model_validator(mode="after")
     def _page_or_pictures(self) -> "Config":
-        if self.serve and (given := self._given(*OF_CLIPS, *OF_VIDEO, "out", "html")):
-            raise ValueError(f"{given[0]} is about pictures, and --serve draws none")
+        chosen = self._given("clips", "user", "action", "wrong", "sample")
         if self.serve:
+            if given := [*chosen, *self._given("video", "start_sec", "stop_sec", "out", "html")]:
+                raise ValueError(f"{given[0]} is about pictures, and --serve draws none")
             return self
-        if given := self._given(*OF_SERVER):
+        if given := self._given("host", "port", "upload_mb", "upload_sec"):
             raise ValueError(f"{given[0]} belongs to --serve")
         if self.out is None:
             raise ValueError("--out is missing: a folder for the pictures (or --serve, for a live page)")
-        return self._clips_or_video()
-
-    def _clips_or_video(self) -> "Config":
-        chosen = self._given(*OF_CLIPS)
         if (self.data is None) == (self.video is None):
             raise ValueError("choose either --data (a tree of clips) or --video (a file)")
         if self.data is not None and not chosen:
@@ -130,12 +116,8 @@ class Config(BaseConfig):
 def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[Clip, ...]:
     """Find the clips that the flags choose; with --sample all of them, in random order.
 
-    Args:
-        config: The flags.
-        kinds: The images that the clips need.
-
     Raises:
-        UserError: No clip fits, or one lacks images.
+        UserError: No clip fits, or one lacks images of the kinds.
     """
     assert config.data is not None
     index = ClipIndex.from_tree(config.data)
@@ -160,7 +142,7 @@ def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
         yield from islice((scene for scene in found if scene.wrong or not config.wrong), config.sample)
         return
     span = TimeSpan(config.start_sec, config.stop_sec, config.window_sec)
-    frames, short_side = frames_of_a_window(viewers), video_short_side(viewers)
+    frames, short_side = window_size(viewers)
     for window in read_windows(config.video, frames, span, short_side):
         yield view_window(config.video.stem, window, viewers)
 

@@ -37,26 +37,15 @@ def save_gif(path: Path, pictures: Sequence[Picture]) -> None:
     # Closer to the pictures than a median cut, in a tenth of its time; dithering would sparkle in a film.
     palette = Image.fromarray(np.concatenate(pictures)).quantize(256, method=Image.Quantize.FASTOCTREE)
     first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
-    duration_ms = round(1000 / FRAMES_PER_SECOND)
+    film = {"save_all": True, "append_images": others, "duration": round(1000 / FRAMES_PER_SECOND)}
     with atomic_path(path) as temporary:
-        first.save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=others,
-            duration=duration_ms,
-            loop=0,
-            disposal=1,
-        )
+        first.save(temporary, format="GIF", loop=0, disposal=1, **film)
 
 
 def save_mp4(path: Path, pictures: Sequence[Picture]) -> None:
-    """Write an H.264 film, by the ffmpeg that the package imageio-ffmpeg brings.
+    """Write an H.264 film of pictures (H, W, 3), by the ffmpeg that the package imageio-ffmpeg brings.
 
-    Args:
-        path: The file, ending in .mp4.
-        pictures: All of one size; odd sides get a line of white, since 4:2:0 chroma needs even ones.
-            Shapes: (H, W, 3).
+    Odd sides get a line of white, since 4:2:0 chroma needs even ones.
 
     Raises:
         UserError: There is no ffmpeg for this machine, or it fails, as on a full disk.

@@ -26,7 +26,7 @@ def require_heat(name: HeatName, model: ClipModel, path: Path) -> None:
         others = " or ".join(f"--heat {other}" for other in model.heats()) or "none"
         raise UserError(f"{path} {why}, so it has no {name} to draw; it can show {others}")
     if name == "gradcam":
-        _grad_cam()
+        _import_grad_cam()
 
 
 def find_heat(
@@ -53,16 +53,18 @@ def find_heat(
         Shares of each frame's heat, summing to 1 over its cells; a frame in which nothing speaks for the
         action has 0 everywhere. Shape: (T, h, w).
     """
-    match name:
-        case "attention":
-            assert attention is not None
-            return attention[0].cpu().numpy()
-        case "cam":
-            evidence = model.evidence(inputs, action)
-            assert evidence is not None
-            return _shares(evidence.clamp(min=0).cpu().numpy())
-        case "gradcam":
-            return _shares(_gradcam(model, inputs, action))
+    if name == "attention":
+        assert attention is not None
+        return attention[0].cpu().numpy()
+    if name == "cam":
+        evidence = model.evidence(inputs, action)
+        assert evidence is not None
+        heat = evidence.clamp(min=0).cpu().numpy()
+    else:
+        heat = _gradcam(model, inputs, action)
+    total = heat.sum(axis=(1, 2), keepdims=True)
+    shares: Heat = np.divide(heat, total, out=np.zeros_like(heat), where=total > 0)
+    return shares
 
 
 class _AfterMaps(nn.Module):
@@ -79,7 +81,7 @@ class _AfterMaps(nn.Module):
 
 
 def _gradcam(model: ClipModel, inputs: Mapping[str, Tensor], action: int) -> Heat:
-    grad_cam, target = _grad_cam()
+    grad_cam, target = _import_grad_cam()
     maps, logits = model.last_maps(inputs)
     network = _AfterMaps(model, logits)
     # cuDNN has no backward pass for an LSTM in eval mode.
@@ -89,7 +91,7 @@ def _gradcam(model: ClipModel, inputs: Mapping[str, Tensor], action: int) -> Hea
     return np.asarray(found, np.float32)
 
 
-def _grad_cam() -> tuple[Any, Any]:
+def _import_grad_cam() -> tuple[Any, Any]:
     try:
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -99,10 +101,3 @@ def _grad_cam() -> tuple[Any, Any]:
             "`pip install --no-deps grad-cam ttach` (its other requirements are here or would replace OpenCV)"
         ) from None
     return GradCAM, ClassifierOutputTarget
-
-
-def _shares(heat: Heat) -> Heat:
-    """Scale non-negative heat (T, h, w) so that each frame's cells sum to 1, where there is any."""
-    total = heat.sum(axis=(1, 2), keepdims=True)
-    shares: Heat = np.divide(heat, total, out=np.zeros_like(heat), where=total > 0)
-    return shares

@@ -15,16 +15,14 @@ from viz.overlay import Picture, Style, caption, centre_square, contact_sheet
 from viz.scene import Motion
 from viz.storyboard import motion_pictures
 
-_CLIPS = 4
-
 
 def draw_motion(
     path: Path, settings: MotionSettings, model: nn.Module, index: ClipIndex, inputs: ClipInput
 ) -> None:
-    """Draw the true and the predicted motion maps of a few clips, spread evenly over the index.
+    """Draw the true and the predicted motion maps of four clips, spread evenly over the index, as a PNG.
 
     Args:
-        path: The picture, ending in .png.
+        path: The picture.
         settings: The run's `--ms` flags.
         model: A network with motion heads.
         index: The clips.
@@ -33,7 +31,7 @@ def draw_motion(
     task, clips = MotionSegmentation(model, inputs.names, settings), inputs.dataset(index)
     rows: list[tuple[Picture, Motion]] = []
     keys = inputs.test_keys(index)
-    for number in sorted(set(np.linspace(0, len(index) - 1, _CLIPS).round().astype(int).tolist())):
+    for number in sorted(set(np.linspace(0, len(index) - 1, 4).round().astype(int).tolist())):
         clip, found = index.clips[number], task.look(clips[keys[number]])
         numbers = inputs.shown_numbers(clip).tolist()
         frames = read_frames(clip.frames, numbers).permute(0, 2, 3, 1).numpy()  # (T, 3, H, W) to (T, H, W, 3)
@@ -49,9 +47,5 @@ def draw_motion(
 
 def motion_sheet(rows: Sequence[tuple[Picture, Motion]]) -> Picture:
     """Lay out a row for each motion, over its frames (T, H, W, 3)."""
-    return contact_sheet(
-        [
-            [caption(contact_sheet([motion_pictures(frames, motion, Style())]), motion.name)]
-            for frames, motion in rows
-        ]
-    )
+    strips = [contact_sheet([motion_pictures(frames, motion, Style())]) for frames, motion in rows]
+    return contact_sheet([[caption(strip, row[1].name)] for strip, row in zip(strips, rows, strict=True)])

@@ -17,6 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 Picture = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.floating]
+Layer = tuple[Picture, Heat]
+"""Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S)."""
 ColourMap = Literal["inferno", "viridis", "cividis", "jet"]
 
 _GAP = 4
@@ -47,24 +49,15 @@ class Square:
 
 
 def centre_square(height: int, width: int, share: float) -> Square:
-    """Place the square that the network sees of a frame at test time.
-
-    Args:
-        height: Frame height in pixels.
-        width: Frame width in pixels.
-        share: Side of the square as a share of the short side, in (0, 1].
-    """
+    """Place the square that the network sees at test time, its side a share in (0, 1] of the short one."""
     side = round(share * min(height, width))
     return Square((width - side) // 2, (height - side) // 2, side)
 
 
 def scale_to_peak(heat: Heat) -> Heat:
-    """Scale a clip's heat to [0, 1] by its highest value; a clip without any heat stays 0.
+    """Scale a clip's heat (T, h, w), at least 0, to [0, 1] by its highest value, if it has any.
 
     All frames of a clip share one scale, so that a frame without a peak looks calm next to one with a peak.
-
-    Args:
-        heat: Non-negative heat. Shape: (T, h, w).
     """
     peak = float(heat.max())
     return heat / peak if peak > 0 else np.zeros_like(heat)
@@ -76,37 +69,20 @@ def colour(values: Heat, name: ColourMap = "inferno") -> Picture:
     return np.ascontiguousarray(rgba[..., :3])
 
 
-def heat_layer(heat: Heat, side: int, colours: ColourMap = "inferno") -> tuple[Picture, Heat]:
-    """Turn heat into a layer for the square that its cells tile, blended linearly between their centres.
+def heat_layer(heat: Heat, side: int, colours: ColourMap = "inferno") -> Layer:
+    """Turn heat (h, w), in [0, 1], into a layer of `side` pixels, blended linearly between cell centres.
 
     Hot places cover more than cold ones, so that the frame stays readable where there is no heat.
-
-    Args:
-        heat: Values in [0, 1]. Shape: (h, w).
-        side: Of the square, pixels.
-        colours: Colour map.
-
-    Returns:
-        Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S).
     """
     cells = heat.astype(np.float32)
     smooth = np.asarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
     return colour(smooth, colours), np.clip(smooth, 0, 1) ** 0.5
 
 
-def motion_layer(
-    cells: Heat, threshold: float, side: int, colours: ColourMap = "inferno"
-) -> tuple[Picture, Heat]:
-    """Turn motion into a layer for the square that its cells tile, with sharp edges, as they are scored.
+def motion_layer(cells: Heat, threshold: float, side: int, colours: ColourMap = "inferno") -> Layer:
+    """Turn motion (n, n) into a layer of `side` pixels whose cells have sharp edges, as they are scored.
 
-    Args:
-        cells: Motion of each cell; below 0 is drawn as 0, above 1 as 1. Shape: (n, n).
-        threshold: Cells above it count as moving and are framed.
-        side: Of the square, pixels.
-        colours: Colour map.
-
-    Returns:
-        Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S).
+    Values are clipped to [0, 1]; cells above the threshold count as moving and are framed.
     """
     clipped = np.clip(cells, 0, 1).astype(np.float32)
     cover = np.asarray(cv2.resize(clipped, (side, side), interpolation=cv2.INTER_NEAREST), np.float32)
@@ -121,18 +97,8 @@ def motion_layer(
     return layer, cover
 
 
-def overlay_heat(frame: Picture, heat: Heat, square: Square, style: Style) -> Picture:
-    """Draw heat (h, w), in [0, 1], over the square that its cells tile. Returns a new picture (H, W, 3)."""
-    return _overlay(frame, heat_layer(heat, square.side, style.colours), square, style.opacity)
-
-
-def overlay_motion(frame: Picture, cells: Heat, square: Square, threshold: float, style: Style) -> Picture:
-    """Draw motion (n, n) over the square that its cells tile. Returns a new picture (H, W, 3)."""
-    return _overlay(frame, motion_layer(cells, threshold, square.side, style.colours), square, style.opacity)
-
-
-def _overlay(frame: Picture, layer: tuple[Picture, Heat], square: Square, opacity: float) -> Picture:
-    """Lay colours over a square of a copy of the frame, as much as they cover, and mark the square."""
+def overlay(frame: Picture, layer: Layer, square: Square, opacity: float) -> Picture:
+    """Blend a layer over its square in a copy of a frame (H, W, 3), and outline the square."""
     colours, cover = layer
     right, bottom = square.left + square.side, square.top + square.side
     picture = frame.copy()

@@ -14,27 +14,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from core.files import write_text
-from viz.overlay import Heat, Picture, Square, Style, colour, heat_layer, motion_layer
+from viz.overlay import Picture, Style, colour
 from viz.scene import Scene
 
 _JPEG_QUALITY = 90
 
 
 def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
-    """Write the page to a file, completely or not at all; arguments as of `player_page`."""
+    """Write `player_page` to a file, completely or not at all."""
     write_text(path, player_page(scenes, style))
 
 
 def player_page(scenes: Sequence[Scene], style: Style) -> str:
-    """Build the page.
-
-    Args:
-        scenes: What can be played, in the order of the list.
-        style: The first opacity, and the colours.
-
-    Returns:
-        Its HTML.
-    """
+    """Build the HTML of a page that plays the scenes, listed in this order, at first in this style."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
@@ -50,14 +42,13 @@ def player_page(scenes: Sequence[Scene], style: Style) -> str:
 
 def _scene(scene: Scene, style: Style) -> dict[str, Any]:
     """Convert a scene to plain values, pictures to data URLs."""
-    views = []
-    for view in scene.views:
-        layers = [heat_layer(cells / scene.peak, view.square.side, style.colours) for cells in view.strength]
-        views.append(_view(view.run, view.title, scene.verdict(view), view.square, layers))
-    for motion in scene.motion:
-        side = motion.square.side
-        layers = [motion_layer(cells, motion.threshold, side, style.colours) for cells in motion.cells]
-        views.append(_view(motion.name, motion.name, "", motion.square, layers))
+    heat = [
+        (view.run, view.title, scene.verdict(view), view.square, scene.layers(view, style.colours))
+        for view in scene.views
+    ]
+    motion = [
+        (motion.name, motion.name, "", motion.square, motion.layers(style.colours)) for motion in scene.motion
+    ]
     return {
         "name": scene.name,
         "action": scene.action,
@@ -67,21 +58,20 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
         "times": scene.times,
         "legends": scene.legends,
         "frames": [_url(frame, "JPEG", quality=_JPEG_QUALITY) for frame in scene.frames],
-        "views": views,
-    }
-
-
-def _view(
-    name: str, title: str, verdict: str, square: Square, layers: Sequence[tuple[Picture, Heat]]
-) -> dict[str, Any]:
-    # A layer becomes an RGBA picture whose transparency the page multiplies by its opacity.
-    pictures = [np.dstack([rgb, np.round(255 * cover).astype(np.uint8)]) for rgb, cover in layers]
-    return {
-        "run": name,
-        "title": title,
-        "verdict": verdict,
-        "square": [square.left, square.top, square.side, square.side],
-        "layers": [_url(picture, "PNG") for picture in pictures],
+        "views": [
+            {
+                "run": name,
+                "title": title,
+                "verdict": verdict,
+                "square": [square.left, square.top, square.side, square.side],
+                # As RGBA pictures, whose transparency the page multiplies by its opacity.
+                "layers": [
+                    _url(np.dstack([rgb, np.round(255 * cover).astype(np.uint8)]), "PNG")
+                    for rgb, cover in layers
+                ],
+            }
+            for name, title, verdict, square, layers in heat + motion
+        ],
     }
 
 

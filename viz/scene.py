@@ -5,7 +5,9 @@ Axes: T frames, H W pixels, h w cells of heat, n cells a side of motion.
 
 from dataclasses import dataclass
 
-from viz.overlay import Heat, Picture, Square
+import numpy as np
+
+from viz.overlay import ColourMap, Heat, Layer, Picture, Square, heat_layer, motion_layer
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class Motion:
     cells: Heat
     threshold: float
     square: Square
+
+    def layers(self, colours: ColourMap) -> list[Layer]:
+        """Turn each frame's motion into a layer for the square. Length: T."""
+        return [motion_layer(cells, self.threshold, self.square.side, colours) for cells in self.cells]
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,7 @@ class RunView:
     @property
     def strength(self) -> Heat:
         """Heat as a multiple of even heat, which compares grids of different sizes. Shape: (T, h, w)."""
-        strength: Heat = self.heat * (self.heat.shape[1] * self.heat.shape[2])
-        return strength
+        return np.asarray(self.heat * self.heat[0].size)
 
     @property
     def title(self) -> str:
@@ -107,6 +112,10 @@ class Scene:
             "probability); framed cells count as moving"
         )
         return (of_heat, of_motion) if self.motion else (of_heat,)
+
+    def layers(self, view: RunView, colours: ColourMap) -> list[Layer]:
+        """Turn each frame's heat into a layer for the run's square, on the scale of all runs. Length: T."""
+        return [heat_layer(cells / self.peak, view.square.side, colours) for cells in view.strength]
 
     def verdict(self, view: RunView) -> str:
         """Compare a prediction with the true action: "right", "wrong", or "" where it is unknown."""

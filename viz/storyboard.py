@@ -5,7 +5,7 @@ Axes: T frames, H W pixels. Pictures are RGB, uint8.
 
 import numpy as np
 
-from viz.overlay import Picture, Style, caption, colour, contact_sheet, overlay_heat, overlay_motion
+from viz.overlay import Picture, Style, caption, colour, contact_sheet, overlay
 from viz.scene import Motion, RunView, Scene
 
 _LINE, _MARK = (170, 170, 170), (20, 20, 20)
@@ -47,31 +47,18 @@ def scene_film(scene: Scene, style: Style) -> list[Picture]:
 
 def heat_pictures(scene: Scene, view: RunView, style: Style) -> list[Picture]:
     """Draw one run's heat over every frame, on the scale of all runs."""
-    return [
-        overlay_heat(frame, cells / scene.peak, view.square, style)
-        for frame, cells in zip(scene.frames, view.strength, strict=True)
-    ]
+    layers = scene.layers(view, style.colours)
+    return [overlay(*pair, view.square, style.opacity) for pair in zip(scene.frames, layers, strict=True)]
 
 
 def motion_pictures(frames: Picture, motion: Motion, style: Style) -> list[Picture]:
     """Draw motion over every frame (T, H, W, 3)."""
-    return [
-        overlay_motion(frame, cells, motion.square, motion.threshold, style)
-        for frame, cells in zip(frames, motion.cells, strict=True)
-    ]
+    layers = motion.layers(style.colours)
+    return [overlay(*pair, motion.square, style.opacity) for pair in zip(frames, layers, strict=True)]
 
 
 def timeline(width: int, times: tuple[float, ...], now: int) -> Picture:
-    """Draw the clip as a line with a tick at each frame, the tick of the frame that is shown thick.
-
-    Args:
-        width: Pixels.
-        times: Where the frames lie, in [0, 1].
-        now: Which of them is shown.
-
-    Returns:
-        Shape: (9, width, 3).
-    """
+    """Draw the clip as a line (9, width, 3) with a tick at each time in [0, 1], that of frame `now` thick."""
     strip = np.full((_LINE_HEIGHT, width, 3), 255, np.uint8)
     strip[4:6] = _LINE
     columns = [round(time * (width - 5)) + 2 for time in times]

@@ -71,12 +71,9 @@ class Viewer:
 
     @torch.no_grad()
     def view(self, frames: Tensor, clip: Clip | None = None, numbers: Sequence[int] = ()) -> RunView:
-        """Run the model on frames, preprocessed as in the test.
+        """Run the model on frames (T, 3, H, W), RGB, uint8, preprocessed as in the test.
 
-        Args:
-            frames: RGB, uint8. Shape: (T, 3, H, W).
-            clip: The clip they are from, which a run that takes flow needs.
-            numbers: Their numbers in the clip, from 1. Length: T.
+        A run that takes flow needs the clip that they are from, and their T numbers in it, from 1.
         """
         inputs = self._to_device(self.inputs.look(frames, clip, numbers))
         output = self.model(**inputs)
@@ -89,16 +86,14 @@ class Viewer:
         heat = find_heat(self.heat, self.model, inputs, output.heat, action)
         height, width = frames.shape[-2:]
         square = centre_square(height, width, self.inputs.sizes.seen_share)
-        motion: tuple[Motion, ...] = ()
+        motion: list[Motion] = []
         if self.motion is not None:
             loss, threshold = self.motion.motion_loss(), self.motion.motion_target().decision
-            found = {layer: loss.moving(scores)[0].cpu().numpy() for layer, scores in output.motion.items()}
-            motion = tuple(
-                Motion(f"{self.name}, {layer} motion", cells, threshold, square)
-                for layer, cells in found.items()
-            )
+            for layer, scores in output.motion.items():
+                cells = loss.moving(scores)[0].cpu().numpy()
+                motion.append(Motion(f"{self.name}, {layer} motion", cells, threshold, square))
         confidence = float(probabilities[action])
-        return RunView(self.name, heat, square, self.class_names[action], confidence, motion)
+        return RunView(self.name, heat, square, self.class_names[action], confidence, tuple(motion))
 
     def _to_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         device = next(self.model.parameters()).device
@@ -120,8 +115,10 @@ def open_viewers(runs: Sequence[Path], device: DeviceName, heat: HeatName = "att
     return viewers
 
 
-def frames_of_a_window(viewers: Sequence[Viewer]) -> int:
-    """Return the number of frames that all runs take of a window of a video.
+def window_size(viewers: Sequence[Viewer]) -> tuple[int, int]:
+    """Tell how many frames all runs take of a window of a video, and their short side in pixels.
+
+    Larger videos are scaled down to this side, which is enough for every run.
 
     Raises:
         UserError: A run takes flow, which a video does not have.
@@ -132,12 +129,8 @@ def frames_of_a_window(viewers: Sequence[Viewer]) -> int:
                 f"{viewer.name} takes flow, which a video does not have; cut the video into clips (python -m "
                 "data.prepare), compute their flow (python -m data.motion), and name them with --data"
             )
-    return viewers[0].inputs.num_frames
-
-
-def video_short_side(viewers: Sequence[Viewer]) -> int:
-    """Return the short side that larger videos are scaled down to, in pixels: enough for every run."""
-    return max(_VIDEO_SHORT_SIDE, *(viewer.inputs.sizes.short_side for viewer in viewers))
+    sides = [viewer.inputs.sizes.short_side for viewer in viewers]
+    return viewers[0].inputs.num_frames, max(_VIDEO_SHORT_SIDE, *sides)
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:
@@ -181,7 +174,7 @@ def view_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
 
 
 def view_window(name: str, window: Window, viewers: Sequence[Viewer]) -> Scene:
-    """Show a window of a video to every run; none may take flow (`frames_of_a_window`)."""
+    """Show a window of a video to every run; none may take flow (`window_size`)."""
     return Scene(
         f"{name}_{window.times_sec[0]:07.2f}s",
         None,

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from viz.motion import motion_sheet
-from viz.overlay import Square, Style, colour, overlay_motion
+from viz.overlay import Square, colour, motion_layer, overlay
 from viz.scene import Motion
 
 
@@ -13,7 +13,7 @@ def test_a_cell_is_coloured_to_its_edges_and_others_are_left_alone():
     cells = np.zeros((4, 4))
     cells[1, 2], cells[3, 0] = 1, 7
     before = frame.copy()
-    drawn = overlay_motion(frame, cells, Square(30, 10, 40), 9, Style())
+    drawn = overlay(frame, motion_layer(cells, 9, 40), Square(30, 10, 40), 0.6)
     assert (frame == before).all()
     inside = (drawn != 40).any(axis=2)[11:49, 31:69]  # without the border line
     expected = np.zeros((40, 40), bool)
@@ -27,7 +27,7 @@ def test_cells_that_count_as_moving_are_framed():
     frame = np.zeros((40, 40, 3), np.uint8)
     cells = np.array([[0.0, 0.2], [0.05, 0.0]])
     square = Square(0, 0, 40)
-    framed, plain = (overlay_motion(frame, cells, square, level, Style()) for level in (0.1, 9))
+    framed, plain = (overlay(frame, motion_layer(cells, level, 40), square, 0.6) for level in (0.1, 9))
     changed = (framed != plain).any(axis=2)
     expected = np.zeros((40, 40), bool)
     expected[0:20, 20:40] = True

@@ -11,12 +11,12 @@ from reporting.tables import Table, words
 from viz.film import save_gif, save_png
 from viz.overlay import (
     Square,
-    Style,
     caption,
     centre_square,
     colour,
     contact_sheet,
-    overlay_heat,
+    heat_layer,
+    overlay,
     scale_to_peak,
 )
 
@@ -45,7 +45,7 @@ def test_heat_of_a_cell_lands_on_its_pixels(row, column):
     heat[row, column] = 1
     square = centre_square(100, 180, 0.8)
     assert square == Square(50, 10, 80)
-    change = overlay_heat(frame, heat, square, Style()).astype(int).sum(axis=2)
+    change = overlay(frame, heat_layer(heat, square.side), square, 0.6).astype(int).sum(axis=2)
     change[[10, 89], :] = change[:, [50, 129]] = 0  # the border line
     top, left = 10 + 20 * row, 50 + 20 * column
     y, x = np.unravel_index(change.argmax(), change.shape)
@@ -61,7 +61,7 @@ def test_the_frame_stays_whole_and_the_seen_part_is_framed():
     frame = red()
     before = frame.copy()
     square = centre_square(60, 90, 0.5)
-    drawn = overlay_heat(frame, np.zeros((2, 2)), square, Style())
+    drawn = overlay(frame, heat_layer(np.zeros((2, 2)), square.side), square, 0.6)
     assert (frame == before).all()
     changed = (drawn != frame).any(axis=2)
     expected = np.zeros((60, 90), bool)

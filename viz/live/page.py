@@ -18,7 +18,7 @@ from data.video.windows import TimeSpan
 from viz.overlay import Style
 from viz.player import player_page
 from viz.scene import Scene
-from viz.viewer import Viewer, frames_of_a_window, video_short_side, view_clip, view_window
+from viz.viewer import Viewer, view_clip, view_window, window_size
 
 _VIDEO = "the video"  # name of every upload while it is decoded, and so in messages
 # Markup.format escapes what is put in.
@@ -40,7 +40,7 @@ class Live:
         style: How heat is drawn.
         clips: The clips that can be picked, None without a tree.
         limits: Bounds of an upload.
-        window_sec: Length of a window of a video.
+        window_sec: Length of a window of a video, in seconds.
     """
 
     viewers: Sequence[Viewer]
@@ -54,13 +54,7 @@ class Live:
         return self._answer(self._clip_scenes(key))
 
     def show_video(self, upload: Path | None, start_sec: object, stop_sec: object) -> str:
-        """Show a part of an uploaded video to the runs and delete it; returns HTML.
-
-        Args:
-            upload: The file, under its owner's name; None when there is none.
-            start_sec: Where the part begins, as it was typed.
-            stop_sec: Where it ends.
-        """
+        """Show a part of an upload, under its owner's name, between seconds as typed, and delete it; HTML."""
         return self._answer(self._video_scenes(upload, start_sec, stop_sec))
 
     def _clip_scenes(self, key: str | None) -> Iterator[Scene]:
@@ -78,7 +72,7 @@ class Live:
             if len(seconds) < 2 or not 0 <= seconds[0] < seconds[1]:
                 raise UserError(f"second {start_sec} to {stop_sec} is not a part; let it end later")
             span = TimeSpan(seconds[0], seconds[1], self.window_sec)
-            frames, short_side = frames_of_a_window(self.viewers), video_short_side(self.viewers)
+            frames, short_side = window_size(self.viewers)
             windows = read_untrusted(video, frames, span, short_side, self.limits)
         yield from (view_window(upload.stem, window, self.viewers) for window in windows)
 

@@ -26,17 +26,11 @@ _PATHS = ("/assets/", "/static/", "/theme.css", "/config", "/favicon.ico", "/man
     f"/gradio_api/{name}"
     for name in ("info", "queue/", "upload", "upload_progress", "heartbeat/", "startup-events", "app_id")
 )
-_OFF = dict.fromkeys(("share", "ssr_mode", "mcp_server", "pwa", "enable_monitoring", "run_history"), False)
 _ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "view"}  # the others wait in a queue
 
 
 def serve(live: Live, host: str, port: int) -> None:
-    """Serve the page until Ctrl-C or SIGTERM.
-
-    Args:
-        live: What it shows.
-        host: Address to listen on.
-        port: Port to listen on.
+    """Serve the page at an address until Ctrl-C or SIGTERM.
 
     Raises:
         UserError: gradio is not installed, or the page can't listen there.
@@ -136,6 +130,7 @@ def listen(page: Any, live: Live, host: str, port: int) -> None:
     # The server asks itself whether it is up, which a proxy could not tell.
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (direct, host, "localhost")))
+    off = ("share", "ssr_mode", "mcp_server", "pwa", "enable_monitoring", "run_history")
     try:
         page.launch(
             server_name=host,
@@ -146,7 +141,7 @@ def listen(page: Any, live: Live, host: str, port: int) -> None:
             quiet=True,
             prevent_thread_lock=True,
             app_kwargs={"middleware": [_only(_PATHS)]},
-            **_OFF,
+            **dict.fromkeys(off, False),
         )
     except OSError as error:
         where = f"--host {host} --port {port}"
