@@ -91,7 +91,7 @@ def epoch_ways(
         else:
             cached = CachedInput(kept, step.prefixes, cache, settings.workers, split.train)
             sets, given = ClipData(split, kept).sets(settings, make=cached.batches), cached.names
-        ways[way] = partial(_pass, sets.train.batches, partial(_train_on, step, given))
+        ways[way] = partial(_pass, sets.train.batches, step, given)
     return ways
 
 
@@ -110,17 +110,15 @@ def _open(tree: Path, clips: int, size: Size) -> tuple[Split, ClipInput]:
     return Split(index, None, index), ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))
 
 
-def _train_on(step: Step, given: Sequence[str], batch: Batch) -> None:
-    step.labels = batch["label"]
-    step.inputs = lambda: {name: batch[name] for name in given}
-    step.train()
-
-
 def _pass(
-    batches: Callable[[int], Iterable[Batch]], take: Callable[[Batch], object] = lambda _: None
+    batches: Callable[[int], Iterable[Batch]], step: Step | None = None, given: Sequence[str] = ()
 ) -> None:
+    """Load one epoch, and train a step on it by the tensors it is given."""
     for batch in batches(1):  # an epoch has the same draws whenever it is run, so that a cache serves it
-        take(batch)
+        if step is not None:
+            step.labels = batch["label"]
+            step.inputs = {name: batch[name] for name in given}.copy
+            step.train()
 
 
 class Kind(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from benchmarks.steps import BF16, PLAIN, WAYS, speedup
+from benchmarks.steps import BF16, KEPT, PLAIN, WAYS, speedup
 from core.errors import UserError
 from core.files import atomic_path
 
@@ -61,9 +61,11 @@ def write_tables(found: Found) -> dict[str, str]:
     }
 
 
-def _of(name: str, header: Sequence[str], cells: Callable[[Any], Iterable[str]]) -> Callable[[Found], str]:
-    """Make the writer of a table with a row for each entry of a measurement: its name and its cells."""
-    return lambda found: markdown(header, [[key, *cells(value)] for key, value in found[name].items()])
+def _of(
+    name: str, header: Sequence[str], cells: Callable[[Any], Iterable[str]], key: str = "{}"
+) -> Callable[[Found], str]:
+    """Make the writer of a table with a row for each entry of a measurement: its key and its cells."""
+    return lambda found: markdown(header, [[key.format(k), *cells(v)] for k, v in found[name].items()])
 
 
 def _speed(name: str, what: str) -> Callable[[Found], str]:
@@ -97,13 +99,6 @@ def _work(found: Found) -> str:
     return markdown(["10^9 operations a clip (share of the peak)", *WAYS], rows)
 
 
-def _exactness(found: Found) -> str:
-    header = ["relative error of the gradient (of the loss)", *next(iter(found["exactness"].values()))]
-    return _of("exactness", header, lambda ways: [
-        f"{errors['gradient']:.0e} ({errors['loss']:.0e})" for errors in ways.values()
-    ])(found)  # fmt: skip
-
-
 def _decoding(found: Found) -> str:
     rows = [
         [f"{name}, {workers} workers", f"{milliseconds:.1f}"]
@@ -127,14 +122,6 @@ def _clips(found: Found) -> str:
     return markdown(["milliseconds of an epoch", "fixed", "for each clip"], rows)
 
 
-def _recipes(found: Found) -> str:
-    recipes = found["recipes"]
-    rows = [
-        [f"`{name}.yaml`", *(f"{cost:.0f}" for cost in costs.values())] for name, costs in recipes.items()
-    ]
-    return markdown(["recipe", *next(iter(recipes.values()))], rows)
-
-
 _WRITERS: dict[str, Callable[[Found], str]] = {
     "machine": _machine,
     "steps": _speed("steps", "training or evaluation step"),
@@ -149,7 +136,11 @@ _WRITERS: dict[str, Callable[[Found], str]] = {
             f"{speedup(step['as it is'], step['compiled']):.2f}",
         ],
     ),
-    "exactness": _exactness,
+    "exactness": _of(
+        "exactness",
+        ["relative error of the gradient (of the loss)", *WAYS, f"{KEPT} as float16"],
+        lambda ways: [f"{errors['gradient']:.0e} ({errors['loss']:.0e})" for errors in ways.values()],
+    ),
     "memory": _of(
         "memory",
         ["MiB of the process (of a step's tensors)", *WAYS],
@@ -159,7 +150,12 @@ _WRITERS: dict[str, Callable[[Found], str]] = {
     "decoding": _decoding,
     "growth": _growth,
     "clips": _clips,
-    "recipes": _recipes,
+    "recipes": _of(
+        "recipes",
+        ["recipe", "trainings", "hours in float32", "hours at the fastest", "10^15 operations"],
+        lambda costs: [f"{cost:.0f}" for cost in costs.values()],
+        "`{}.yaml`",
+    ),
 }
 _NEEDED = {"work": ("work", "steps", "machine")}  # the others need their own measurement alone
 TABLES = tuple(_WRITERS)

@@ -75,6 +75,16 @@ def test_errors_of_known_flows(kitchen):
     assert a_pixel_off[1:3] == ["1.00", "1.0"]
 
 
+def test_the_tables_find_the_true_camera_and_what_moves(kitchen):
+    clips = draw_clips(kitchen, 2, 0)
+    table = motion.homography_table(draw_pairs(kitchen, clips, 1, 0))
+    ours, *others = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:])
+    assert ours[0].endswith("(ours)") and float(ours[2]) < 0.3 and ours[-1] == "0 of 4" and len(others) == 13
+    rows = [line.split(" | ") for line in motion.users_table(kitchen, clips).splitlines()]
+    assert rows[0][0].endswith(", 114x64") and [row[0] for row in rows[2:]] == ["| S1", "| S2", "| all"]
+    assert [row[1] for row in rows[2:]] == ["0 of 2", "0 of 2", "0 of 4"]
+
+
 def test_pictures_of_clips_stand_one_below_the_other(kitchen, tmp_path):
     out = tmp_path / "new" / "picture.png"
     config = motion_pictures.PictureConfig(
