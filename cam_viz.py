@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import Config as BaseConfig
+from core.config import refuse_repeated
 from core.errors import UserError
 from core.files import atomic_path
 from core.seeding import DeviceName, set_up_numerics
@@ -86,6 +87,7 @@ class Config(BaseConfig):
 
     @model_validator(mode="after")
     def _page_or_pictures(self) -> "Config":
+        refuse_repeated("--runs", self.runs)
         chosen = self._given("clips", "user", "action", "wrong", "sample")
         if self.serve:
             if given := [*chosen, *self._given("video", "start_sec", "stop_sec", "out", "html")]:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from core.cli import run
-from core.config import COSTS_MEMORY
+from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.run_dir import RunDirectory
@@ -94,6 +94,7 @@ class Config(BaseConfig):
     def _check_fusion(self) -> None:
         if len(self.fuse) < 2:
             raise ValueError("--fuse needs two run directories or more")
+        refuse_repeated("--fuse", self.fuse)
         if self.users is not None or self.split != "test" or self.checkpoint != "last":
             raise ValueError(
                 "--fuse measures last checkpoints on test users; leave out --users, --split and --checkpoint"
@@ -106,6 +107,9 @@ class Config(BaseConfig):
             )
         if min(self.weights) < 0 or sum(self.weights) <= 0 or not np.isfinite(self.weights).all():
             raise ValueError(f"--weights should not be negative, nor all zero, got {self.weights}")
+        if np.count_nonzero(self.weights) == 1:
+            alone = self.fuse[int(np.argmax(self.weights))]
+            raise ValueError(f"--weights leaves {alone} alone, which is no fusion; measure it with --run")
 
 
 def measure(path: Path, config: Config) -> None:

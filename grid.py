@@ -5,6 +5,7 @@ unchanged one is never repeated. A stopped grid resumes when it is started again
 """
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, cast
@@ -12,7 +13,7 @@ from typing import Literal, cast
 from pydantic import Field, model_validator
 
 from core.cli import run
-from core.config import COSTS_MEMORY
+from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.seeding import DeviceName
@@ -82,6 +83,10 @@ class Config(BaseConfig):
 
     @model_validator(mode="after")
     def _flags_fit_together(self) -> "Config":
+        refuse_repeated("--recipe", self.recipe)
+        named = Counter(text.partition("=")[0].replace("-", "_") for text in self.settings)
+        if repeated := [name for name, times in named.items() if times > 1]:
+            raise ValueError(f"--settings sets {repeated[0]} twice; set it once")
         for flag in ("address", "cpus_per_job", "gpus_per_job"):
             if getattr(self, flag) is not None and self.engine != "ray":
                 raise ValueError(f"--{flag.replace('_', '-')} needs --engine ray")

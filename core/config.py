@@ -1,5 +1,6 @@
 """Typed, frozen settings: the same object is filled by flags, by a recipe and by a test."""
 
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,10 +67,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds one mapping, with the safe loader.
 
     Raises:
-        UserError: The file can't be read, is not YAML, or holds something other than a mapping.
+        UserError: The file can't be read, is not YAML, has a key twice, or holds something other than a
+            mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _OnceLoader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {path}: {error}") from None
     except Exception as error:  # senseless tags, dates and nesting raise errors of many kinds
@@ -77,6 +79,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} should hold `key: value` lines, found {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML's readers silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and names.count(key.value) > 1:
+                raise ValueError(f"{key.value} stands there twice, on line {key.start_mark.line + 1} first")
+        return super().construct_mapping(node, deep)
+
+
+def refuse_repeated(flag: str, paths: Sequence[Path]) -> None:
+    """Refuse a flag that names a file or folder twice, be it in two ways.
+
+    Raises:
+        ValueError: It does.
+    """
+    places = [path.resolve() for path in paths]
+    for number, path in enumerate(paths):
+        if places[number] in places[:number]:
+            raise ValueError(f"{flag} names {path} twice; name each once")
 
 
 def _readable(error: ValidationError) -> str:

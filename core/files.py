@@ -1,5 +1,6 @@
 """Files and folders that are complete or absent, never half written; locks that end with their process."""
 
+import csv
 import fcntl
 import hashlib
 import json
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,28 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: it should hold an object, found {type(content).__name__}")
     return content
+
+
+def read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
+    """Read the rows of a table that this project wrote; a cell that is missing at a row's end is empty.
+
+    Args:
+        file: The CSV file.
+        columns: Headings that it must have.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            header, *rows = list(csv.reader(lines)) or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{file} is missing or damaged: {error}") from None
+    if repeated := [name for name in header if header.count(name) > 1]:
+        raise UserError(f"{file} is damaged: it has the column {repeated[0]} twice")
+    if not rows or set(columns) - set(header) or max(map(len, rows)) > len(header):
+        raise UserError(f"{file} is damaged: it should hold the columns {', '.join(columns)}, and lines")
+    return [dict(zip_longest(header, row, fillvalue="")) for row in rows if row]
 
 
 def leftovers(folder: Path) -> list[Path]:

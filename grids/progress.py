@@ -3,7 +3,6 @@
 How far a run is, and how long its epochs take, is read from the metrics.csv that it writes.
 """
 
-import csv
 import shutil
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TextIO
 
+from core.files import read_csv
 from core.run_dir import RunDirectory
 from grids.plan import Plan
 from grids.recipe import Training
@@ -47,8 +47,8 @@ class Progress:
             rows = read_metrics(run)
             accuracies = {int(row["epoch"]): float(row["accuracy"]) for row in rows if row["split"] in splits}
             seconds = sum(float(row["seconds"]) for row in rows)
-            return cls(int(rows[-1]["epoch"]) if rows else 0, seconds, accuracies)
-        except (OSError, ValueError, KeyError):  # not written yet, or not by this project
+            return cls(int(rows[-1]["epoch"]), seconds, accuracies)
+        except ValueError:  # no table yet, or a damaged one
             return cls(0, 0.0, {})
 
 
@@ -56,10 +56,9 @@ def read_metrics(run: Run) -> list[dict[str, str]]:
     """Read a run's metrics.csv, which has a row for each epoch and split.
 
     Raises:
-        OSError: It has not been written yet.
+        UserError: It has not been written yet, or not by this project.
     """
-    with RunDirectory(run.folder).metrics.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(RunDirectory(run.folder).metrics, "epoch", "split", "accuracy", "seconds")
 
 
 class EpochTimes:

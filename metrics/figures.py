@@ -1,22 +1,33 @@
-"""Charts of predictions, drawn without a screen.
+"""Charts of predictions, drawn without a screen, as large as their labels need.
 
 Axes: K classes.
 """
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from core.files import atomic_path
+from core.fonts import drawable, fonts_for, shortened
 from metrics.accuracy import Ints
 
+_DPI = 110
+_LONGEST = 36
+"""Letters of the longest label of an axis; longer names stand in full below the chart."""
+_SMALL = 8
+"""Font size of the lines below a chart, in points."""
 
-@rc_context({"text.parse_math": False})  # dollar signs in a class's name are not a formula
+
 def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> None:
     """Draw a confusion matrix: rows are true classes, columns predictions, colour the share of a row.
 
@@ -27,25 +38,27 @@ def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> No
     """
     classes = len(class_names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(18.0, 3.5 + 0.24 * classes)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1)
-    size = 9 if classes <= 30 else 6
-    axes.set_xticks(range(classes), class_names, rotation=90, fontsize=size)
-    axes.set_yticks(range(classes), class_names, fontsize=size)
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        colour = "black" if shares[row, column] > 0.6 else "white"
-        axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=size - 1, color=colour)
-    right, total = int(np.trace(counts)), int(counts.sum())
-    axes.set(xlabel="predicted", ylabel="true", title=f"{right} of {total} clips right")
-    figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the true class's clips")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    labels, names = axis_labels(class_names, range(1, classes + 1))
+    cell = 0.5 if classes <= 10 else 0.34 if classes <= 30 else min(0.24, 24 / classes)  # inches
+    size, side = min(9.0, 29 * cell), max(cell * classes, 2.4)
+    with _lettering(class_names):
+        margin = _widest_in(labels, size) + 0.5
+        width = margin + side + 1.2
+        figure, axes = _figure(width, side, left=margin, right=1.2, bottom=margin, below=names)
+        picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1)
+        axes.set_xticks(range(classes), labels, rotation=90, fontsize=size)
+        axes.set_yticks(range(classes), labels, fontsize=size)
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            text, colour = str(counts[row, column]), "black" if shares[row, column] > 0.6 else "white"
+            axes.text(column, row, text, ha="center", va="center", fontsize=size - 1, color=colour)
+        right, total = int(np.trace(counts)), int(counts.sum())
+        axes.set(xlabel="predicted", ylabel="true", title=f"{right} of {total} clips right")
+        scale = axes.inset_axes((1 + 0.15 / side, 0, 0.15 / side, 1))
+        figure.colorbar(picture, cax=scale, label="share of the true class's clips")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=_DPI)
 
 
-@rc_context({"text.parse_math": False})  # dollar signs in a class's name are not a formula
 def save_changes(path: Path, changes: Mapping[str, Ints], class_names: tuple[str, ...], title: str) -> None:
     """Draw how many items of each class a result gains (right) or loses (left) against other results.
 
@@ -58,22 +71,92 @@ def save_changes(path: Path, changes: Mapping[str, Ints], class_names: tuple[str
     gains = np.stack(list(changes.values()))
     shown = np.flatnonzero(gains.any(axis=0))
     shown = shown[np.argsort(gains[:, shown].sum(axis=0), kind="stable")]
-    figure = Figure(figsize=(8, 1.8 + 0.34 * max(len(shown), 1)), layout="constrained")
+    labels, names = axis_labels([class_names[label] for label in shown], (shown + 1).tolist())
+    others = [textwrap.fill(f"against {drawable(name)}", 70) for name in changes]
+    with _lettering([*class_names, *changes]):
+        margin = _widest_in(labels, 9) + 0.3
+        width = max(margin + 4.8, _widest_in(others, 9) + 1)
+        columns = min(max(int(width / (_widest_in(others, 9) + 0.7)), 1), 3, len(others))
+        legend = 0.25 + 0.19 * sum(other.count("\n") + 1 for other in others) / columns
+        tall = 0.4 + 0.34 * max(len(shown), 1)
+        figure, axes = _figure(width, tall, left=margin, right=0.3, bottom=0.65 + legend, below=names)
+        height = 0.8 / len(changes)
+        for number, (other, gain) in enumerate(zip(others, changes.values(), strict=True)):
+            places = np.arange(len(shown)) + 0.4 - height * (number + 0.5)
+            axes.barh(places, gain[shown], height, label=other, color=f"C{number}")
+        axes.axvline(0, color="black", linewidth=0.8)
+        limit = max(1, int(np.abs(gains).max())) + 0.5
+        axes.set(xlim=(-limit, limit), xlabel="clips lost (left) and gained (right)", title=title)
+        axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_yticks(range(len(shown)), labels, fontsize=9)
+        if not len(shown):
+            axes.text(
+                0, 0, "no class gains or loses a clip", ha="center", va="center", backgroundcolor="white"
+            )
+        axes.grid(axis="x", alpha=0.3)
+        below_axis = axes.get_position().y0 - 0.5 / figure.get_figheight()
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, below_axis), ncols=columns, fontsize=9)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=_DPI)
+
+
+def axis_labels(names: Sequence[str], numbers: Iterable[int]) -> tuple[list[str], list[str]]:
+    """Shorten long names, and escape letters that no installed font has.
+
+    Args:
+        names: Of classes.
+        numbers: Their lines in per_class.csv; a changed name has it in front.
+
+    Returns:
+        A label a name, and the lines that spell out what was changed.
+    """
+    labels, below, escaped = [], [], False
+    for number, name in zip(numbers, names, strict=True):
+        text = drawable(name)
+        missing = text.count("\\") > name.count("\\")
+        long, escaped = len(text) > _LONGEST, escaped or missing
+        labels.append(f"{number}: {shortened(text, _LONGEST)}" if long or missing else text)
+        below += [f"{number}: {text}"] if long else []
+    if escaped:
+        below.append(
+            "\\u...: a letter that no font here has; the numbers are those of lines of per_class.csv"
+        )
+    return labels, below
+
+
+def _lettering(names: Iterable[str]) -> AbstractContextManager[None]:
+    """Draw with the fonts that names need; dollar signs in a name are not a formula."""
+    return rc_context({"text.parse_math": False, "font.family": fonts_for("".join(names))})
+
+
+def _widest_in(texts: Sequence[str], size: float) -> float:
+    """Measure the longest line of texts, in inches; 0 without a text."""
+    pen: Any = RendererAgg(10, 10, _DPI)  # type: ignore[no-untyped-call]
+    lines = [line for text in texts for line in text.splitlines()]
+    sizes = [pen.get_text_width_height_descent(line, FontProperties(size=size), False) for line in lines]
+    return max((float(width) / _DPI for width, _, _ in sizes), default=0.0)
+
+
+def _figure(
+    width: float, height: float, *, left: float, right: float, bottom: float, below: Sequence[str]
+) -> tuple[Figure, Axes]:
+    """Make a figure of one chart with a title above, and lines of text below; all sizes in inches.
+
+    Args:
+        width: Of the figure.
+        height: Of the chart.
+        left: Room at its left.
+        right: Room at its right.
+        bottom: Room for what belongs to it below, such as the labels of its axis.
+        below: Lines below that, broken where they are too long.
+    """
+    letters = [int(len(line) * (width - 0.2) / max(_widest_in([line], _SMALL), 0.1)) for line in below]
+    text = "\n".join(textwrap.fill(line, max(min(letters), 20)) for line in below)
+    foot = 0.2 + (text.count("\n") + 1) * 1.3 * _SMALL / 72 if text else 0.0
+    total = foot + bottom + height + 0.45
+    figure = Figure(figsize=(width, total))
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    height = 0.8 / len(changes)
-    for number, (name, gain) in enumerate(changes.items()):
-        places = np.arange(len(shown)) + 0.4 - height * (number + 0.5)
-        axes.barh(places, gain[shown], height, label=f"against {name}", color=f"C{number}")
-    axes.axvline(0, color="black", linewidth=0.8)
-    limit = max(1, int(np.abs(gains).max())) + 0.5
-    axes.set(xlim=(-limit, limit), xlabel="clips lost (left) and gained (right)", title=title)
-    axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_yticks(range(len(shown)), [class_names[label] for label in shown], fontsize=9)
-    if not len(shown):
-        axes.text(0, 0, "no class gains or loses a clip", ha="center", va="center", backgroundcolor="white")
-    axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=min(3, len(changes)), fontsize=9)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    figure.text(0.1 / width, 0.1 / total, text, fontsize=_SMALL, va="bottom", linespacing=1.2)
+    wide = width - left - right
+    return figure, figure.add_axes((left / width, (foot + bottom) / total, wide / width, height / total))

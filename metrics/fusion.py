@@ -16,7 +16,7 @@ from core.errors import UserError
 from data.index import ClipIndex
 from data.split import hold_out
 from metrics.accuracy import Floats, Ints, cross_entropy
-from metrics.predictions import Predictions
+from metrics.predictions import Predictions, unpredicted_note
 
 Scores = Literal["logits", "probabilities"]
 
@@ -255,7 +255,10 @@ def fusion_lines(summary: Mapping[str, Any]) -> list[str]:
         for row in summary["runs"]
     ]
     interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
-    lines.append(f"late fusion: top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips")
+    note = f"; {note}" if (note := unpredicted_note(summary)) else ""
+    lines.append(
+        f"late fusion: top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips{note}"
+    )
     if choice := summary.get("weights_by_training_clips"):
         weights = " ".join(f"{weight:.2f}" for weight in choice["weights"])
         alone = ", ".join(f"{accuracy:.1f}" for accuracy in choice["alone"])

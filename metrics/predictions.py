@@ -124,13 +124,16 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
 
     Returns:
         top1, top5, mean_class and each group in per cent, n_clips, and the 95 % Wilson interval of top1;
-        where classes have rivals also `order`, the share of their items that score above the rival, in per
-        cent, and n_order, the number of these items; and the measures of the task.
+        tested_classes, the number of classes that have items, and predicted_classes, how many of these are
+        predicted for at least one item; where classes have rivals also `order`, the share of their items that
+        score above the rival, in per cent, and n_order, the number of these items; and the measures of the
+        task.
     """
     from metrics.statistics import wilson_interval  # loads scipy, which training needs only at its end
 
     logits, labels = predictions.logits, predictions.labels
-    right = int((logits.argmax(axis=1) == labels).sum())
+    predicted, tested = logits.argmax(axis=1), np.unique(labels)
+    right = int((predicted == labels).sum())
     low, high = wilson_interval(right, len(labels))
     order: dict[str, Any] = {}
     if relations.rivals is not None:
@@ -142,11 +145,23 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
         "mean_class": mean_class_accuracy(logits, labels),
         **{name: group_accuracy(logits, labels, ids) for name, ids in relations.groups.items()},
         "n_clips": len(labels),
+        "tested_classes": len(tested),
+        "predicted_classes": int(np.isin(tested, predicted).sum()),
         "ci95_low": low,
         "ci95_high": high,
         **order,
         **predictions.measures,
     }
+
+
+def unpredicted_note(summary: Mapping[str, Any]) -> str:
+    """Say what a good accuracy can hide, that some of the tested classes are never predicted; else empty.
+
+    A network that gives every clip the commonest class is right as often as that class is common. Classes
+    without a test clip are not counted, since not to predict them is right.
+    """
+    predicted, tested = summary["predicted_classes"], summary["tested_classes"]
+    return f"{predicted} of {tested} classes are ever predicted" if predicted < tested else ""
 
 
 def write_evaluation(

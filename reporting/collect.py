@@ -3,14 +3,13 @@
 Axes: K classes.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.config import read_yaml
 from core.errors import UserError
-from core.files import read_json
+from core.files import read_csv, read_json
 from core.run_dir import RunDirectory, read_eval
 from grids.plan import TABLES, TablePlan, TableRow, TableRun
 from metrics.predictions import Predictions
@@ -211,26 +210,6 @@ def _read_epochs(file: Path) -> "pd.DataFrame":
         return pd.DataFrame(columns | {n: pd.to_numeric(v) for n, v in columns.items() if n != "split"})
     except ValueError as error:
         raise UserError(f"{file} is damaged: {error}") from None
-
-
-def read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
-    """Read the lines of a run's table.
-
-    Args:
-        file: The CSV file.
-        columns: Headings that it must have.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            table = list(csv.DictReader(lines, restval=""))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} is missing or damaged: {error}") from None
-    if not table or set(columns) - table[0].keys() or any(None in row for row in table):
-        raise UserError(f"{file} is damaged: it should hold the columns {', '.join(columns)}, and lines")
-    return table
 
 
 def _progress(folder: Path) -> str:

@@ -70,7 +70,7 @@ def test_a_malicious_checkpoint_is_refused_at_every_door(tmp_path, command):
         (run / "last.pt").write_bytes(file.read_bytes())
         doors = [
             (evaluate.main, evaluate.Config, "--run", run, "--data", tree),
-            (evaluate.main, evaluate.Config, "--fuse", run, run, "--data", tree),
+            (evaluate.main, evaluate.Config, "--fuse", run, tmp_path, "--data", tree),
             (published.main, published.Config, "--checkpoint", file, "--data", tree, "--out", "out"),
             (published.main, published.Config, "--run", run, "--out", "out"),
             (train_rgb.main, train_rgb.Config, "--data", tree, "--out", "o", "--stage", 2, "--init", run),

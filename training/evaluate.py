@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.ranks import ONE, Ranks
 from core.task import Batch, Task
 from metrics.accuracy import Floats, Ints
-from metrics.predictions import Predictions, check_logits
+from metrics.predictions import Predictions, check_logits, unpredicted_note
 
 
 @torch.no_grad()
@@ -96,11 +96,13 @@ def _joined(task: Task, results: list[_Result], keys: tuple[str, ...]) -> Predic
 
 
 def result_line(summary: Mapping[str, Any]) -> str:
-    """Say in one line what eval.json holds, with the interval and how the epoch was chosen."""
+    """Say in one line what eval.json holds: accuracy, how sure it is, how its epoch was chosen."""
     interval = f"95 % interval {summary['ci95_low']:.1f} to {summary['ci95_high']:.1f}"
     # A checkpoint that others trained does not say after how many epochs.
     epoch = f"epoch {summary['epoch']} ({summary['selection']})" if summary["epoch"] else summary["selection"]
     line = f"top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips, {epoch}"
+    if note := unpredicted_note(summary):
+        line += f"; {note}"
     selected = summary.get("selected")
     if selected is None or selected["epoch"] == summary["epoch"]:
         return line

@@ -53,6 +53,23 @@ def test_files_that_are_no_mapping(tmp_path, text):
         read_yaml(tmp_path / "bad.yaml")
 
 
+@pytest.mark.parametrize(
+    "text, named",
+    [("lr: 1\nseed: 0\nlr: 2\n", "lr"), ("a:\n  - {b: 1, c: 2, b: 3}\n", "b"), ("'x y': 1\nx y: 2\n", "x y")],
+)
+def test_a_key_that_stands_twice(tmp_path, text, named):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(
+        UserError, match=f"bad.yaml .*{named} stands there twice, on line 1 first|{named} .*line 2"
+    ):
+        read_yaml(tmp_path / "bad.yaml")
+
+
+def test_equal_keys_of_different_mappings_and_merged_ones(tmp_path):
+    (tmp_path / "good.yaml").write_text("a: &a {b: 1, c: 2}\nd: {b: 1}\ne: {<<: *a, b: 3}\n")
+    assert read_yaml(tmp_path / "good.yaml")["e"] == {"b": 3, "c": 2}
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="nowhere.yaml"):
         read_yaml(tmp_path / "nowhere.yaml")

@@ -5,7 +5,8 @@ import pytest
 
 from core.errors import UserError
 from metrics.accuracy import cross_entropy
-from metrics.predictions import Predictions, clip_scores
+from metrics.predictions import Predictions, Relations, clip_scores, summarise, unpredicted_note
+from training.evaluate import result_line
 
 
 def predictions(order, logits, labels=(0, 1, 2)):
@@ -36,3 +37,33 @@ def test_predictions_survive_a_file(tmp_path):
     (tmp_path / "other.npz").write_bytes(b"no predictions")
     with pytest.raises(UserError, match="other.npz"):
         Predictions.load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    "labels, predicted, note",
+    [
+        ([0, 0, 0, 0, 1, 2, 3, 4], [0] * 8, "1 of 5 classes are ever predicted"),
+        ([0, 0, 0, 0, 1, 2, 3, 4], [0, 0, 0, 0, 1, 1, 1, 1], "2 of 5 classes are ever predicted"),
+        ([0, 1], [0, 5], "1 of 2 classes are ever predicted"),  # a class that is not tested does not help
+        ([0, 1], [5, 5], "0 of 2 classes are ever predicted"),
+        ([0, 1], [1, 0], ""),  # all wrong, but both are predicted
+        ([0, 0], [0, 0], ""),  # one class is tested, and predicting no other is right
+        ([0, 1, 1], [0, 1, 5], ""),
+    ],
+)
+def test_classes_that_are_never_predicted_are_counted(labels, predicted, note):
+    made = Predictions(tuple(map(str, range(len(labels)))), np.array(labels), np.eye(6)[predicted], 0.0, {})
+    summary = summarise(made, Relations())
+    assert unpredicted_note(summary) == note
+    assert summary["tested_classes"] == len(set(labels))
+    assert summary["predicted_classes"] == len(set(labels) & set(predicted))
+
+
+def test_the_result_line_says_so_beside_the_number():
+    summary = {
+        "top1": 57.1, "ci95_low": 25.0, "ci95_high": 84.2, "n_clips": 7,
+        "epoch": 3, "selection": "last_epoch", "tested_classes": 5, "predicted_classes": 2,
+    }  # fmt: skip
+    number = "top-1 57.1 % (95 % interval 25.0 to 84.2) on 7 clips, epoch 3 (last_epoch)"
+    assert result_line(summary) == f"{number}; 2 of 5 classes are ever predicted"
+    assert result_line(summary | {"predicted_classes": 5}) == number

@@ -76,6 +76,7 @@ DAMAGE = {
     "no class": (lambda run: (run / "per_class.csv").write_text("label\n1\n"), "per_class.csv is "),
     "no numbers": (lambda run: edit_epochs(run, "2.5", "much"), "metrics.csv is damaged: .*much"),
     "one cell more": (lambda run: edit_epochs(run, "2.5", "2.5,1"), "metrics.csv is "),
+    "a column twice": (lambda run: edit_epochs(run, "loss", "accuracy"), "the column accuracy twice"),
     "metrics": (lambda run: (run / "metrics.csv").write_text("epoch\n1\n"), "metrics.csv is damaged"),
     "no environment": (lambda run: (run / "env.json").unlink(), "env.json is missing"),
 }

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import cam_viz
+from core.errors import UserError
 from data import ClipIndex
 from data.images import read_frames
 from data.sampling import rgb_frame_numbers
@@ -28,6 +29,11 @@ def saved_chances(run):
         return dict(
             zip(saved["clip"].tolist(), zip(chances.argmax(1), chances.max(1), strict=True), strict=True)
         )
+
+
+def test_a_run_is_drawn_once(tmp_path):
+    with pytest.raises(UserError, match="--runs names .*x/../rgb twice; name each once"):
+        cam_viz.Config(runs=(tmp_path / "rgb", tmp_path / "x/../rgb"), data=tmp_path, sample=1, out=tmp_path)
 
 
 @torch.no_grad()

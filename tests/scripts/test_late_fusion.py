@@ -101,6 +101,10 @@ def test_runs_that_do_not_fit(runs, tmp_path, changes, message):
         ({"weights": (1.0,)}, "2 runs need 2, got 1"),
         ({"weights": (1.0, -1.0)}, "not be negative"),
         ({"weights": (0.0, 0.0)}, "nor all zero"),
+        ({"weights": (0.0, 2.0)}, "leaves flow alone, which is no fusion; measure it with --run"),
+        ({"fuse": ("rgb", "rgb")}, "--fuse names rgb twice; name each once"),
+        ({"fuse": ("rgb", "flow", "./rgb")}, "--fuse names rgb twice"),
+        ({"fuse": ("rgb", "flow/../rgb")}, "--fuse names flow/../rgb twice"),
         ({"split": "train"}, "test users"),
         ({"fuse": (), "run": None}, "--run .* or --fuse"),
         ({"run": "rgb"}, "--run .* or --fuse"),
@@ -111,6 +115,19 @@ def test_runs_that_do_not_fit(runs, tmp_path, changes, message):
 def test_flags_that_contradict_each_other(changes, message):
     with pytest.raises(UserError, match=message):
         evaluate.Config(**({"fuse": ("rgb", "flow")} | changes))
+
+
+def test_a_run_under_two_names(runs, tmp_path):
+    (tmp_path / "link").symlink_to(runs[0])
+    with pytest.raises(UserError, match="--fuse names .*link twice"):
+        evaluate.Config(fuse=(runs[0], tmp_path / "link"))
+
+
+def test_a_fusion_says_what_it_never_predicts(tmp_path, capsys):
+    runs = tuple(made(tmp_path / name, [[3, 0], [1, 0], [2, 0], [1, 0]]) for name in ("rgb", "flow"))
+    summary = json.loads((fused(runs) / "eval.json").read_text())
+    assert (summary["top1"], summary["tested_classes"], summary["predicted_classes"]) == (50, 2, 1)
+    assert "on 4 clips; 1 of 2 classes are ever predicted\n" in capsys.readouterr().out
 
 
 def test_a_run_without_predictions(runs):

@@ -1,0 +1,105 @@
+"""Pictures of classes with long, foreign and odd names: readable, or shortened and explained; no warnings."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.fonts import DEFAULT, drawable, fonts_for, shortened
+from metrics.figures import axis_labels, save_changes, save_confusion
+
+CHINESE, LONG = "\u6253\u5f00_\u679c\u9171", "take_" + "very_long_" * 12 + "cup"
+UNKNOWN = "\ue0ff"  # of the private area, in which no font has a letter here
+NAMES = {
+    "Chinese": CHINESE,
+    "Hebrew": "\u05e4\u05ea\u05d7_\u05e8\u05d9\u05d1\u05d4",
+    "Arabic": "\u0641\u062a\u062d_\u0645\u0631\u0628\u0649",
+    "Thai": "\u0e40\u0e1b\u0e34\u0e14",
+    "Cyrillic and a formula": "\u041a\u043e\u0444\u0435_$x_1$",
+    "accent apart": "pure\u0301e",
+    "lines and tabs": "open\njam\tnow",
+    "bytes that are no text": "open_\udcff",
+    "emoji": "open_\U0001f36f",
+    "no letters": "_",
+    "long": LONG,
+    "long and Chinese": CHINESE * 25,
+    "backslash": "open\\njam",
+}
+
+
+@pytest.fixture(autouse=True)
+def a_warning_is_an_error(recwarn):
+    yield
+    assert not [str(found.message) for found in recwarn]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_matrix_of_any_names(tmp_path, kind):
+    save_confusion(tmp_path / "confusion.png", np.eye(2, dtype=np.int64), ("open_jam", NAMES[kind]))
+    ink(tmp_path / "confusion.png")
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_changes_of_any_names_against_runs_of_any_names(tmp_path, kind):
+    gains = {NAMES[kind]: np.array([1, -2]), "flow": np.array([0, 1])}
+    save_changes(tmp_path / "fusion.png", gains, ("open_jam", NAMES[kind]), "a title")
+    ink(tmp_path / "fusion.png")
+
+
+@pytest.mark.parametrize("classes", [2, 20, 61, 200])
+def test_labels_have_the_room_they_need(tmp_path, classes):
+    names = tuple(f"spread_jam,spoon,bread_{number}" for number in range(classes))
+    save_confusion(tmp_path / "confusion.png", np.eye(classes, dtype=np.int64), names)
+    width, height = ink(tmp_path / "confusion.png")
+    assert max(width, height) < 3500
+
+
+def ink(path):
+    """Check that nothing touches the edge of a picture; give its size."""
+    with Image.open(path) as picture:
+        dark = np.asarray(picture.convert("L")) < 200
+        assert dark.any()
+        edges = (dark[:4], dark[-4:], dark[:, :4], dark[:, -4:])
+        assert not any(edge.any() for edge in edges), "a label is cut"
+        return picture.size
+
+
+def test_names_that_fit_are_labels_as_they_are():
+    names = ["spread_jam,spoon,bread", "pour_mustard,cheese,bread", "caf\u00e9"]
+    assert axis_labels(names, [1, 2, 3]) == (names, [])
+
+
+def test_long_names_are_numbered_and_stand_in_full_below():
+    labels, below = axis_labels(["open_jam", LONG, LONG[:-1] + "t"], [1, 2, 7])
+    assert labels[0] == "open_jam" and labels[1].startswith("2: take_very") and labels[1].endswith("_cup")
+    assert max(map(len, labels)) <= 40 and len(set(labels)) == 3
+    assert below == [f"2: {LONG}", f"7: {LONG[:-1]}t"]
+
+
+def test_letters_without_a_font_are_escaped_and_explained(tmp_path):
+    labels, below = axis_labels([f"open_{UNKNOWN}", "open\\njam"], [4, 5])
+    assert labels == ["4: open_\\ue0ff", "open\\njam"]
+    assert len(below) == 1 and "no font here" in below[0] and "per_class.csv" in below[0]
+
+
+def test_another_font_helps_where_the_first_lacks_a_letter():
+    letter = "\u0359"  # in STIXGeneral, which comes with matplotlib like the default
+    assert fonts_for("open_jam") == [DEFAULT]
+    assert fonts_for("x" + letter)[0] == DEFAULT and len(fonts_for("x" + letter)) == 2
+    assert drawable("x" + letter) == "x" + letter and drawable("e\u0301") == "\u00e9"
+
+
+def test_the_middle_is_cut_out():
+    assert shortened("abcdefghij", 10) == "abcdefghij"
+    assert shortened("abcdefghijk", 7) == "abcd\u2026jk"
+
+
+def test_numbers_are_lines_of_the_table(tmp_path):
+    from metrics.predictions import Predictions, write_evaluation
+
+    names = ("open_jam", LONG)
+    write_evaluation(tmp_path, Predictions(("a",), np.array([1]), np.eye(2)[1:], 0.0, {}), names, {})
+    (label,) = axis_labels(names, [1, 2])[0][1:]
+    with (tmp_path / "per_class.csv").open(newline="") as file:
+        assert list(csv.DictReader(file))[int(label.split(":")[0]) - 1]["class"] == LONG
