@@ -1,14 +1,18 @@
-"""The page in a real browser: it loads nothing, its pictures are there, its tables sort."""
+"""The page as text, and in a real browser: it loads nothing, its pictures are there, its tables sort."""
 
+import re
+
+import numpy as np
 import pytest
 
 import report
-from reporting.page import Section, write_page
+from reporting.page import Figure, Section, write_page
 from reporting.tables import EMPTY, Table, number, words
 from tests.support import chromium
 from tests.support.fake_grid import make_plan, make_run, right_but
+from viz.film import save_png
 
-pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
+in_chromium = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
 
 FETCHED = """performance.getEntriesByType('resource').map((entry) => entry.name)
   .filter((name) => !name.startsWith('data:'))"""
@@ -26,6 +30,32 @@ SORTED = """(() => {
 })()"""
 
 
+def test_contents_lead_to_sections_of_every_depth(tmp_path):
+    leaf = Section("Leaf")
+    parts = [Section("Part", parts=[leaf]), Section("Folded", parts=[leaf], folded=True)]
+    write_page(tmp_path / "page.html", "T", "lead", [Section(f"S {n}", parts=parts) for n in (1, 2)])
+    text = (tmp_path / "page.html").read_text()
+    links, names = re.findall(r'href="#([^"]+)"', text), re.findall(r' id="([^"]+)"', text)
+    assert links == [f"s-{n}{end}" for n in (1, 2) for end in ("", "-part", "-part-leaf")]
+    assert set(links) < set(names) and len(set(names)) == len(names) == 10
+
+
+def test_page_is_self_contained_and_escaped(tmp_path):
+    save_png(tmp_path / "a.png", np.zeros((6, 9, 3), np.uint8))
+    section = Section(
+        "R & <b>",
+        ["text <script>alert(1)</script>"],
+        Table.of(words("a", ["<i>"]), words("b", ["2"])),
+        figures=[Figure(tmp_path / "a.png", 'a "quoted" caption')],
+    )
+    write_page(tmp_path / "index.html", "T <x>", "lead", [section])
+    text = (tmp_path / "index.html").read_text()
+    assert text.count("<script") == 1 and "&lt;script&gt;" in text and "&lt;i&gt;" in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert "https:" not in text and "http:" not in text
+
+
+@in_chromium
 def test_a_click_on_a_header_sorts(tmp_path):
     table = Table.of(words("name", "bdac"), number("value", [9.5, None, -20, 100]))
     write_page(tmp_path / "page.html", "T", "lead", [Section("t", table=table)])
@@ -54,6 +84,7 @@ WHOLE = """({
 
 
 @pytest.mark.parametrize("width", [400, 1500])
+@in_chromium
 def test_the_whole_report_is_a_page_without_faults(tmp_path, width):
     """The title is as odd as a user's can be."""
     runs = [make_run(tmp_path / name, right_but(seed)) for seed, name in enumerate("abc")]

@@ -1,3 +1,5 @@
+"""Names of runs in pictures."""
+
 from pathlib import Path
 
 import pytest
