@@ -105,11 +105,6 @@ class Config(BaseConfig):
         return self.jobs or max(len(visible_gpus(self.device)), 1)
 
 
-def local_workers(config: Config) -> Workers:
-    """Run the trainings as processes of this machine."""
-    return LocalWorkers(CODE, config.local_jobs, visible_gpus(config.device))
-
-
 def ray_workers(config: Config) -> Workers:
     """Run the trainings on a Ray cluster.
 
@@ -125,7 +120,10 @@ def ray_workers(config: Config) -> Workers:
 
 
 Engines = Mapping[str, Callable[[Config], Workers]]
-ENGINES: Engines = {"local": local_workers, "ray": ray_workers}
+ENGINES: Engines = {
+    "local": lambda config: LocalWorkers(CODE, config.local_jobs, visible_gpus(config.device)),
+    "ray": ray_workers,
+}
 
 
 def load_script(name: str) -> Script:

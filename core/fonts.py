@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 import matplotlib
@@ -24,14 +25,24 @@ def fonts_for(text: str) -> list[str]:
     return families
 
 
-def drawable(text: str) -> str:
-    """Write a text with the letters that installed fonts have, and the others as Python escapes them."""
+def drawable(text: str, families: Sequence[str] | None = None) -> str:
+    """Write a text with the letters that fonts have, all that are installed unless some families are named.
+
+    Other letters, and those that print nothing, are written as Python escapes them.
+    """
     text = unicodedata.normalize("NFC", text)
-    known = frozenset[int]().union(*map(_letters, fonts_for(text)))
+    known = _letters(*(fonts_for(text) if families is None else families))
     return "".join(
         letter if letter.isprintable() and ord(letter) in known else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def lines_in_one_font(text: str) -> tuple[str, list[str]]:
+    """Choose the font file that draws most of a text, for programs that take one; its lines as `drawable`."""
+    letters = set(map(ord, text))
+    family = max(fonts_for(text), key=lambda name: len(letters & _letters(name)))
+    return _upright_fonts()[family], [drawable(line, [family]) for line in text.split("\n")]
 
 
 def shortened(text: str, limit: int) -> str:
@@ -55,14 +66,15 @@ def _upright_fonts() -> dict[str, str]:
 
 
 @cache
-def _letters(family: str) -> frozenset[int]:
-    """Code points that a family draws; none of a font without outlines, such as one of emoji."""
-    try:
-        font = font_manager.get_font(_upright_fonts()[family])
-    except (OSError, RuntimeError):  # damaged, or removed since matplotlib listed it
-        return frozenset()
-    return frozenset(
-        code
-        for code in (font.get_charmap() if font.scalable else ())
-        if _SETS_RIGHT_TO_LEFT or unicodedata.bidirectional(chr(code)) not in ("R", "AL")
-    )
+def _letters(*families: str) -> frozenset[int]:
+    """Code points that families draw; none of a font without outlines, such as one of emoji."""
+    codes = set[int]()
+    for family in families:
+        try:
+            font = font_manager.get_font(_upright_fonts()[family])
+        except (OSError, RuntimeError):  # damaged, or removed since matplotlib listed it
+            continue
+        codes |= font.get_charmap().keys() if font.scalable else set()
+    if not _SETS_RIGHT_TO_LEFT:
+        codes = {code for code in codes if unicodedata.bidirectional(chr(code)) not in ("R", "AL")}
+    return frozenset(codes)

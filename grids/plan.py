@@ -227,7 +227,14 @@ def make_plan(recipes: Mapping[Path, Recipe], options: GridOptions) -> Plan:
             name = "" if override.trainings == "*" else f"{override.trainings}."
             raise UserError(f"--settings {name}{override.setting}: no training of the recipes has it")
     for run in planner.runs.values():
-        _refuse_edited(run)
+        file = RunDirectory(run.folder).config
+        saved = read_yaml(file) if file.exists() else run.settings
+        if edited := [name for name, value in run.settings.items() if saved.get(name) != value]:
+            raise UserError(
+                f"{file} of {run.training.label} says {edited[0]}: {saved.get(edited[0])}, but the folder's "
+                f"name stands for {run.settings[edited[0]]}; restore it, or remove the folder to train the "
+                "run again"
+            )
     return Plan(planner.runs, tuple(tables))
 
 
@@ -349,14 +356,3 @@ def _refuse_equal_rows(found: Iterable[tuple[SeededTraining, Run]]) -> None:
         row, length = seeded.training.row, seeded.training.settings.get("epochs")
         if row is not None and (before := rows.setdefault((run.key, length), row)) != row:
             raise UserError(f"the rows {before!r} and {row!r} are the same run: all their settings are equal")
-
-
-def _refuse_edited(run: Run) -> None:
-    file = RunDirectory(run.folder).config
-    saved = read_yaml(file) if file.exists() else run.settings
-    for name, value in run.settings.items():
-        if saved.get(name) != value:
-            raise UserError(
-                f"{file} of {run.training.label} says {name}: {saved.get(name)}, but the folder's name "
-                f"stands for {value}; restore it, or remove the folder to train the run again"
-            )

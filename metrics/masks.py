@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -36,15 +37,17 @@ def clip_masks(root: Path, clip: Clip, numbers: Numbers, pixels: Preprocessing) 
     Raises:
         UserError: The truth or a map can't be read, or does not fit the frames.
     """
-    masks = _true_masks(truth_file(root, clip.user, clip.action, clip.instance), clip.num_frames, numbers)
+    masks: dict[str, Tensor] = {}
+    truth = truth_file(root, clip.user, clip.action, clip.instance)
+    if truth.is_file():
+        for name, mask in _read_truth(truth, clip.num_frames).items():
+            masks[name] = torch.from_numpy(mask[numbers - 1].astype(np.uint8) * 255)[:, None]
     if clip.maps is not None:
         masks["motion_map"] = read_maps(clip.maps, numbers.tolist())
     return {name: transform_maps(mask, pixels, None) for name, mask in masks.items()}
 
 
-def _true_masks(path: Path, num_frames: int, numbers: Numbers) -> dict[str, Tensor]:
-    if not path.is_file():
-        return {}
+def _read_truth(path: Path, num_frames: int) -> dict[str, npt.NDArray[np.bool_]]:
     remedy = "render the kitchen again, or remove the file"
     try:
         with np.load(path) as truth:
@@ -53,7 +56,4 @@ def _true_masks(path: Path, num_frames: int, numbers: Numbers) -> dict[str, Tens
         raise UserError(f"{path} holds no truth of the synthetic kitchen ({error}); {remedy}") from None
     if any(len(mask) != num_frames for mask in masks.values()):
         raise UserError(f"{path} does not fit its clip, which has {num_frames} frames; {remedy}")
-    return {
-        name: torch.from_numpy(mask[numbers - 1].astype(np.uint8) * 255)[:, None]
-        for name, mask in masks.items()
-    }
+    return masks

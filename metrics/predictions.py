@@ -174,22 +174,19 @@ def write_evaluation(
     from metrics.figures import save_confusion  # matplotlib takes its time, and only this needs it
 
     counts = confusion_matrix(predictions.logits, predictions.labels)
-    predictions.save(folder / "predictions.npz")
-    write_csv(folder / "per_class.csv", _per_class(counts, class_names))
-    save_confusion(folder / "confusion.png", counts, class_names)
-    write_json(folder / "eval.json", dict(summary))
-
-
-def _per_class(counts: Ints, class_names: tuple[str, ...]) -> dict[str, Sequence[Any]]:
     clips, right = counts.sum(axis=1).tolist(), counts.diagonal().tolist()
     wrong = counts - np.diag(counts.diagonal())
-    return {
+    per_class = {
         "class": class_names,
         "clips": clips,
         "right": right,
         "accuracy": [f"{100 * r / n:.2f}" if n else None for r, n in zip(right, clips, strict=True)],
         "most_often_taken_for": [class_names[row.argmax()] if row.any() else None for row in wrong],
     }
+    predictions.save(folder / "predictions.npz")
+    write_csv(folder / "per_class.csv", per_class)
+    save_confusion(folder / "confusion.png", counts, class_names)
+    write_json(folder / "eval.json", dict(summary))
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from reporting.classes import classes_section, confusions_section
-from reporting.collect import Finished, FoundTable, Row
+from reporting.collect import FoundTable, Row
 from reporting.curves import curves_section
 from reporting.measures import attention_section, cost_section, motion_section
 from reporting.page import Section
@@ -84,21 +84,19 @@ def commands_section(table: FoundTable) -> Section:
 
 def commands_of(row: Row) -> str:
     """List the commands of a row's runs, ready to be copied."""
-    missing = [
-        f"# seed {run.plan.seed}, {run.state}, in {run.folder}\n{shlex.join(run.plan.command)}"
-        for run in row.missing
-    ]
-    return "\n\n".join([*map(_command, row.finished), *missing])
-
-
-def _command(run: Finished) -> str:
-    environment = run.environment
-    packages = [f"{name} {found}" for name, found in environment.get("packages", {}).items() if found]
-    commit, python = environment.get("commit") or "unknown", environment.get("python")
-    lines = [f"# seed {run.plan.seed}, in {run.folder}", shlex.join(run.plan.command)]
-    # Interpreter and script may lie elsewhere; other flags are another command.
-    if (started := environment.get("command", []))[2:] != list(run.plan.command)[2:]:
-        lines.append(f"# started by: {shlex.join(started)}")
-    lines.append(f"# commit {commit}, Python {python}, {', '.join(packages)}")
-    machine = f"{environment.get('cpus')} CPU cores, {environment.get('threads')} threads"
-    return "\n".join([*lines, f"# {machine}, GPU: {environment.get('gpu') or 'none'}"])
+    blocks = []
+    for run in row.finished:
+        made = run.environment
+        packages = [f"{name} {found}" for name, found in made.get("packages", {}).items() if found]
+        lines = [f"# seed {run.plan.seed}, in {run.folder}", shlex.join(run.plan.command)]
+        # Interpreter and script may lie elsewhere; other flags are another command.
+        if (started := made.get("command", []))[2:] != list(run.plan.command)[2:]:
+            lines.append(f"# started by: {shlex.join(started)}")
+        commit, python = made.get("commit") or "unknown", made.get("python")
+        lines.append(f"# commit {commit}, Python {python}, {', '.join(packages)}")
+        machine = f"{made.get('cpus')} CPU cores, {made.get('threads')} threads"
+        blocks.append("\n".join([*lines, f"# {machine}, GPU: {made.get('gpu') or 'none'}"]))
+    for lost in row.missing:
+        where = f"# seed {lost.plan.seed}, {lost.state}, in {lost.folder}"
+        blocks.append(f"{where}\n{shlex.join(lost.plan.command)}")
+    return "\n\n".join(blocks)

@@ -155,10 +155,17 @@ def _labels(run: Finished) -> tuple[tuple[str, ...], dict[str, int]]:
 
 
 def _find(plan: TableRun, folder: Path) -> Finished | Missing:
+    log = RunDirectory(folder).log
+    more = f"; its log is {log}" if log.exists() else ""
     if not (folder / "config.yaml").exists():
-        return Missing(plan, folder, "not started", _failure(folder, f"{folder} holds no run"))
+        return Missing(plan, folder, "not started", f"{folder} holds no run{more}")
     if not (folder / "eval.json").exists():
-        return Missing(plan, folder, "not finished", _failure(folder, _progress(folder)))
+        try:
+            epoch = int(_read_epochs(folder / "metrics.csv")["epoch"].iloc[-1])
+            reached = f"stopped after epoch {epoch}, or is still running"
+        except UserError:
+            reached = "has not finished an epoch"
+        return Missing(plan, folder, "not finished", f"{folder} {reached}{more}")
     try:
         return read_run(plan, folder)
     except UserError as error:
@@ -210,16 +217,3 @@ def _read_epochs(file: Path) -> "pd.DataFrame":
         return pd.DataFrame(columns | {n: pd.to_numeric(v) for n, v in columns.items() if n != "split"})
     except ValueError as error:
         raise UserError(f"{file} is damaged: {error}") from None
-
-
-def _progress(folder: Path) -> str:
-    try:
-        epochs = _read_epochs(folder / "metrics.csv")
-    except UserError:
-        return f"{folder} has not finished an epoch"
-    return f"{folder} stopped after epoch {int(epochs['epoch'].iloc[-1])}, or is still running"
-
-
-def _failure(folder: Path, reason: str) -> str:
-    log = RunDirectory(folder).log
-    return f"{reason}; its log is {log}" if log.exists() else reason

@@ -93,7 +93,10 @@ def write_report(folder: Path, title: str, lead: str, sections: Sequence[Section
     write_page(folder / "index.html", title, lead, sections)
     head = f"# {escape_markdown(title)}\n\n{escape_markdown(lead)}\n\n"
     write_text(folder / "report.md", head + "\n".join(_markdown(sections, 2)))
-    write_text(folder / "report.tex", _TEX + "\n".join(_latex(title, lead, sections)) + "\\end{document}\n")
+    tex = [f"\\section*{{{escape_tex(title)}}}\n{escape_tex(lead)}\n"]
+    for section in sections:
+        tex += [f"\\subsection*{{{escape_tex(section.title)}}}\n", *_latex(section)]
+    write_text(folder / "report.tex", _TEX + "\n".join(tex) + "\\end{document}\n")
     for name, table in _tables(sections):
         write_text(folder / f"{name}.csv", as_csv(table))
     return folder / "index.html"
@@ -133,20 +136,14 @@ def _markdown(sections: Sequence[Section], level: int) -> Iterator[str]:
         yield from _markdown(section.parts, level + 1)
 
 
-def _latex(title: str, lead: str, sections: Sequence[Section]) -> Iterator[str]:
-    yield f"\\section*{{{escape_tex(title)}}}\n{escape_tex(lead)}\n"
-    for section in sections:
-        yield f"\\subsection*{{{escape_tex(section.title)}}}\n"
-        yield from _latex_tables(section)
-
-
-def _latex_tables(section: Section) -> Iterator[str]:
+def _latex(section: Section) -> Iterator[str]:
+    """Write the tables of a section and of its parts, but not of folded ones."""
     if section.folded:
         return
     if section.table is not None:
         yield as_latex(section.table, f"{section.title}. {section.note}" if section.note else section.title)
     for part in section.parts:
-        yield from _latex_tables(part)
+        yield from _latex(part)
 
 
 def _tables(sections: Sequence[Section], prefix: str = "") -> Iterator[tuple[str, Table]]:

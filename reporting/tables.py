@@ -191,7 +191,12 @@ def as_latex(table: Table, caption: str) -> str:
     import pandas as pd
 
     texts = pd.DataFrame({n: map(escape_tex, column.texts) for n, column in enumerate(table.columns)})
-    headings = [escape_tex(c.name) if c.words else _stacked(c.name) for c in table.columns]
+    headings = []
+    for column in table.columns:
+        # A long heading is broken into lines, so that a column of numbers is as narrow as they are.
+        lines = [column.name] if column.words else textwrap.wrap(column.name, _HEADING)
+        heading = r" \\ ".join(map(escape_tex, lines))
+        headings.append(r"\shortstack[r]{" + heading + "}" if len(lines) > 1 else heading)
     alignment = [
         ("l" if max(map(len, column.texts)) <= _LONG else _PARAGRAPH) if column.words else "r"
         for column in table.columns
@@ -200,12 +205,6 @@ def as_latex(table: Table, caption: str) -> str:
     return style.to_latex(
         environment="longtable", caption=escape_tex(caption), column_format="".join(alignment), hrules=True
     )
-
-
-def _stacked(heading: str) -> str:
-    """Break a long heading of numbers into lines, so that its column is as narrow as they are."""
-    lines = [escape_tex(line) for line in textwrap.wrap(heading, _HEADING)]
-    return r"\shortstack[r]{" + r" \\ ".join(lines) + "}" if len(lines) > 1 else lines[0]
 
 
 def escape_tex(text: str) -> str:

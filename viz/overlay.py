@@ -12,8 +12,9 @@ import cv2
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
+
+from core.fonts import lines_in_one_font
 
 Picture = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.floating]
@@ -111,8 +112,8 @@ def overlay(frame: Picture, layer: Layer, square: Square, opacity: float) -> Pic
 
 def caption(picture: Picture, text: str, *, size: int = 13) -> Picture:
     """Put lines of text above a picture, shortened where they are wider than it."""
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
-    lines = text.split("\n")
+    file, lines = lines_in_one_font(text)
+    font = ImageFont.truetype(file, size)
     height = len(lines) * (size + 5) + 4
     canvas = Image.new("RGB", (picture.shape[1], height + picture.shape[0]), _PAPER)
     draw = ImageDraw.Draw(canvas)

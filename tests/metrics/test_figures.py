@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.fonts import DEFAULT, drawable, fonts_for, shortened
+from core.fonts import DEFAULT, drawable, fonts_for, lines_in_one_font, shortened
 from metrics.figures import axis_labels, save_changes, save_confusion
 
 CHINESE, LONG = "\u6253\u5f00_\u679c\u9171", "take_" + "very_long_" * 12 + "cup"
@@ -88,6 +88,15 @@ def test_another_font_helps_where_the_first_lacks_a_letter():
     assert fonts_for("open_jam") == [DEFAULT]
     assert fonts_for("x" + letter)[0] == DEFAULT and len(fonts_for("x" + letter)) == 2
     assert drawable("x" + letter) == "x" + letter and drawable("e\u0301") == "\u00e9"
+
+
+def test_one_font_for_captions():
+    assert lines_in_one_font("S2/open_jam\n\u05e4")[1] == ["S2/open_jam", "\u05e4"]
+    file, lines = lines_in_one_font(f"open_{UNKNOWN}")
+    assert "DejaVuSans" in file and lines == ["open_\\ue0ff"]
+    only_elsewhere = "\u0359\u1d8a"  # both in STIXGeneral, neither in the default
+    file, lines = lines_in_one_font(only_elsewhere)
+    assert "DejaVuSans.ttf" not in file and lines == [only_elsewhere]
 
 
 def test_the_middle_is_cut_out():
