@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
+
+import numpy as np
 
 from core.errors import UserError
 from core.files import write_json
@@ -49,7 +51,7 @@ class Input:
         """
         content = _open(path)
         try:
-            return cls(path, content.fingerprint())
+            return cls(path, _fingerprint(content))
         except OSError as error:
             raise _unreadable(error) from None
 
@@ -142,7 +144,7 @@ def make_excerpt(path: Path, items: int, folder: Path) -> Excerpt:
     Raises:
         UserError: As `Input.open`.
     """
-    files, whole, part = _open(path).excerpt(items)
+    files, whole, part = _choose(_open(path), items)
     if whole == part:
         return Excerpt(path, whole, part)
     for file in files:
@@ -152,27 +154,22 @@ def make_excerpt(path: Path, items: int, folder: Path) -> Excerpt:
     return Excerpt(folder, whole, part)
 
 
-class _Content(Protocol):
-    """What lies at an input's path."""
-
-    def fingerprint(self) -> Fingerprint: ...
-
-    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
-        """Choose about `items` items; gives their files, and the items by user of the whole and the part."""
+_Content = Path | PictureIndex | ClipIndex
+"""What lies at an input's path; a path itself is that of a single file."""
 
 
 def _open(path: Path) -> _Content:
     try:
         if path.is_file():
-            return _File(path)
+            return path
         if not path.exists():
             raise UserError(f"no such folder or file: {path}")
         if not any((path / tree.top).is_dir() for tree in TREE_KINDS):
             try:
-                return _Pictures(PictureIndex.from_folder(path))
+                return PictureIndex.from_folder(path)
             except UserError:
                 pass  # the message about a tree helps more: it may be the folder above or below
-        return _Clips(ClipIndex.from_tree(path))
+        return ClipIndex.from_tree(path)
     except OSError as error:
         raise _unreadable(error) from None
 
@@ -181,71 +178,55 @@ def _unreadable(error: OSError) -> UserError:
     return UserError(f"can't read {error.filename}: {error.strerror}; repair that first")
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-
-    def fingerprint(self) -> Fingerprint:
-        with self.path.open("rb") as file:
+def _fingerprint(content: _Content) -> Fingerprint:
+    if isinstance(content, Path):
+        with content.open("rb") as file:
             return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
+    if isinstance(content, PictureIndex):
+        return {"pictures": _hash([content.keys, _bytes(content.paths)])}
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        series = [(clip.key, clip.series(kind)) for clip in content.clips]
+        if there := [[key, one.numbers, _bytes(one.paths)] for key, one in series if one is not None]:
+            found[kind] = _hash([content.class_names, there])
+    return found
 
-    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
+
+def _choose(content: _Content, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
+    """Choose about `items` items; gives their files, and the items by user of the whole and the part."""
+    if isinstance(content, Path):
         return [], Counter(), Counter()  # taken whole
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    index: PictureIndex
-
-    def fingerprint(self) -> Fingerprint:
-        return {"pictures": _hash([self.index.keys, _bytes(self.index.paths)])}
-
-    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
-        per_class = max(items // len(self.index.class_names), 2)
-        taken: Counter[int] = Counter()
-        chosen = []
-        for path, label in zip(self.index.paths, self.index.labels, strict=True):
-            taken[label] += 1
-            if taken[label] <= per_class:
-                chosen.append(path)
+    if isinstance(content, PictureIndex):
+        labels = np.array(content.labels)
+        most = max(items // len(content.class_names), 2)
+        taken = [number for label in np.unique(labels) for number in np.flatnonzero(labels == label)[:most]]
         no_user = ""
-        return chosen, Counter({no_user: len(self.index)}), Counter({no_user: len(chosen)})
+        return (
+            [content.paths[n] for n in taken],
+            Counter({no_user: len(content)}),
+            Counter({no_user: len(taken)}),
+        )
+    chosen = _choose_clips(content, items)
+    series = [clip.series(kind) for clip in chosen for kind in KINDS]
+    files = [path for one in series if one is not None for path in one.paths]
+    return files, Counter(clip.user for clip in content.clips), Counter(clip.user for clip in chosen)
 
 
-@dataclass(frozen=True)
-class _Clips:
-    index: ClipIndex
-
-    def fingerprint(self) -> Fingerprint:
-        found: dict[str, str] = {}
-        for kind in KINDS:
-            series = [(clip.key, clip.series(kind)) for clip in self.index.clips]
-            if there := [[key, one.numbers, _bytes(one.paths)] for key, one in series if one is not None]:
-                found[kind] = _hash([self.index.class_names, there])
-        return found
-
-    def excerpt(self, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
-        chosen = self._choose(items)
-        series = [clip.series(kind) for clip in chosen for kind in KINDS]
-        files = [path for one in series if one is not None for path in one.paths]
-        whole, part = (Counter(clip.user for clip in clips) for clips in (self.index.clips, chosen))
-        return files, whole, part
-
-    def _choose(self, items: int) -> Sequence[Clip]:
-        """Take a clip of every user and action, then a second one, of the actions that all users have."""
-        found: dict[str, dict[str, list[Clip]]] = {}
-        for clip in self.index.clips:
-            found.setdefault(clip.action, {}).setdefault(clip.user, []).append(clip)
-        common = [users for users in found.values() if len(users) == len(self.index.users)]
-        if len(common) < 2:  # too few classes to train on
-            return self.index.clips
-        chosen: list[Clip] = []
-        for rank in range(max(len(clips) for users in common for clips in users.values())):
-            for number, users in enumerate(common):
-                if len(chosen) >= items and (rank or number >= 2):
-                    return chosen
-                chosen += [clips[rank] for clips in users.values() if rank < len(clips)]
-        return chosen
+def _choose_clips(index: ClipIndex, items: int) -> Sequence[Clip]:
+    """Take a clip of every user and action, then a second one, of the actions that all users have."""
+    found: dict[str, dict[str, list[Clip]]] = {}
+    for clip in index.clips:
+        found.setdefault(clip.action, {}).setdefault(clip.user, []).append(clip)
+    common = [users for users in found.values() if len(users) == len(index.users)]
+    if len(common) < 2:  # too few classes to train on
+        return index.clips
+    chosen: list[Clip] = []
+    for rank in range(max(len(clips) for users in common for clips in users.values())):
+        for number, users in enumerate(common):
+            if len(chosen) >= items and (rank or number >= 2):
+                return chosen
+            chosen += [clips[rank] for clips in users.values() if rank < len(clips)]
+    return chosen
 
 
 def _bytes(paths: Iterable[Path]) -> int:

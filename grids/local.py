@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -121,16 +122,12 @@ def stop_processes(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
         _signal_group(process, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SEC
     for process in processes:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(max(deadline - time.monotonic(), 0.0))
-        except subprocess.TimeoutExpired:
-            pass
         _signal_group(process, signal.SIGKILL)  # also kills children that outlived it
         process.wait()
 
 
 def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # it has ended
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has ended

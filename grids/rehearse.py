@@ -140,17 +140,14 @@ class _Measuring:
         self.times.add(run, seconds, 1)
         rounded = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         print(f"rehearsed  {run.training.name}: an epoch will take about {rounded}", flush=True)
-        self._remove_weights()
+        # Checkpoints of finished runs that no remaining run starts from take 0.5 GB each.
+        left = [*self.schedule.waiting.values(), *self.schedule.running.values()]
+        needed = {parent.key for other in left for parent in other.parents}
+        for over in self.schedule.done.values():
+            if over.key not in needed:
+                files = RunDirectory(over.folder)
+                files.last.unlink(missing_ok=True)
+                files.best.unlink(missing_ok=True)
 
     def refresh(self) -> None:
         pass
-
-    def _remove_weights(self) -> None:
-        """Delete the checkpoints of finished runs that no remaining run starts from: 0.5 GB each."""
-        left = [*self.schedule.waiting.values(), *self.schedule.running.values()]
-        needed = {parent.key for run in left for parent in run.parents}
-        for run in self.schedule.done.values():
-            if run.key not in needed:
-                files = RunDirectory(run.folder)
-                files.last.unlink(missing_ok=True)
-                files.best.unlink(missing_ok=True)
