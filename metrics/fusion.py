@@ -35,11 +35,6 @@ class Member:
     class_names: tuple[str, ...]
     predictions: Predictions
 
-    @property
-    def right(self) -> Ints:
-        """1 for the items it has right, else 0. Shape: (N,)."""
-        return _right(self.predictions)
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -129,7 +124,7 @@ def choose_weights(members: Sequence[Member], scores: Scores = "logits") -> Choi
     """
     grid = weight_grid(len(members))
     found = [fuse(members, weights, scores) for weights in grid]
-    accuracy = np.array([_right(one).mean() for one in found])
+    accuracy = np.array([one.right.mean() for one in found])
     best = np.flatnonzero(accuracy == accuracy.max())
     chosen = min(best, key=lambda number: found[number].loss)
     return Choice(grid[chosen], 100.0 * float(accuracy.max()), len(best))
@@ -173,28 +168,19 @@ def training_choice(
     return {
         "clips": "learned from by the runs" if held is None else "held out by every run",
         "n_clips": len(shown[0].predictions.labels),
-        "alone": [100.0 * float(member.right.mean()) for member in shown],
+        "alone": [100.0 * float(member.predictions.right.mean()) for member in shown],
         "weights": choice.weights.tolist(),
         "top1_there": choice.accuracy,
         "ties": choice.ties,
-        "top1": _top1(fuse(tested, choice.weights, scores)),
+        "top1": fuse(tested, choice.weights, scores).top1,
     }
 
 
 def changes_by_class(fused: Predictions, member: Member) -> tuple[Ints, Ints]:
     """Count for each class the items that the fusion repairs, and those that it breaks. Shapes: (K,)."""
-    ours, theirs, classes = _right(fused), member.right, fused.logits.shape[1]
+    ours, theirs, classes = fused.right, member.predictions.right, fused.logits.shape[1]
     repaired, broken = fused.labels[ours > theirs], fused.labels[ours < theirs]
     return np.bincount(repaired, minlength=classes), np.bincount(broken, minlength=classes)
-
-
-def _right(predictions: Predictions) -> Ints:
-    right: Ints = (predictions.logits.argmax(axis=1) == predictions.labels).astype(np.int64)
-    return right
-
-
-def _top1(predictions: Predictions) -> float:
-    return 100.0 * int(_right(predictions).sum()) / len(predictions.labels)
 
 
 def changes_table(fused: Predictions, members: Sequence[Member]) -> dict[str, list[Any]]:
@@ -208,18 +194,18 @@ def changes_table(fused: Predictions, members: Sequence[Member]) -> dict[str, li
     """
     classes = fused.logits.shape[1]
 
-    def count(right: Ints) -> Ints:
-        return np.bincount(fused.labels[right == 1], minlength=classes)
+    def count_right(predictions: Predictions) -> Ints:
+        return np.bincount(fused.labels[predictions.right], minlength=classes)
 
     clips = np.bincount(fused.labels, minlength=classes)
-    columns = {"clips": clips, "right": count(_right(fused))}
+    columns = {"clips": clips, "right": count_right(fused)}
     for member in members:
         repaired, broken = changes_by_class(fused, member)
-        columns |= {f"right of {member.name}": count(member.right)}
+        columns |= {f"right of {member.name}": count_right(member.predictions)}
         columns |= {f"repaired of {member.name}": repaired, f"broken of {member.name}": broken}
     shown = np.flatnonzero(clips)
-    best = max(members, key=lambda member: member.right.mean())
-    gains = (columns["right"] - count(best.right))[shown]
+    best = max(members, key=lambda member: member.predictions.top1)
+    gains = (columns["right"] - count_right(best.predictions))[shown]
     return {
         "class": [members[0].class_names[label] for label in shown],
         **{name: values[shown].tolist() for name, values in columns.items()},
@@ -242,7 +228,7 @@ def members_table(
     for path, member, weight in zip(paths, members, weights, strict=True):
         repaired, broken = (int(counts.sum()) for counts in changes_by_class(fused, member))
         row = {"name": member.name, "run": str(path), "weight": float(weight)}
-        rows.append(row | {"top1": _top1(member.predictions), "repaired": repaired, "broken": broken})
+        rows.append(row | {"top1": member.predictions.top1, "repaired": repaired, "broken": broken})
     return rows
 
 

@@ -48,6 +48,23 @@ class Predictions:
     measures: dict[str, float] = field(default_factory=dict)
     details: Details = field(default_factory=dict)
 
+    @property
+    def predicted(self) -> Ints:
+        """The class of each item with the highest score. Shape: (N,)."""
+        classes: Ints = self.logits.argmax(axis=1)
+        return classes
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether that is the true one. Shape: (N,)."""
+        right: npt.NDArray[np.bool_] = self.predicted == self.labels
+        return right
+
+    @property
+    def top1(self) -> float:
+        """Share of the items that are right, in per cent."""
+        return 100.0 * int(self.right.sum()) / len(self.labels)
+
     def save(self, path: Path) -> None:
         """Write `clip`, `label` and `logits` to an npz file."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -132,21 +149,20 @@ def summarise(predictions: Predictions, relations: Relations) -> dict[str, Any]:
     from metrics.statistics import wilson_interval  # loads scipy, which training needs only at its end
 
     logits, labels = predictions.logits, predictions.labels
-    predicted, tested = logits.argmax(axis=1), np.unique(labels)
-    right = int((predicted == labels).sum())
+    right, tested = int(predictions.right.sum()), np.unique(labels)
     low, high = wilson_interval(right, len(labels))
     order: dict[str, Any] = {}
     if relations.rivals is not None:
         wins, items = rival_wins(logits, labels, relations.rivals)
         order = {"order": 100.0 * wins / items, "n_order": items} if items else {}
     return {
-        "top1": 100.0 * right / len(labels),
+        "top1": predictions.top1,
         "top5": top_k(logits, labels, 5),
         "mean_class": mean_class_accuracy(logits, labels),
         **{name: group_accuracy(logits, labels, ids) for name, ids in relations.groups.items()},
         "n_clips": len(labels),
         "tested_classes": len(tested),
-        "predicted_classes": int(np.isin(tested, predicted).sum()),
+        "predicted_classes": int(np.isin(tested, predictions.predicted).sum()),
         "ci95_low": low,
         "ci95_high": high,
         **order,

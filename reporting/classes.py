@@ -50,10 +50,8 @@ def _extremes(row: Row, best: bool) -> str:
 def _mistakes(row: Row) -> str:
     names, pairs = row.finished[0].class_names, Counter[tuple[int, int]]()
     for run in row.finished:
-        predicted = run.predictions.logits.argmax(axis=1).tolist()
-        pairs.update(
-            (t, p) for t, p in zip(run.predictions.labels.tolist(), predicted, strict=True) if t != p
-        )
+        true, predicted = run.predictions.labels.tolist(), run.predictions.predicted.tolist()
+        pairs.update((t, p) for t, p in zip(true, predicted, strict=True) if t != p)
     runs = len(row.finished)
     return "; ".join(f"{names[t]} for {names[p]} {n / runs:.3g}" for (t, p), n in pairs.most_common(_NAMED))
 
@@ -99,7 +97,7 @@ def group_shares(row: Row, groups: Ints) -> Floats:
     """
     shares = []
     for run in row.finished:
-        true, predicted = groups[run.predictions.labels], groups[run.predictions.logits.argmax(axis=1)]
+        true, predicted = groups[run.predictions.labels], groups[run.predictions.predicted]
         clips = np.bincount(true, minlength=int(groups.max()) + 1)
         right = np.bincount(true, true == predicted, len(clips))
         shares.append(100 * right / np.where(clips, clips, np.nan))

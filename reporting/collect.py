@@ -180,8 +180,7 @@ def read_run(plan: TableRun, folder: Path) -> Finished:
     """
     evaluation, predictions = _evaluation(folder), Predictions.load(folder / "predictions.npz")
     names = tuple(line["class"] for line in read_csv(folder / "per_class.csv", "class"))
-    right = 100 * float((predictions.logits.argmax(axis=1) == predictions.labels).mean())
-    if abs(right - float(evaluation["top1"])) > 1e-6 or predictions.logits.shape[1] != len(names):
+    if abs(predictions.top1 - float(evaluation["top1"])) > 1e-6 or predictions.logits.shape[1] != len(names):
         raise UserError(f"{folder}: eval.json, predictions.npz and per_class.csv are not of one evaluation")
     cost = folder / "cost.json"
     return Finished(
