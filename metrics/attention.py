@@ -4,15 +4,25 @@ The baselines see no frame: uniform attention, and a Gaussian about the centre. 
 cells of the attention. Axes: T frames, h w cells, N clips, S pixels a side.
 """
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from core.errors import UserError
+from data.clips import Clip
+from data.images import read_maps
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
+from data.sampling import Numbers
+from data.transforms import Preprocessing, transform_maps
+from data.tree import truth_file
 from metrics.accuracy import Floats
-from metrics.masks import clip_masks
 from metrics.predictions import Predictions
 from metrics.statistics import bootstrap_interval, paired_differences
 from selfsup.targets import MOVING_SHARE, binary, pool_maps
@@ -91,7 +101,7 @@ def measure_attention(predictions: Predictions, index: ClipIndex, inputs: ClipIn
         inputs: What the network takes of a clip.
 
     Returns:
-        The findings of `attention_quality` by the masks' names as of `metrics.masks.clip_masks`; empty
+        The findings of `attention_quality` by the masks' names as of `clip_masks`; empty
         without attention, frames or masks.
     """
     frames = inputs.part(Frames)
@@ -161,3 +171,44 @@ def _words(found: Mapping[str, Any]) -> str:
     heat, even, centre = (found[name]["mean"] for name in SOURCES)
     interval = f"{found['heat']['low']:.1f} to {found['heat']['high']:.1f}"
     return f"{heat:.1f} % ({interval}; uniform {even:.1f}, centre prior {centre:.1f})"
+
+
+TRUE_MASKS = ("hand", "object", "moving")
+
+
+def clip_masks(root: Path, clip: Clip, numbers: Numbers, pixels: Preprocessing) -> dict[str, Tensor]:
+    """Read the masks that a clip has, through the centre crop of the test.
+
+    Args:
+        root: The tree.
+        clip: One of its clips.
+        numbers: Frame numbers, from 1. Shape: (T,).
+        pixels: How the frames are scaled and cropped.
+
+    Returns:
+        "hand", "object" (the one acted on) and "moving" where the tree has truth, "motion_map" where the clip
+        has motion maps. uint8, 0 or 255 (maps: their grey levels). Shapes: (T, 1, S, S).
+
+    Raises:
+        UserError: The truth or a map can't be read, or does not fit the frames.
+    """
+    masks: dict[str, Tensor] = {}
+    truth = truth_file(root, clip.user, clip.action, clip.instance)
+    if truth.is_file():
+        for name, mask in _read_truth(truth, clip.num_frames).items():
+            masks[name] = torch.from_numpy(mask[numbers - 1].astype(np.uint8) * 255)[:, None]
+    if clip.maps is not None:
+        masks["motion_map"] = read_maps(clip.maps, numbers.tolist())
+    return {name: transform_maps(mask, pixels, None) for name, mask in masks.items()}
+
+
+def _read_truth(path: Path, num_frames: int) -> dict[str, npt.NDArray[np.bool_]]:
+    remedy = "render the kitchen again, or remove the file"
+    try:
+        with np.load(path) as truth:
+            masks = {name: truth[name] for name in TRUE_MASKS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds no truth of the synthetic kitchen ({error}); {remedy}") from None
+    if any(len(mask) != num_frames for mask in masks.values()):
+        raise UserError(f"{path} does not fit its clip, which has {num_frames} frames; {remedy}")
+    return masks

@@ -6,7 +6,7 @@ import torch
 
 from core.errors import UserError
 from data import ClipIndex, Preprocessing
-from metrics.masks import TRUE_MASKS, clip_masks
+from metrics.attention import TRUE_MASKS, clip_masks
 from tests.support.trees import png_tree
 
 KEY = "S2/open_jam/1"
