@@ -14,6 +14,7 @@ from core.cli import run
 from core.config import Config
 from core.errors import UserError
 from data.clips import Clip
+from data.decoding import decode_grey, decode_rgb
 from data.flow import compute_flow, flow_colours
 from data.index import ClipIndex
 from data.motion.camera import warp_flow
@@ -50,8 +51,8 @@ def draw_clip(clip: Clip, config: PictureConfig) -> Picture:
     """Draw some pairs of a clip, one below the other."""
     if clip.num_frames < 2:
         raise UserError(f"{clip.key} has a single frame and so no motion; leave it out of --clips")
-    colours = [np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1] for path in clip.frames.paths]
-    greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8) for path in clip.frames.paths]
+    colours = [decode_rgb(path) for path in clip.frames.paths]
+    greys = [decode_grey(path) for path in clip.frames.paths]
     flows = [warp_flow(prev, cur) for prev, cur in zip(greys, greys[1:], strict=False)]
     tracks = DenseTracks(greys[0].shape, len(greys))
     for grey, flow in zip(greys, flows, strict=False):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from core.errors import UserError
 from data.clips import Clip
+from data.decoding import decode_grey
 from data.flow import FlowField, Grey
 from data.index import ClipIndex
 from data.motion.camera import Camera, pixel_grid
@@ -65,7 +65,7 @@ class TrueClip:
     """
 
     def __init__(self, root: Path, clip: Clip) -> None:
-        self.frames = [np.asarray(cv2.imread(str(path), 0), np.uint8) for path in clip.frames.paths]
+        self.frames = [decode_grey(path) for path in clip.frames.paths]
         path = truth_file(root, clip.user, clip.action, clip.instance)
         if not path.is_file():
             raise UserError(f"{path} is missing; name trees that data.synthetic rendered")

@@ -52,14 +52,15 @@ def reversed_actions(class_names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def look_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group different names that a reader takes for one: Stir and stir, accents written in two ways.
+    """Group different names that a reader takes for one: Stir and stir, a blank or an invisible character more.
 
     Returns:
         Groups of two or more, sorted.
     """
     groups: dict[str, set[str]] = {}
     for name in names:
-        looks = " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFKC", name).casefold().strip()))
+        shown = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+        looks = " ".join(re.split(r"[\s_-]+", "".join(shown).casefold().strip()))
         groups.setdefault(looks, set()).add(name)
     return sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1)
 

@@ -1,8 +1,9 @@
 """A clip and its numbered images, as plain values that can be sent to worker processes."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,30 +26,32 @@ class Pattern:
     @property
     def regex(self) -> re.Pattern[str]:
         """Matches exactly the names that `name` returns for numbers up to 999999, the number as group 1."""
-        number = rf"(\d{{{self.digits}}}|[1-9]\d{{{self.digits},5}})"
+        number = rf"(\d{{{self.digits}}}|[1-9]\d{{{self.digits},{max(self.digits, 5)}}})"
         return re.compile(re.escape(self.prefix) + number + re.escape(self.suffix), re.ASCII)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Numbered images of one kind in one folder.
+    """Images of one kind in one folder, numbered from 1 whatever number the first file has.
 
     Attributes:
         folder: The folder of the files.
         pattern: Their names.
-        numbers: The numbers of the files that exist, increasing, at least one.
+        numbers: The numbers of the images that exist, increasing, at least one.
+        first: The number that image 1 has in its file name.
     """
 
     folder: Path
     pattern: Pattern
     numbers: tuple[int, ...]
+    first: int = 1
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def path(self, number: int) -> Path:
         """Return the file of an image, whether it exists or not."""
-        return self.folder / self.pattern.name(number)
+        return self.folder / self.pattern.name(number + self.first - 1)
 
     def nearest(self, number: int) -> Path:
         """Return the existing file with the nearest number; the earlier one of two that are equally near.
@@ -61,6 +64,11 @@ class Series:
     def paths(self) -> tuple[Path, ...]:
         """All existing files, in order."""
         return tuple(self.path(number) for number in self.numbers)
+
+    def counted_from(self, first: int) -> "Series":
+        """Count the file of number `first` as image 1."""
+        numbers = tuple(number + self.first - first for number in self.numbers)
+        return replace(self, numbers=numbers, first=first)
 
 
 @dataclass(frozen=True)
@@ -134,3 +142,8 @@ def natural_key(name: str) -> tuple[Sequence[object], str]:
     """Sort key that places "2" before "10"; "1" and "01" keep a fixed order."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def one_form(name: str) -> str:
+    """Compose accents (NFC), so that a name that was copied from a Mac is the name that was typed."""
+    return unicodedata.normalize("NFC", name)

@@ -7,24 +7,15 @@ Three looks, each slower than the one before: at file names (`name_faults`), at 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
-import cv2
-import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from data.clips import KINDS, Clip, Fault, Kind, Series
+from data.decoding import BadImage, Pixels, Size, decode_checked, read_size
 
-Size = tuple[int, int]
 _FLOW_AXES: tuple[tuple[Kind, Kind], ...] = (("flow_x", "flow_y"), ("flow_y", "flow_x"))
 _COPY_AGAIN = "copy the file again, or remove the clip"
-_TAIL_BYTES = 64
-
-
-class BadImage(ValueError):
-    """Says in a few words what is wrong with an image file."""
 
 
 # File names
@@ -38,14 +29,16 @@ def name_faults(clips: Sequence[Clip]) -> list[Fault]:
 
 
 def name_notes(clips: Sequence[Clip]) -> dict[str, list[str]]:
-    """List what is incomplete but can be read: category to keys of the clips."""
+    """List what is odd but can be read: category to keys of the clips."""
     notes: dict[str, list[str]] = {}
     for clip in clips:
+        if any(series.first != 1 for _, series in _series(clip, KINDS)):
+            category = "clips numbered from elsewhere than 1, read as if renumbered (--fix renumbers a copy)"
+            notes.setdefault(category, []).append(clip.key)
         if clip.maps and clip.maps.numbers[0] == 2:
             notes.setdefault("clips without map 1, replaced by the nearest map", []).append(clip.key)
-        for kind in KINDS:
-            series = clip.series(kind)
-            if series and series.numbers[-1] == clip.frames.numbers[-1] - 1:
+        for kind, series in _series(clip, KINDS):
+            if series.numbers[-1] == clip.frames.numbers[-1] - 1:
                 category = f"clips whose {kind} end one image early, replaced by the last one"
                 notes.setdefault(category, []).append(clip.key)
     return notes
@@ -55,9 +48,9 @@ def _numbering_faults(clip: Clip) -> Iterator[Fault]:
     frames = clip.frames.numbers[-1]
     for kind, series in _series(clip, KINDS):
         last = series.numbers[-1]
-        if series.numbers[0] == 0:
-            problem = "the numbering starts at 0, it should start at 1"
-            yield Fault(clip.key, kind, series.path(0), problem, _remedy(kind))
+        if series.numbers[0] < 1:
+            problem = "numbered from before the clip's first frame"
+            yield Fault(clip.key, kind, series.path(series.numbers[0]), problem, _remedy(kind))
         gaps = sorted(set(range(1, last)).difference(series.numbers))
         if gaps and not (kind == "maps" and gaps == [1]):
             problem = f"missing, a gap in the numbering (missing in all: {len(gaps)})"
@@ -85,82 +78,6 @@ def _remedy(kind: Kind) -> str:
     return f"copy it again, or recompute the clip's {kind} with `{command}`"
 
 
-# Single images
-
-
-def read_size(path: Path) -> Size:
-    """Read width and height in pixels from an image's header, and check that its end is there.
-
-    A process that trains several times on a tree reads a file once, unless the file changes.
-
-    Args:
-        path: A PNG or JPEG file.
-
-    Raises:
-        BadImage: The file is missing, empty, not an image, or was cut off.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise BadImage(f"can't be read ({error.strerror or error})") from None
-    return _read_size(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=2**18)
-def _read_size(path: Path, length: int, changed_ns: int) -> Size:
-    if length == 0:
-        raise BadImage("empty file, 0 bytes")
-    try:
-        with path.open("rb") as file:
-            file.seek(max(length - _TAIL_BYTES, 0))
-            tail = file.read()
-            file.seek(0)
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
-                size, kind = image.size, image.format
-    except UnidentifiedImageError:
-        raise BadImage("no readable PNG or JPEG image") from None
-    except OSError as error:
-        raise BadImage(f"can't be read ({error.strerror or error})") from None
-    # A JPEG's end marker can't occur inside its coded data; some cameras pad the file behind it.
-    if (b"IEND" if kind == "PNG" else b"\xff\xd9") not in tail:
-        raise BadImage("the image is cut off, its end is missing")
-    return size
-
-
-def decode_size(path: Path, kind: Kind) -> Size:
-    """Decode an image as training does, and check its values.
-
-    Args:
-        path: A PNG or JPEG file.
-        kind: What it should be.
-
-    Returns:
-        Width and height in pixels.
-
-    Raises:
-        BadImage: It can't be decoded, or its values can't be of this kind.
-    """
-    size = read_size(path)
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise BadImage("the image can't be decoded")
-    if image.dtype != np.uint8:
-        raise BadImage(f"{image.dtype} values, expected 8 bits a channel")
-    if kind != "frames" and not _is_grey(image):
-        raise BadImage("a colour image, expected grey levels")
-    if kind == "maps" and (others := image[(image != 0) & (image != 255)]).size:
-        raise BadImage(f"a motion map holds 0 and 255 only, this one also {others[0]}")
-    return size
-
-
-def _is_grey(image: cv2.typing.MatLike) -> bool:
-    if image.ndim == 2:
-        return True
-    blue, green, red = cv2.split(image)[:3]
-    # JPEG's colour conversion may move equal channels apart by a level.
-    return max(cv2.norm(blue, green, cv2.NORM_INF), cv2.norm(green, red, cv2.NORM_INF)) <= 1
-
-
 # All images of clips
 
 
@@ -178,18 +95,27 @@ def header_faults(clips: Sequence[Clip], kinds: Sequence[Kind], *, show: str = "
     return _image_faults(clips, kinds, lambda path, kind: read_size(path), threads=8, show=show)
 
 
-def decode_faults(clips: Sequence[Clip], *, threads: int, show: str = "") -> list[Fault]:
+def decode_faults(
+    clips: Sequence[Clip], *, threads: int, show: str = "", look: Callable[[Path, Pixels], None]
+) -> list[Fault]:
     """Decode every image of every kind.
 
     Args:
         clips: Whose images.
         threads: Clips at a time.
         show: Title of the progress bar; none is shown when empty.
+        look: Is called with the pixels of every sound image, by several threads.
 
     Returns:
         Every fault, in the order of the clips.
     """
-    return _image_faults(clips, KINDS, decode_size, threads=threads, show=show)
+
+    def measure(path: Path, kind: Kind) -> Size:
+        pixels = decode_checked(path, kind)
+        look(path, pixels)
+        return pixels.shape[1], pixels.shape[0]
+
+    return _image_faults(clips, KINDS, measure, threads=threads, show=show)
 
 
 def _image_faults(

@@ -1,45 +1,33 @@
-"""Decodes the images of a clip, PNG and JPEG by one decoder, so that equal pixels train to equal numbers."""
+"""Reads the images of a clip as tensors. Axes: T frames, H W pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
 from core.errors import UserError
 from data.clips import Series
+from data.decoding import BadImage, Pixels, decode_grey, decode_rgb
 from data.transforms import scale_short_side
-
-# Orientation tags of cameras are ignored: the header's size is then the decoded size, as the checks assume.
-_RGB = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-_GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def read_rgb(path: Path) -> Tensor:
-    """Decode a colour image.
-
-    Returns:
-        RGB, uint8. Shape: (3, H, W).
+    """Decode a colour image as RGB, uint8 (3, H, W).
 
     Raises:
         UserError: The file is missing or can't be decoded.
     """
-    bgr = _decode(path, _RGB)
-    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
+    return torch.from_numpy(_read(path, decode_rgb)).permute(2, 0, 1)
 
 
 def read_grey(path: Path) -> Tensor:
-    """Decode a flow image or a motion map; of three equal channels one is kept.
-
-    Returns:
-        Grey levels, uint8. Shape: (1, H, W).
+    """Decode a flow image or a motion map as grey levels, uint8 (1, H, W).
 
     Raises:
         UserError: The file is missing or can't be decoded.
     """
-    return torch.from_numpy(_decode(path, _GREY)).unsqueeze(0)
+    return torch.from_numpy(_read(path, decode_grey)).unsqueeze(0)
 
 
 def read_frames(series: Series, numbers: Sequence[int]) -> Tensor:
@@ -103,9 +91,9 @@ def _stack(images: dict[int, Tensor], series: Series, numbers: Sequence[int]) ->
     return torch.stack([images[number] for number in numbers])
 
 
-def _decode(path: Path, flags: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    image = cv2.imread(str(path), flags) if path.is_file() else None
-    if image is None:
-        problem = "can't be decoded" if path.is_file() else "is missing"
-        raise UserError(f"{path} {problem}; copy it again and run `python -m data.check` on the tree")
-    return np.asarray(image, dtype=np.uint8)
+def _read(path: Path, decode: Callable[[Path], Pixels]) -> Pixels:
+    try:
+        return decode(path)
+    except BadImage as bad:
+        message = f"{path}: {bad}; copy it again and run `python -m data.check` on the tree"
+        raise UserError(message) from None

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from core.errors import UserError
 from core.files import identify
-from data.clips import Clip, Fault, Kind, natural_key
+from data.clips import Clip, Fault, Kind, natural_key, one_form
 from data.faults import header_faults
 from data.tree import scan_tree
 
@@ -81,7 +81,7 @@ class ClipIndex:
         Raises:
             UserError: A user is not in the tree.
         """
-        chosen = set(users)
+        chosen = {one_form(user) for user in users}
         if unknown := sorted(chosen - set(self.users)):
             there = ", ".join(self.users)
             raise UserError(f"{self.root} has no user {', '.join(unknown)}; its users are {there}")
@@ -93,7 +93,7 @@ class ClipIndex:
         Raises:
             UserError: No clip of the tree has such an action.
         """
-        chosen = set(actions)
+        chosen = {one_form(action) for action in actions}
         if unknown := sorted(chosen - set(self.class_names)):
             there = ", ".join(self.class_names[:5]) + (", ..." if len(self.class_names) > 5 else "")
             raise UserError(f"{self.root} has no action {unknown[0]}; its actions are {there}")
@@ -112,6 +112,7 @@ class ClipIndex:
             UserError: There is no clip of that name.
         """
         numbers = {clip.key: number for number, clip in enumerate(self.clips)}
+        keys = [one_form(key) for key in keys]
         if unknown := [key for key in keys if key not in numbers]:
             example = self.clips[0].key if self.clips else "USER/ACTION/1"
             raise UserError(f"{self.root} has no clip {unknown[0]}; names look like {example}")
@@ -123,7 +124,7 @@ class ClipIndex:
         Raises:
             UserError: A clip's action is not among them.
         """
-        labels = {name: label for label, name in enumerate(class_names)}
+        labels = {one_form(name): label for label, name in enumerate(class_names)}
         if unknown := sorted({clip.action for clip in self.clips} - labels.keys()):
             raise UserError(
                 f"{self.root} has {len(unknown)} actions that are not among the {len(labels)} classes wanted "

@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 
 from core.errors import UserError
 from data.clips import natural_key
+from data.decoding import BadImage, read_size
 from data.epochs import Item
-from data.faults import BadImage, read_size
 from data.images import read_rgb
 from data.transforms import Preprocessing, normalise, transform_frames
 

@@ -6,17 +6,22 @@ The walk says what is a clip, what is skipped and what is broken; no file is ope
 
 import os
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.errors import UserError
-from data.clips import Clip, Fault, Kind, Pattern, Series, natural_key
+from data.actions import look_alike
+from data.clips import Clip, Fault, Kind, Pattern, Series, natural_key, one_form
 from data.faults import name_faults, name_notes
 
 TRUTH = "truth"
 # "flow_x_00007(1).png", "open_jam (1)", "1 - Copy": second uploads, as cloud drives and desktops name them.
 _DUPLICATE = re.compile(r"(.*?)(?: ?\(\d+\)| - copy| copy(?: \d+)?)(\.\w+)?", re.IGNORECASE)
+# A numbered picture under any name: "img_00001.jpg", "rgb1.PNG", "frame (12).jpeg".
+NUMBERED = re.compile(r"(?!.*\d ?\(\d+\)\.)(.*?)(\d{1,12})(\)?\.(?:png|jpe?g))", re.IGNORECASE | re.ASCII)
+_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 _SYSTEM = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 
@@ -93,6 +98,7 @@ class Scan:
         tree: Its names.
         clips: Clips with at least one frame, in natural order of user, action, instance.
         faults: What is broken: clips without frames, gaps, counts that don't match.
+        misnamed: Clips with images under other names than the tree's, as `--fix` reads them, by key.
         oddities: What can be read all the same, by category: paths under the root, or clip keys.
     """
 
@@ -100,6 +106,7 @@ class Scan:
     tree: TreeKind
     clips: tuple[Clip, ...] = ()
     faults: list[Fault] = field(default_factory=list)
+    misnamed: dict[str, Clip] = field(default_factory=dict)
     oddities: dict[str, list[str]] = field(default_factory=dict)
 
     def skip(self, path: Path) -> None:
@@ -144,19 +151,33 @@ def original_name(name: str) -> str | None:
 
 def _scan(root: Path) -> Scan:
     scan = Scan(root, _find_tree(root))
-    for other in TREE_KINDS:
-        if other.top != scan.tree.top and (root / other.top).is_dir():
-            scan.skip(root / other.top)
-    clips = [clip for path in _clip_folders(scan) if (clip := _read_clip(scan, path)) is not None]
+    tops = {place.top for place in scan.tree.places.values()}
+    others = {place.top for tree in TREE_KINDS for place in tree.places.values()} - tops
+    for other in sorted(others):
+        if (root / other).is_dir():
+            scan.skip(root / other)
+    clips: dict[str, Clip] = {}
+    for path in _clip_folders(scan):
+        if (clip := _read_clip(scan, path)) is not None:
+            if clip.key in clips:
+                problem = f"a second clip {clip.key}: both names are the same letters in other bytes"
+                scan.faults.append(Fault(clip.key, "frames", path, problem, "give one another number"))
+            clips.setdefault(clip.key, clip)
     if not clips and not scan.faults:
         frames = scan.tree.places["frames"]
         example = frames.folder(Path(), "USER/ACTION/1") / frames.pattern.name(1)
         raise UserError(f"{root / scan.tree.top} holds no clips; the frames of one look like {example}")
-    labels = {name: label for label, name in enumerate(sorted({clip.action for clip in clips}))}
-    scan.clips = tuple(replace(clip, label=labels[clip.action]) for clip in clips)
+    labels = {name: label for label, name in enumerate(sorted({clip.action for clip in clips.values()}))}
+    ordered = sorted(clips.values(), key=lambda clip: [natural_key(part) for part in clip.key.split("/")])
+    scan.clips = tuple(replace(clip, label=labels[clip.action]) for clip in ordered)
     _find_orphans(scan)
-    scan.faults += name_faults(scan.clips)
+    known = {(fault.clip, fault.kind) for fault in scan.faults}
+    scan.faults += [fault for fault in name_faults(scan.clips) if (fault.clip, fault.kind) not in known]
     scan.oddities |= name_notes(scan.clips)
+    for what, names in (("users", {clip.user for clip in clips.values()}), ("classes", labels)):
+        if alike := look_alike(names):
+            category = f"{what} whose names look alike, though they count as different"
+            scan.oddities[category] = [" and ".join(map(repr, group)) for group in alike]
     return scan
 
 
@@ -175,6 +196,8 @@ def _find_tree(root: Path) -> TreeKind:
             if any((child / top).is_dir() for top in tops):
                 hint = f"did you mean {child}?"
                 break
+            if alike := [top for top in tops if look_alike([child.name, top])]:
+                hint = f"{child.name!r} has to be called {alike[0]}"
     raise UserError(f"{root} holds none of the folders {', '.join(tops)}; {hint}")
 
 
@@ -200,33 +223,107 @@ def _subfolders(scan: Scan, folder: Path) -> list[Path]:
 
 
 def _read_clip(scan: Scan, folder: Path) -> Clip | None:
-    user, action, instance = folder.parts[-3:]
+    """Read the names of a clip's images; None for a folder without frames, which is a fault or skipped."""
+    user, action, instance = (one_form(part) for part in folder.parts[-3:])
     key = f"{user}/{action}/{instance}"
-    series = {kind: _read_series(scan, kind, key) for kind in scan.tree.places}
-    frames = series.pop("frames")
-    if frames is not None:
-        return Clip(user, action, instance, -1, frames, **series)
-    if instance.isdecimal():
-        place = scan.tree.places["frames"].folder(scan.root, key)
-        remedy = f"put them there, or remove {folder}"
-        scan.faults.append(Fault(key, "frames", place, "the clip has no frames", remedy))
-    else:
+    folders = {kind: _image_folder(scan, kind, folder) for kind in scan.tree.places}
+    named = {kind: _read_series(scan, kind, path) for kind, path in folders.items()}
+    if named["frames"] is None and not instance.isdecimal():
         scan.skip(folder)
-    return None
+        return None
+    found = dict(named)
+    for kind, path in folders.items():
+        if named[kind] is None:
+            elsewhere = [folder, *_inner_folders(folder, folders.values())] if kind == "frames" else []
+            found[kind] = _read_misnamed(scan, key, kind, [path, *elsewhere])
+    if found != named and found["frames"] is not None:
+        scan.misnamed[key] = Clip(user, action, instance, -1, **_counted(found))
+    return None if named["frames"] is None else Clip(user, action, instance, -1, **_counted(named))
 
 
-def _read_series(scan: Scan, kind: Kind, key: str) -> Series | None:
-    place = scan.tree.places[kind]
-    folder, regex, numbers = place.folder(scan.root, key), place.pattern.regex, []
+def _inner_folders(clip: Path, known: Collection[Path]) -> list[Path]:
+    return sorted(path for path in clip.iterdir() if path.is_dir() and path not in known)
+
+
+def _image_folder(scan: Scan, kind: Kind, clip: Path) -> Path:
+    """Find the folder of a clip's images, also where its name has the accents in another form."""
+    name = "/".join(clip.parts[-3:])
+    names = [name] if name.isascii() else [name, one_form(name), unicodedata.normalize("NFD", name)]
+    folders = [scan.tree.places[kind].folder(scan.root, name) for name in names]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _read_series(scan: Scan, kind: Kind, folder: Path) -> Series | None:
+    """List the images that have the tree's names; all other files are skipped."""
+    pattern, numbers = scan.tree.places[kind].pattern, []
     if not folder.is_dir():
         return None
+    regex = pattern.regex
     with os.scandir(folder) as entries:
         for entry in entries:
             if match := regex.fullmatch(entry.name):
                 numbers.append(int(match[1]))
             else:
                 scan.skip(folder / entry.name)
-    return Series(folder, place.pattern, tuple(sorted(numbers))) if numbers else None
+    return Series(folder, pattern, tuple(sorted(numbers))) if numbers else None
+
+
+def _read_misnamed(scan: Scan, key: str, kind: Kind, folders: Sequence[Path]) -> Series | None:
+    """Find images under other names in the first folder with pictures; they are a fault, as are no frames."""
+    right = scan.tree.places[kind].pattern.name(1)
+    for folder in folders:
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        pictures = [n for n in names if Path(n).suffix.lower() in _PICTURES and not n.startswith(".")]
+        if pictures:
+            pictures.sort(key=natural_key)
+            series = _as_series(folder, pictures)
+            more = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+            problem = f"the clip has no {kind} of the name {right}, but {pictures[0]}{more}"
+            remedy = "name them so, as PNG or JPEG images numbered from 1"
+            if series is not None:
+                remedy = f"`python -m data.check {scan.root} --fix COPY` renames them in a copy"
+            scan.faults.append(Fault(key, kind, folder, problem, remedy))
+            return series
+    if kind == "frames":
+        remedy = f"put them there, called {right} and so on, or take the folder out of the tree"
+        scan.faults.append(Fault(key, kind, folders[0], "the clip has no frames", remedy))
+    return None
+
+
+def _as_series(folder: Path, names: Sequence[str]) -> Series | None:
+    """Read names as one numbered series; None where they don't differ by their numbers alone."""
+    matches = [NUMBERED.fullmatch(name) for name in names]
+    found = [(match[1], match[2], match[3]) for match in matches if match]
+    if len(found) < len(names) or len({(prefix, suffix) for prefix, _, suffix in found}) > 1:
+        return None
+    prefix, _, suffix = found[0]
+    pattern = Pattern(prefix, min(len(number) for _, number, _ in found), suffix)
+    numbers = tuple(sorted(int(number) for _, number, _ in found))
+    same = {pattern.name(number) for number in numbers} == set(names)
+    return Series(folder, pattern, numbers) if same else None
+
+
+def _counted(found: Mapping[Kind, Series | None]) -> dict[Kind, Series]:
+    """Count each series from its clip's first image, whatever number that has.
+
+    Flow and maps share the numbering of the frames, or have one of their own: a run without gaps that is as
+    long as the frames, or one image shorter and not at an end with them.
+    """
+    series = {kind: one for kind, one in found.items() if one is not None}
+    frames = series["frames"].numbers
+    first, last = frames[0], frames[-1]
+    for one in series.values():  # what ends with the frames and began before them shows that some are lost
+        if one.numbers[0] < first and one.numbers[-1] in (last, last - 1) and len(one) > len(frames):
+            first = one.numbers[0]
+    counted, span = {}, last - first + 1
+    for kind, one in series.items():
+        start, end = one.numbers[0], one.numbers[-1]
+        whole = end - start + 1 == len(one)
+        as_long = len(one) == span or (len(one) == span - 1 and end != last)
+        apart = start > last or end < first
+        own = kind != "frames" and (apart or (whole and as_long))
+        counted[kind] = one.counted_from(start if own else first)
+    return counted
 
 
 def _find_orphans(scan: Scan) -> None:
@@ -235,7 +332,7 @@ def _find_orphans(scan: Scan) -> None:
     for kind in ("flow_x", "flow_y"):
         top = scan.root / scan.tree.places[kind].top
         for path in sorted(top.glob("*/*/*")):
-            key = "/".join(path.parts[-3:])
+            key = one_form("/".join(path.parts[-3:]))
             if key not in known and path.is_dir() and not any(map(reason_to_skip, path.parts[-3:])):
-                remedy = "copy the clip's frames too, or remove this folder"
+                remedy = "copy the clip's frames too, or take this folder out of the tree"
                 scan.faults.append(Fault(key, kind, path, "flow of a clip that has no frames", remedy))

@@ -8,6 +8,7 @@ from pydantic import Field
 from tyro.conf import Positional
 
 from core.config import COSTS_MEMORY, Config
+from data.check.contents import Contents
 from data.check.mend import mend_tree
 from data.clips import Clip, natural_key
 from data.faults import decode_faults
@@ -24,8 +25,9 @@ class CheckConfig(Config):
     jobs: int = Field(os.cpu_count() or 1, ge=1, json_schema_extra=COSTS_MEMORY)
     """Number of clips that are decoded at a time."""
     fix: Path | None = None
-    """Copy the tree to this new folder, mend there what is safe (second uploads, a missing first map, a
-    missing last flow image), print what was mended, and check the copy."""
+    """Copy the tree to this new folder, mend there what is safe (second uploads, other names, numbering from
+    elsewhere than 1, a missing first map, a missing last flow image), print what was mended, and check the
+    copy."""
 
 
 def main(config: CheckConfig) -> int:
@@ -44,10 +46,12 @@ def main(config: CheckConfig) -> int:
             print(f"mended: {line}")
         print(f"{len(lines)} mended, now checking {config.fix}")
         scan = scan_tree(config.fix)
-    faults = scan.faults + decode_faults(scan.clips, threads=config.jobs, show="decoding")
+    contents = Contents(scan.clips)
+    decoded = decode_faults(scan.clips, threads=config.jobs, show="decoding", look=contents.look)
+    faults = scan.faults + decoded
     if scan.clips:
         print(f"{class_table(scan.clips)}\n\n{user_table(scan.clips)}\n")
-    for note in (*scan.notes, *_odd_classes(scan.clips)):
+    for note in (*scan.notes, *contents.notes(), *_odd_classes(scan.clips)):
         print(f"note: {note}")
     for fault in sorted(faults, key=lambda fault: (natural_key(fault.clip), natural_key(str(fault.path)))):
         print(f"fault: {fault}")

@@ -1,9 +1,10 @@
 """Copies a tree of clips and mends in the copy what can be mended safely; nothing is guessed.
 
 Safe repairs: the only copy, or the only sound copy, of an image under a cloud drive's name ("rgb0003(1).png")
-gets its proper name; a missing map 1, or a missing last map or flow image, becomes a copy of the nearest one,
-which training reads in its place too. Files that are not part of the tree are left out. Everything else is
-copied as it is, faults included.
+or in another spelling ("RGB3.PNG") gets its proper name; a series under other names, or numbered from
+elsewhere than 1, gets the tree's names and numbers; a missing map 1, or a missing last map or flow image,
+becomes a copy of the nearest one, which training reads in its place too. Files that are not part of the tree
+are left out. Everything else is copied as it is, faults included.
 """
 
 import shutil
@@ -14,10 +15,10 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.files import atomic_folder
-from data.clips import KINDS, Clip, Kind, Series
-from data.faults import BadImage, decode_size
+from data.clips import Clip, Kind, Series
+from data.decoding import BadImage, decode_checked
 from data.provenance import RECORD
-from data.tree import Scan, original_name, truth_file
+from data.tree import NUMBERED, Scan, original_name, truth_file
 
 
 def mend_tree(scan: Scan, out: Path) -> list[str]:
@@ -38,9 +39,10 @@ def mend_tree(scan: Scan, out: Path) -> list[str]:
     if out.resolve().is_relative_to(scan.root.resolve()):
         raise UserError(f"--fix {out} lies inside the tree; give a folder elsewhere")
     mended: list[str] = []
+    clips = {clip.key: clip for clip in scan.clips} | scan.misnamed
     try:
         with atomic_folder(out) as folder:
-            for clip in tqdm(scan.clips, desc="copying", unit="clip", disable=None):
+            for clip in tqdm(clips.values(), desc="copying", unit="clip", disable=None):
                 mended += [f"{clip.key}: {line}" for line in _copy_clip(scan, clip, folder)]
             if (scan.root / RECORD).is_file():
                 shutil.copyfile(scan.root / RECORD, folder / RECORD)
@@ -51,16 +53,20 @@ def mend_tree(scan: Scan, out: Path) -> list[str]:
 
 def _copy_clip(scan: Scan, clip: Clip, out: Path) -> Iterator[str]:
     """Copy a clip's images and truth, and report each repair."""
-    for kind in KINDS:
+    for kind, place in scan.tree.places.items():
         series = clip.series(kind)
         if series is None:
             continue
-        folder = out / series.folder.relative_to(scan.root)
+        folder = place.folder(out, clip.key)
         folder.mkdir(parents=True)
         for number, source, repair in _sources(clip, kind, series):
-            shutil.copyfile(source, folder / series.pattern.name(number))
+            shutil.copyfile(source, folder / place.pattern.name(number))
             if repair:
                 yield repair
+        first, last = series.numbers[0], series.numbers[-1]
+        if (series.pattern, series.first) != (place.pattern, 1):
+            before = f"{series.path(first).name} to {series.path(last).name}"
+            yield f"{before} became {place.pattern.name(first)} to {place.pattern.name(last)}"
     truth = truth_file(Path(), clip.user, clip.action, clip.instance)
     if (scan.root / truth).is_file():
         (out / truth).parent.mkdir(parents=True, exist_ok=True)
@@ -69,18 +75,37 @@ def _copy_clip(scan: Scan, clip: Clip, out: Path) -> Iterator[str]:
 
 def _sources(clip: Clip, kind: Kind, series: Series) -> Iterator[tuple[int, Path, str]]:
     """Choose the file that each image is copied from, with the repair that this is, if any."""
-    named = {original_name(path.name): path for path in sorted(series.folder.iterdir()) if path.is_file()}
+    spares = _spares(series)
     last = max(series.numbers[-1], clip.frames.numbers[-1])
     for number in range(min(series.numbers[0], 1), last + 1):
-        name, path = series.pattern.name(number), series.path(number)
-        exists, spare = number in series.numbers, named.get(name)
+        path = series.path(number)
+        exists, spare = number in series.numbers, spares.get(path.name.casefold())
         if spare is not None and _is_sound(spare, kind) and not (exists and _is_sound(path, kind)):
-            yield number, spare, f"{spare.name} became {name}"
+            yield number, spare, f"{spare.name} became {path.name}"
         elif exists:
             yield number, path, ""
         elif kind != "frames" and _nearest_is_read(number, kind, series, last):
             nearest = series.nearest(number)
-            yield number, nearest, f"{nearest.name} also became {name}, which was missing"
+            yield number, nearest, f"{nearest.name} also became {path.name}, which was missing"
+
+
+def _spares(series: Series) -> dict[str, Path]:
+    """Find files that may stand for an image: second uploads of it, or its name in another spelling.
+
+    "RGB3.PNG", "rgb3.jpg" and "rgb0003 (1).png" may all stand for "rgb0003.png"; of second uploads the last
+    is taken, and of several spellings none.
+    """
+    spares: dict[str, Path] = {}
+    spelled: dict[str, list[Path]] = {}
+    prefix = series.pattern.prefix.casefold()
+    for path in sorted(series.folder.iterdir()):
+        if not path.is_file() or series.pattern.regex.fullmatch(path.name):
+            continue
+        if original := original_name(path.name):
+            spares[original.casefold()] = path
+        elif (match := NUMBERED.fullmatch(path.name)) and match[1].casefold() == prefix:
+            spelled.setdefault(series.pattern.name(int(match[2])).casefold(), []).append(path)
+    return {name: paths[0] for name, paths in spelled.items() if len(paths) == 1} | spares
 
 
 def _nearest_is_read(number: int, kind: Kind, series: Series, last: int) -> bool:
@@ -91,7 +116,7 @@ def _nearest_is_read(number: int, kind: Kind, series: Series, last: int) -> bool
 
 def _is_sound(path: Path, kind: Kind) -> bool:
     try:
-        decode_size(path, kind)
+        decode_checked(path, kind)
     except BadImage:
         return False
     return True

@@ -18,6 +18,7 @@ from core.errors import UserError
 from core.files import atomic_folder, write_text
 from core.jobs import repeatable_opencv
 from data.clips import Clip, Kind, Series, natural_key
+from data.decoding import BadImage, decode_grey
 from data.flow import FlowField, Grey, Method, compute_flow, encode
 from data.motion.camera import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.motion.trajectories import DenseTracks
@@ -152,9 +153,10 @@ def grey_frames(clip: Clip) -> Iterator[Grey]:
     """
     shape: tuple[int, ...] | None = None
     for path in clip.frames.paths:
-        frame = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if frame is None:
-            raise UserError(f"can't read {path}; replace the file, or remove the clip")
+        try:
+            frame = decode_grey(path)
+        except BadImage as bad:
+            raise UserError(f"{path}: {bad}; copy it again") from None
         if shape is not None and frame.shape != shape:
             (height, width), (first_height, first_width) = frame.shape, shape
             raise UserError(
@@ -162,7 +164,7 @@ def grey_frames(clip: Clip) -> Iterator[Grey]:
                 "all frames of a clip equal in size"
             )
         shape = frame.shape
-        yield np.asarray(frame, np.uint8)
+        yield frame
 
 
 class MotionLog:

@@ -1,6 +1,8 @@
 """Add optical flow and motion maps to a canonical tree: `python -m data.motion --root DIR`."""
 
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +75,10 @@ def _add_motion(config: MotionConfig) -> int:
     settings = FlowSettings(config.flow, config.warp, config.maps)
     if settings.maps and "maps" not in scan.tree.places:
         raise UserError(f"{config.root} is a JPG tree, which has no place for maps; run without --maps")
-    record_settings(config.root, settings)
     faults = {fault.clip: str(fault) for fault in scan.faults if fault.kind == "frames"}
     tasks = [task for task in plan(scan, settings) if task.clip.key not in faults]
+    refuse_occupied(config.root, tasks)
+    record_settings(config.root, settings)
     print(f"{len(scan.clips)} clips, {len(tasks)} of them to do with {_words(_record(settings))}")
     log = MotionLog(config.root)
     notes: dict[str, Notes] = {}
@@ -130,6 +133,22 @@ def plan(scan: Scan, settings: FlowSettings) -> list[Task]:
         if folders:
             tasks.append(Task(clip, folders, places, settings))
     return tasks
+
+
+def refuse_occupied(root: Path, tasks: Sequence[Task]) -> None:
+    """Refuse to compute what has no room: folders that hold other files, such as flow under other names.
+
+    Raises:
+        UserError: There are such folders; the message names the first.
+    """
+    folders = [folder for task in tasks for folder in task.folders.values() if folder.is_dir()]
+    if occupied := {folder: names for folder in folders if (names := sorted(os.listdir(folder)))}:
+        folder, names = next(iter(occupied.items()))
+        raise UserError(
+            f"{folder} holds {names[0]} ({len(names)} files) where new images would be written (folders in "
+            f"all: {len(occupied)}); nothing was computed. If these are the clip's images under other names, "
+            f"`python -m data.check {root} --fix COPY` renames them in a copy; else move them elsewhere"
+        )
 
 
 def attempt(task: Task) -> Outcome:

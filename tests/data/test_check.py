@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from data.check.command import CheckConfig, main
+from data.decoding import decode_grey, decode_rgb, read_size
+from data.images import read_grey, read_rgb
 from tests.support.trees import HEIGHT, WIDTH, jpg_tree, png_tree, save, texture
 
 RGB = "processed_frames2/S1/open_jam/1/rgb/rgb0003.png"
@@ -74,11 +76,85 @@ def test_each_fault_is_named_with_its_path(tmp_path, check, name, content, probl
     assert len(faults) == 1 and faults[0].startswith(f"fault: {path}: {problem}; ")
 
 
-def test_sixteen_bits_are_named(tmp_path, check):
+def test_sixteen_bits_are_read_as_training_reads_them(tmp_path, check):
     png_tree(tmp_path)
-    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint16)).save(tmp_path / FLOW)
+    Image.fromarray(np.full((HEIGHT, WIDTH), 113 * 257, np.uint16)).save(tmp_path / FLOW)
+    assert check(tmp_path)[0] == 0 and int(read_grey(tmp_path / FLOW)[0, 0, 0]) == 113
+    Image.fromarray(np.full((HEIGHT, WIDTH), 113, np.uint16)).save(tmp_path / FLOW)
     status, lines, _ = check(tmp_path)
-    assert status == 1 and f"fault: {tmp_path / FLOW}: uint16 values, expected 8 bits a channel" in lines[-2]
+    assert status == 1 and "16 bits a channel with values up to 255 only" in lines[-2]
+
+
+def flow_images(root, axis):
+    return sorted((root / f"flow_{axis}_processed/S1/open_jam/1").iterdir())
+
+
+def fill(paths, make):
+    for number, path in enumerate(paths):
+        save(path, make(number))
+
+
+def stretched(number):
+    return np.tile(np.linspace(0, 255, WIDTH), (HEIGHT, 1)) ** (1 + number / 99) / 255 ** (number / 99)
+
+
+DEAD = {
+    "black flow": (lambda r: fill(flow_images(r, "x"), lambda n: np.zeros((HEIGHT, WIDTH))), "grey level 0"),
+    "white flow": (lambda r: fill(flow_images(r, "y"), lambda n: np.full((HEIGHT, WIDTH), 255)), "level 255"),
+    "stretched flow": (lambda r: fill(flow_images(r, "x"), stretched), "as if each had been stretched"),
+    "flow from zero": (
+        lambda r: fill(r.glob("flow_x_processed/*/*/*/*"), lambda n: np.eye(HEIGHT, WIDTH) * 9),
+        "flow_x is mostly about grey level 0",
+    ),
+    "x is y": (
+        lambda r: [fill(flow_images(r, a), lambda n: 120 + np.eye(HEIGHT, WIDTH) * (9 + n)) for a in "xy"],
+        "flow_x and flow_y are the same images",
+    ),
+    "black frames": (
+        lambda r: fill(sorted((r / RGB).parent.iterdir()), lambda n: np.zeros((HEIGHT, WIDTH, 3))),
+        "frames are black or of one colour",
+    ),
+    "frozen frames": (
+        lambda r: fill(sorted((r / RGB).parent.iterdir()), lambda n: texture("still", 1)),
+        "all show the same picture",
+    ),
+    "full maps": (
+        lambda r: fill(sorted((r / MAP).parent.iterdir()), lambda n: np.full((HEIGHT, WIDTH), 255)),
+        "maps are black or white",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEAD)
+def test_data_that_are_dead_are_noted(tmp_path, check, case):
+    make, words = DEAD[case]
+    make(png_tree(tmp_path))
+    status, lines, _ = check(tmp_path)
+    notes = [line for line in lines if line.startswith("note:") and words in line]
+    assert status == 0 and len(notes) == 1, lines
+
+
+def test_one_clip_under_two_names_is_noted_with_both(tmp_path, check):
+    png_tree(tmp_path)
+    shutil.rmtree(tmp_path / "processed_frames2/S2/open_jam/1")
+    shutil.copytree(
+        tmp_path / "processed_frames2/S1/open_jam/1", tmp_path / "processed_frames2/S2/open_jam/1"
+    )
+    _, lines, _ = check(tmp_path)
+    assert [line for line in lines if "the same clip twice: S1/open_jam/1 and S2/open_jam/1; one may" in line]
+
+
+def test_orientation_tags_are_ignored_by_all_and_noted(tmp_path, check):
+    jpg_tree(tmp_path)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    path = tmp_path / "frames/S1/open_jam/1/image_00001.jpg"
+    Image.fromarray(texture("S1/open_jam/1", 1)).save(path, exif=tag)
+    status, lines, _ = check(tmp_path)
+    assert status == 0 and [line for line in lines if "orientation tag" in line]
+    assert read_size(path) == (WIDTH, HEIGHT)
+    assert decode_rgb(path).shape[:2] == decode_grey(path).shape == (HEIGHT, WIDTH)
+    assert read_rgb(path).shape[1:] == (HEIGHT, WIDTH)
 
 
 def test_every_fault_is_listed_not_only_the_first(tmp_path, check):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.faults import BadImage, read_size
+from data.decoding import BadImage, read_size
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):

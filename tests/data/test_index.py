@@ -1,6 +1,7 @@
 import csv
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,10 @@ def test_jpg_tree(tmp_path):
 
 
 def test_of_two_trees_the_canonical_one_is_read_and_the_other_named(tmp_path):
-    jpg_tree(tmp_path, {"S1/a_x/1": 1})
+    jpg_tree(tmp_path, {"S1/a_x/1": 1})  # frames, flow_x and flow_y
     index = ClipIndex.from_tree(png_tree(tmp_path))
     assert list(index.keys) == sorted(LENGTHS)
-    assert one_note(index, "not part of the tree").endswith("1 (such as frames)")
+    assert one_note(index, "not part of the tree").endswith("3 (such as flow_x)")
 
 
 def test_a_tree_of_frames_alone(tmp_path):
@@ -201,12 +202,72 @@ def test_a_gap_in_the_frames(tmp_path):
         ClipIndex.from_tree(tmp_path)
 
 
-def test_numbering_from_zero(tmp_path):
+def shift(root, key, by, kinds=("frames", "maps", "flow_x", "flow_y")):
+    """Number the images of a clip from elsewhere."""
+    clip = ClipIndex.from_tree(root).find([key]).clips[0]
+    for kind in kinds:
+        series = clip.series(kind)
+        for path in series.paths[:: -1 if by > 0 else 1]:
+            number = int(path.stem[-4:]) + by
+            path.rename(path.with_name(series.pattern.name(number)))
+
+
+@pytest.mark.parametrize("by", [-1, 99])
+@pytest.mark.parametrize("kinds", [ALL_KINDS, ("frames",), ("flow_x", "flow_y"), ("frames", "maps")])
+def test_a_run_without_gaps_is_read_whatever_its_first_number(tmp_path, by, kinds):
+    png_tree(tmp_path)
+    before = ClipIndex.from_tree(tmp_path).clips[1]
+    pixels = {kind: [path.read_bytes() for path in before.series(kind).paths] for kind in ALL_KINDS}
+    shift(tmp_path, before.key, by, kinds)
+    index = ClipIndex.from_tree(tmp_path)
+    index.verify(ALL_KINDS)
+    assert one_note(index, "numbered from elsewhere than 1").endswith("1 (such as S1/open_jam/1)")
+    clip = index.clips[1]
+    for kind in ALL_KINDS:
+        assert clip.series(kind).numbers == before.series(kind).numbers
+        read = [clip.series(kind).path(n).read_bytes() for n in range(1, 9)]
+        assert read == pixels[kind]
+
+
+def test_a_gap_stays_a_fault_wherever_the_numbering_begins(tmp_path):
+    png_tree(tmp_path)
+    shift(tmp_path, "S1/open_jam/1", 99)
+    (tmp_path / "processed_frames2/S1/open_jam/1/rgb/rgb0103.png").unlink()
+    with pytest.raises(UserError, match=r"rgb0103\.png: missing, a gap"):
+        ClipIndex.from_tree(tmp_path)
+
+
+def test_a_frame_before_the_first_flow_image_is_no_guess(tmp_path):
     png_tree(tmp_path)
     rgb = tmp_path / "processed_frames2/S1/close_jam/1/rgb"
     shutil.copy(rgb / "rgb0001.png", rgb / "rgb0000.png")
-    with pytest.raises(UserError, match=r"rgb0000\.png: the numbering starts at 0"):
-        ClipIndex.from_tree(tmp_path)
+    index = ClipIndex.from_tree(tmp_path)
+    with pytest.raises(UserError, match=r"flow_x_00000\.png: missing, a gap"):
+        index.verify(("flow_x",))
+
+
+def test_names_that_look_alike_are_noted(tmp_path):
+    index = ClipIndex.from_tree(
+        png_tree(tmp_path, {f"S1/{name}/1": 1 for name in ("Stir", "stir", "stir\u200b", "put_a")})
+    )
+    assert "classes whose names look alike" in one_note(index, "look alike")
+    assert "'Stir' and 'stir' and" in one_note(index, "look alike")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_in_two_forms_are_one_class(tmp_path, form):
+    composed, decomposed = "r\u00f6sten", "ro\u0308sten"
+    png_tree(tmp_path / "a", {f"S1/{composed}/1": 3, f"S2/{decomposed}/1": 3})
+    flow = tmp_path / "a/flow_x_processed/S2"
+    (flow / decomposed).rename(flow / unicodedata.normalize(form, composed))
+    index = ClipIndex.from_tree(tmp_path / "a")
+    assert index.class_names == (composed,) and index.labels == (0, 0)
+    index.verify(ALL_KINDS)
+    assert index.with_classes([decomposed]).labels == (0, 0)
+    assert index.find([f"S2/{decomposed}/1"]).keys == (f"S2/{composed}/1",)
+    png_tree(tmp_path / "a", {f"S2/{composed}/1": 3})
+    with pytest.raises(UserError, match="a second clip S2/"):
+        ClipIndex.from_tree(tmp_path / "a")
 
 
 def test_a_clip_without_frames_is_not_dropped_in_silence(tmp_path):

@@ -64,6 +64,70 @@ def test_what_is_not_safe_stays_a_fault(tmp_path, fix):
     assert not (tmp_path / "mended" / CLIP / "rgb/rgb0004.png").exists()
 
 
+def rename_all(folder, pattern, start=1):
+    """Call the images of a folder otherwise, in their order."""
+    for number, path in enumerate(sorted(folder.iterdir()), start=start):
+        path.rename(folder / f"_{number}")
+    for number in range(start, start + len(list(folder.iterdir()))):
+        (folder / f"_{number}").rename(folder / pattern.format(number))
+
+
+@pytest.mark.parametrize(
+    "pattern,start",
+    [
+        ("img_{:05}.jpg", 1),
+        ("rgb{}.png", 1),
+        ("rgb{:04}.PNG", 1),
+        ("RGB{:04}.jpeg", 0),
+        ("frame_{:010}.jpg", 100),
+        ("photo ({}).png", 1),
+    ],
+)
+def test_other_names_are_named_and_mended(tmp_path, fix, command, pattern, start):
+    root = png_tree(tmp_path / "tree")
+    sound = contents(root)
+    rename_all(root / CLIP / "rgb", pattern, start)
+    rename_all(root / "flow_x_processed/S1/open_jam/1", "x_{}.jpg")
+    status, out, _ = command(main, CheckConfig, root)
+    faults = [line for line in out.splitlines() if line.startswith("fault:")]
+    assert (
+        status == 1 and len(faults) == 2 and pattern.format(start) in faults[1] and "rgb0001.png" in faults[1]
+    )
+    assert "remove" not in out and all("--fix" in fault for fault in faults)
+    status, lines, _ = fix(root)
+    assert status == 0 and lines[-1] == "no faults", lines
+    assert contents(tmp_path / "mended") == sound
+
+
+@pytest.mark.parametrize("inner", ["", "RGB"])
+def test_frames_in_another_folder_of_the_clip_are_found(tmp_path, fix, inner):
+    root = png_tree(tmp_path / "tree")
+    sound = contents(root)
+    target = root / CLIP / inner
+    target.mkdir(exist_ok=True)
+    for path in (root / CLIP / "rgb").iterdir():
+        path.rename(target / path.name)
+    assert fix(root)[0] == 0 and contents(tmp_path / "mended") == sound
+
+
+def test_one_name_in_another_spelling_is_mended(tmp_path, fix):
+    root = png_tree(tmp_path / "tree")
+    sound = contents(root)
+    (root / CLIP / "rgb/rgb0004.png").rename(root / CLIP / "rgb/RGB4.JPG")
+    assert fix(root)[0] == 0 and contents(tmp_path / "mended") == sound
+
+
+def test_a_run_from_elsewhere_is_renumbered_with_its_flow_and_maps(tmp_path, fix):
+    root = png_tree(tmp_path / "tree")
+    sound = contents(root)
+    rename_all(root / CLIP / "rgb", "rgb{:04}.png", 100)
+    rename_all(root / CLIP / "mmaps", "map{:04}.png", 100)
+    rename_all(root / "flow_x_processed/S1/open_jam/1", "flow_x_{:05}.png", 0)
+    status, lines, _ = fix(root)
+    assert status == 0 and "rgb0100.png to rgb0107.png became rgb0001.png to rgb0008.png" in "".join(lines)
+    assert contents(tmp_path / "mended") == sound
+
+
 def test_nothing_is_overwritten(tmp_path, fix, command):
     root = png_tree(tmp_path / "tree")
     (tmp_path / "mended").mkdir()

@@ -321,3 +321,14 @@ def test_the_command_line_gives_status_2_for_a_mistake(tmp_path):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 2
     assert "--jobs" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["flow_x_00001.jpg", "x1.png", "notes.txt"])
+def test_folders_that_hold_other_files_are_refused_before_anything_is_computed(tree, name):
+    key = next(path for path in (tree / "processed_frames2").glob("*/*/*") if path.is_dir())
+    folder = tree / "flow_x_processed" / key.relative_to(tree / "processed_frames2")
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=f"{folder} holds {name}.*nothing was computed"):
+        main(MotionConfig(root=tree, jobs=1))
+    assert not (tree / "motion.yaml").exists() and not (tree / "flow_y_processed").exists()

@@ -316,7 +316,7 @@ def test_a_file_that_vanishes_or_breaks_during_training_is_named(tmp_path):
     index = ClipIndex.from_tree(png_tree(tmp_path, flow=False))
     index.clips[0].frames.path(1).unlink()
     index.clips[1].frames.path(1).write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"S1/close_jam/1/rgb/rgb0001\.png is missing"):
+    with pytest.raises(UserError, match=r"S1/close_jam/1/rgb/rgb0001\.png: the file is missing"):
         read(index, Frames(7, PLAIN), 0)
-    with pytest.raises(UserError, match=r"S1/open_jam/1/rgb/rgb0001\.png can't be decoded"):
+    with pytest.raises(UserError, match=r"S1/open_jam/1/rgb/rgb0001\.png: the image can't be decoded"):
         read(index, Frames(7, PLAIN), 1)

@@ -44,7 +44,7 @@ def save(path: Path, pixels: npt.ArrayLike) -> None:
 
 def flow_value(axis: str, number: int) -> int:
     """Grey level of flow image `number`, told apart by axis."""
-    return {"x": 10, "y": 130}[axis] + number
+    return {"x": 110, "y": 130}[axis] + number
 
 
 def motion_map(number: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Pixels:

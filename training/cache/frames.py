@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.files import identify
 from data.clips import Series
-from data.faults import BadImage, read_size
+from data.decoding import BadImage, read_size
 from data.images import FrameReader
 from data.parts import ClipInput, Frames
 from training.cache.store import CacheFolder, TensorStore
