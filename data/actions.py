@@ -52,7 +52,7 @@ def reversed_actions(class_names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def look_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group different names that a reader takes for one: Stir and stir, a blank or an invisible character more.
+    """Group different names that a reader takes for one: Stir and stir, or one more blank.
 
     Returns:
         Groups of two or more, sorted.
