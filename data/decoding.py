@@ -67,7 +67,8 @@ def decode_checked(path: Path, kind: Kind) -> Pixels:
 def is_turned(path: Path) -> bool:
     """Whether a camera's tag asks viewers to turn the image."""
     with Image.open(path) as image:
-        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+        # Asked for tags that a PNG has not, Pillow decodes all of it to look behind its pixels.
+        return "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def read_size(path: Path) -> Size:

@@ -15,7 +15,7 @@ from data.clips import KINDS, Clip, Fault, Kind, Series
 from data.decoding import BadImage, Pixels, Size, decode_checked, read_size
 
 _FLOW_AXES: tuple[tuple[Kind, Kind], ...] = (("flow_x", "flow_y"), ("flow_y", "flow_x"))
-_COPY_AGAIN = "copy the file again, or remove the clip"
+_COPY_AGAIN = "copy the file again, or leave the clip out"
 
 
 # File names
@@ -73,7 +73,7 @@ def _lacking(clip: Clip, counts: Counter[Kind]) -> Iterator[Fault]:
 
 def _remedy(kind: Kind) -> str:
     if kind == "frames":
-        return "copy the clip again, or remove it"
+        return "copy the clip again, or leave it out"
     command = "python -m data.motion" + (" --maps" if kind == "maps" else "")
     return f"copy it again, or recompute the clip's {kind} with `{command}`"
 

@@ -85,7 +85,7 @@ class PictureIndex:
             try:
                 read_size(path)
             except BadImage as bad:
-                raise UserError(f"{path}: {bad}; copy it again or remove it") from None
+                raise UserError(f"{path}: {bad}; copy it again or leave it out") from None
 
 
 @dataclass(frozen=True)

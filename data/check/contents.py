@@ -15,7 +15,7 @@ import numpy as np
 from data.clips import Clip, Kind
 from data.decoding import BadImage, Pixels, is_turned
 
-_IMAGES = 5
+_IMAGES = 3
 """Images of each kind that are looked at, spread evenly over a clip."""
 _BLACK = 16
 """A frame without a brighter value is black."""
@@ -24,14 +24,13 @@ _ZERO = 128
 
 
 class Look(NamedTuple):
-    """What an image holds: its values, a hash of its pixels, and whether a camera's tag wants it turned."""
+    """What an image holds: its values, and a hash of its pixels."""
 
     low: int
     high: int
     middle: int
     flat: bool
     pixels: bytes
-    turned: bool
 
 
 class Contents:
@@ -45,7 +44,7 @@ class Contents:
     def look(self, path: Path, pixels: Pixels) -> None:
         """Remember what an image holds, if it is one of those that are chosen."""
         if path in self._chosen:
-            self._looks[path] = _look(path, pixels)
+            self._looks[path] = _look(pixels)
 
     def notes(self) -> Iterator[str]:
         """Say what is odd: one line for each kind of oddity, with the number of clips and an example."""
@@ -54,6 +53,10 @@ class Contents:
             looks = {kind: self._of(clip, kind) for kind in _SEEN}
             for oddity in (*_odd_frames(looks["frames"]), *_odd_maps(looks["maps"]), *_odd_flow(looks)):
                 found[oddity].append(clip.key)
+            if any(map(_turned, _chosen(clip, "frames")[:1])):
+                found["clips with an orientation tag, which is ignored: frames are read as stored"].append(
+                    clip.key
+                )
         for oddity, keys in found.items():
             yield f"{oddity}: {len(keys)} (such as {keys[0]})"
         yield from self._off_centre()
@@ -104,12 +107,12 @@ def _chosen(clip: Clip, kind: Kind) -> list[Path]:
     return [series.path(series.numbers[place]) for place in places]
 
 
-def _look(path: Path, pixels: Pixels) -> Look:
+def _look(pixels: Pixels) -> Look:
     channels = cv2.split(pixels)[:3]  # without alpha
-    lows, highs = [int(c.min()) for c in channels], [int(c.max()) for c in channels]
+    lows, highs = zip(*(cv2.minMaxLoc(channel)[:2] for channel in channels), strict=True)
     flat = max(high - low for low, high in zip(lows, highs, strict=True)) <= 2  # JPEG may move a level
-    middle = int(np.median(channels[0]))
-    return Look(min(lows), max(highs), middle, flat, hashlib.sha1(pixels.tobytes()).digest(), _turned(path))
+    middle = int(np.median(channels[0][::4, ::4]))
+    return Look(int(min(lows)), int(max(highs)), middle, flat, hashlib.sha1(pixels.tobytes()).digest())
 
 
 def _turned(path: Path) -> bool:
@@ -124,8 +127,6 @@ def _odd_frames(looks: Sequence[Look]) -> Iterator[str]:
         yield "clips whose frames are black or of one colour throughout"
     elif len({look.pixels for look in looks}) == 1 < len(looks):
         yield "clips whose frames all show the same picture"
-    if any(look.turned for look in looks):
-        yield "clips with an orientation tag, which is ignored: frames are read as they are stored"
 
 
 def _odd_maps(looks: Sequence[Look]) -> Iterator[str]:

@@ -111,7 +111,7 @@ def record_settings(root: Path, settings: FlowSettings) -> None:
     elif (before := read_yaml(path)) != now:
         raise UserError(
             f"the motion of {root} was made with {_words(before)}, this run has {_words(now)}; use the same "
-            f"settings, or remove {path} and the folders of flow and maps"
+            f"settings, or move {path} and the folders of flow and maps elsewhere"
         )
 
 
