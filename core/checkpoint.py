@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         _compare_checksums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path} does not hold only tensors and plain values, so it is not loaded (it could run code): "
-            f"{reason}. Ask its author for a plain state_dict"
-        ) from None
     except Exception as error:  # damaged and forged files make torch's reader fail in many ways
-        raise UserError(f"{path} can't be read as a checkpoint: {error or type(error).__name__}") from None
+        if (kind := _kind_of_file(path)) is not None:
+            raise UserError(f"{path} is no checkpoint but {kind}; download it again") from None
+        if isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower():
+            # Not a word of torch's advice to load it all the same.
+            raise UserError(
+                f"{path} does not hold only tensors and plain values, so it is not loaded (it could run "
+                "code). Ask its author for a plain state_dict"
+            ) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} can't be read as a checkpoint: {reason}; is it complete?") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a dictionary of tensors, found {type(content).__name__}")
     return content
@@ -54,3 +58,54 @@ def _compare_checksums(path: Path) -> None:
                 raise OSError("it is compressed, which torch never does, and may unpack to any size")
             if damaged := archive.testzip():
                 raise OSError(f"it is damaged, the checksum of {damaged} in it is wrong")
+
+
+# How files begin that are often saved under a checkpoint's name, and what they are.
+_BEGINNINGS = {
+    b"<": "a web page (or another text in tags)",
+    b"version https://git-lfs": "a pointer of Git LFS, in place of the file itself",
+    b"{": "a text in JSON",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x89HDF": "an HDF5 file, such as Keras writes",
+    b"%PDF": "a PDF file",
+}
+
+
+def _kind_of_file(path: Path) -> str | None:
+    """Tell what a file is that is no checkpoint, by how it begins; None where that says nothing."""
+    with path.open("rb") as file:
+        start = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start:
+        return "an empty file"
+    for beginning, kind in _BEGINNINGS.items():
+        if start.startswith(beginning):
+            return kind
+    if start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").isprintable():
+        return f"a text that begins with {start[:40].decode('ascii')!r}"
+    return None
+
+
+def weights_in(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Find the weights in a checkpoint of whatever origin.
+
+    Takes off what training scripts put around a state_dict: the key it is saved under, and the "module." that
+    data-parallel training puts before every name.
+
+    Returns:
+        The weights by name, and how they were found, in words for a note; "" where nothing was around them.
+    """
+    found, words = dict(content), list[str]()
+    while inner := [key for key in _WRAPPERS if isinstance(found.get(key), Mapping)]:
+        found = dict(found[inner[0]])
+        words.append(f"under {inner[0]!r}")
+    for prefix in _PREFIXES:
+        if found and all(str(key).startswith(prefix) for key in found):
+            found = {key.removeprefix(prefix): value for key, value in found.items()}
+            words.append(f"without {prefix!r} before every name")
+    return found, ", ".join(words)
+
+
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "net")
+_PREFIXES = ("module.", "_orig_mod.", "module.")  # a compiled model may have been wrapped, or the other way

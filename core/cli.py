@@ -1,6 +1,7 @@
 """Starts every command of the project: flags become a typed config, mistakes become status 2."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
     errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
+# How PyTorch says that processes have no room for the batches they hand over.
+_NO_SHARED_MEMORY = ("shared memory", "/dev/shm")
 # How PyTorch and OpenCV say that memory ran out; Python raises MemoryError.
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "insufficient memory")
 _LOST_LOADER = (
@@ -39,24 +42,46 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
 
     Raises:
         SystemExit: Always. Status 0 on success, 2 for a user's mistake or a failing disk, 130 after Ctrl-C,
-            143 after SIGTERM.
+            141 where nobody reads the output any more (`| head`), 143 after SIGTERM.
     """
-    config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or log that can't hold a name shows it escaped
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(main, config_class, prog)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it exits, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
+
+
+def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | None) -> int:
+    try:
+        config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stopped:  # after --help, or a mistake that tyro has explained
+        return int(stopped.code or 0)
     try:
         with interrupted_by_signals():
             status = main(config)
     except Terminated:
         print("terminated", file=sys.stderr)
-        sys.exit(143)
+        return 143
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
     except Exception as error:
         if (message := _message(error, config_class)) is None:
             raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(status or 0)
+        print(f"error: {printable(message)}", file=sys.stderr)
+        return 2
+    return status or 0
+
+
+def printable(message: str) -> str:
+    """Escape what a file may have put into a message to control a terminal; lines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)
 
 
 def _message(error: Exception, config_class: type[Config]) -> str | None:
@@ -64,6 +89,12 @@ def _message(error: Exception, config_class: type[Config]) -> str | None:
     if isinstance(error, UserError):
         # Without the traceback that a loading process puts before it.
         return str(error).rpartition("UserError: ")[2].strip()
+    if any(words in str(error) for words in _NO_SHARED_MEMORY):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return (
+            "processes hand over batches in shared memory (/dev/shm), and there is too little of it; use "
+            "--workers 0, or make it larger (in a container: docker run --shm-size 8g)"
+        )
     if str(error).startswith("DataLoader worker (pid") or _fetched_from_the_dead(error):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise it again, anywhere
         return _LOST_LOADER

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.checkpoint import weights_in
 from core.errors import UserError
 from models.base import ClipModel
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
 from models.frame_classifier import FrameClassifier
-from models.published import load_reference_state, without_parallel_prefix
+from models.published import load_reference_state
 from models.two_stream import TwoStream
 from selfsup.head import MotionHead, MotionHeads
 
@@ -77,7 +78,7 @@ def read_published(content: dict[str, Any]) -> tuple[dict[str, Any], ClipModel]:
     """Build the network that a published checkpoint was saved from, with its weights.
 
     Args:
-        content: The file's content: tensors by published name, alone or under "state_dict".
+        content: The file's content: tensors by published name, where `weights_in` finds them.
 
     Returns:
         The architecture, as `build_model` takes it, and the network.
@@ -86,11 +87,9 @@ def read_published(content: dict[str, Any]) -> tuple[dict[str, Any], ClipModel]:
         UserError: It is no published RGB, flow or two-stream network, or keys are missing, unexpected or of
             another shape; the message names the first five.
     """
-    inner = content.get("state_dict")
-    tensors = inner if isinstance(inner, dict) else content
-    if odd := [str(key) for key, value in tensors.items() if not isinstance(value, Tensor)]:
+    state, _ = weights_in(content)
+    if odd := [str(key) for key, value in state.items() if not isinstance(value, Tensor)]:
         raise UserError(f"the checkpoint should hold tensors by name; {odd[:5]} are none")
-    state = without_parallel_prefix(tensors)
     architecture = published_architecture(state)
     model = build_model(architecture)
     load_reference_state(model, state)

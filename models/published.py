@@ -5,6 +5,7 @@ Which names a network's tensors are published under stands in its class; here is
 
 from torch import Tensor, nn
 
+from core.checkpoint import weights_in
 from core.errors import UserError
 from models.base import ClipModel, State
 
@@ -34,14 +35,9 @@ def load_reference_state(model: ClipModel, state: State) -> None:
         UserError: Keys are missing, unexpected, of another shape, or an alias disagrees with its original;
             the message names the first five.
     """
-    state = without_parallel_prefix(state)
+    state, _ = weights_in(state)
     _check(state, reference_state(model), model.published_aliases)
     model.load_published(state)
-
-
-def without_parallel_prefix(state: State) -> State:
-    """Take off the "module." that data-parallel training puts before every name."""
-    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def _check(state: State, own: State, aliases: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from urllib.error import URLError
 from torch import Tensor
 from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
 
-from core.checkpoint import load_checkpoint
+from core.checkpoint import load_checkpoint, weights_in
 from core.errors import UserError
 from models.backbone import Backbone, BackboneName
 
@@ -109,16 +109,21 @@ def _download(name: BackboneName) -> dict[str, Tensor]:
 
 
 def _resnet_part(content: dict[str, Any], source: str) -> dict[str, Tensor]:
-    for key in ("model", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
-    if any(key.startswith(_RUN_PREFIX) for key in content):
-        content = {
-            key.removeprefix(_RUN_PREFIX): value
-            for key, value in content.items()
-            if key.startswith(_RUN_PREFIX)
-        }
-    weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    if "conv1.weight" not in weights or "fc.weight" not in weights:
-        raise UserError(f"{source} holds no ResNet: no conv1.weight and fc.weight in it")
-    return weights
+    found, how = weights_in(content)
+    inside = [key for key in found if key.endswith("conv1.weight") and f"{key[:-12]}fc.weight" in found]
+    roots = [key[:-12] for key in inside if f"{key[:-12]}layer1.0.conv1.weight" in found]
+    if len(roots) != 1:
+        several = (
+            f"several ResNets, below {roots[:5]}" if roots else "no ResNet: no conv1.weight and fc.weight"
+        )
+        raise UserError(f"{source} holds {several}; its names begin with {list(found)[:5]}")
+    (root,) = roots
+    ours = root == _RUN_PREFIX and "architecture" in content
+    words = [*([how] if how else []), *([f"below {root!r}"] if root else [])]
+    if words and not ours:
+        print(f"note: the weights of {source} were found {', '.join(words)}")
+    return {
+        key.removeprefix(root): value
+        for key, value in found.items()
+        if key.startswith(root) and isinstance(value, Tensor)
+    }

@@ -1,8 +1,10 @@
-"""How a command ends when it is told to."""
+"""How a command ends and speaks, whatever it is told and whoever listens."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ import evaluate
 import train_rgb
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
+from core.errors import UserError
 from core.jobs import SpreadConfig
+
+ROOT = Path(__file__).resolve().parents[2]
 
 COMMAND = """
 import time
@@ -129,3 +134,62 @@ def test_a_command_leaves_though_its_interruption_was_lost(number, status, word)
         _, complaint = process.communicate(timeout=10)
     assert process.returncode == status and complaint.splitlines()[-1] == word
     assert "Exception ignored" in complaint
+
+
+class Nothing(Config):
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device"),
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
+                     "dataloader's workers are out of shared memory. Please try to raise your limit."),
+        OSError(28, "No space left on device", "/dev/shm/torch_7"),
+    ],
+)  # fmt: skip
+def test_too_little_shared_memory_is_one_message_however_it_shows(command, error):
+    def fail(_):
+        raise error
+
+    status, _, said = command(fail, Nothing)
+    assert status == 2 and said.count("\n") == 1 and "--workers 0" in said and "--shm-size" in said
+
+
+def test_messages_can_not_control_a_terminal(command):
+    def fail(_):
+        raise UserError("folder \x1b[2J\x07 of Zoë 打开")
+
+    _, _, said = command(fail, Nothing)
+    assert said == "error: folder \\x1b[2J\\x07 of Zoë 打开\n"
+
+
+SPEAKING = """
+from core.cli import run
+from core.config import Config
+
+class Nothing(Config):
+    "Do nothing."
+
+def main(config):
+    for number in range(100_000):
+        print("Zo\\u00eb \\u6253\\u5f00", number)
+
+run(main, Nothing)
+"""
+
+
+@pytest.mark.parametrize("flags", [["--help"], []])
+def test_output_that_nobody_reads_ends_a_command_quietly(flags):
+    head = (
+        f"{sys.executable} -c '{SPEAKING}' {' '.join(flags)} | head -n 1 > /dev/null; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", head], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 141) and done.stderr == ""
+
+
+def test_names_that_an_output_can_not_hold_are_escaped():
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", SPEAKING], cwd=ROOT, env=ascii_only, capture_output=True)
+    assert done.returncode == 0 and done.stdout.startswith(b"Zo\\xeb \\u6253\\u5f00 0\n") and not done.stderr

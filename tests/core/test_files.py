@@ -2,11 +2,12 @@
 
 import os
 import pickle
+import re
 
 import pytest
 import torch
 
-from core.checkpoint import load_checkpoint, save_checkpoint
+from core.checkpoint import load_checkpoint, save_checkpoint, weights_in
 from core.errors import UserError
 from core.files import atomic_folder, atomic_path, write_json, write_text
 
@@ -72,3 +73,49 @@ def test_damaged_checkpoints_are_named(tmp_path, content):
         load_checkpoint(tmp_path / "bad.pt")
     with pytest.raises(UserError, match="no checkpoint at"):
         load_checkpoint(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize(
+    "content,said",
+    [
+        (b"<!DOCTYPE html>\n<html>not found</html>", "a web page"),
+        (b"\xef\xbb\xbf\n <html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (b'{"message": "Not Found"}', "a text in JSON"),
+        (b"\x1f\x8b\x08\x00 and so on", "a gzip archive"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"Quota exceeded\n", "a text that begins with 'Quota exceeded"),
+        (b"", "an empty file"),
+        (b"\r\n ", "an empty file"),
+    ],
+)
+def test_what_is_saved_as_a_checkpoint_and_is_none_is_told_by_how_it_begins(tmp_path, content, said):
+    (tmp_path / "model.pth").write_bytes(content)
+    with pytest.raises(UserError, match=f"model.pth is no checkpoint but {re.escape(said)}"):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+def test_nobody_is_advised_to_trust_a_file(tmp_path):
+    torch.save({"model": Malicious()}, tmp_path / "evil.pt")
+    (tmp_path / "half.pt").write_bytes((tmp_path / "evil.pt").read_bytes()[:300])
+    (tmp_path / "odd.pt").write_bytes(bytes(range(256)))
+    for name in ("evil.pt", "half.pt", "odd.pt"):
+        with pytest.raises(UserError) as refused:
+            load_checkpoint(tmp_path / name)
+        assert "weights_only" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_weights_are_found_in_what_is_put_around_them():
+    plain = {"conv.weight": torch.ones(1), "conv.bias": torch.zeros(1)}
+    assert weights_in(plain) == (plain, "")
+    parallel = {f"module.{name}": value for name, value in plain.items()}
+    for content, words in (
+        (parallel, "without 'module.' before every name"),
+        ({"state_dict": plain, "epoch": 3}, "under 'state_dict'"),
+        ({"model": {"state_dict": parallel}}, "under 'model', under 'state_dict', without 'module.'"),
+        ({f"_orig_mod.{name}": value for name, value in parallel.items()}, "without '_orig_mod.'"),
+    ):
+        found, how = weights_in(content)
+        assert found == plain and how.startswith(words)
+    partly = plain | {"module.fc.weight": torch.ones(1)}
+    assert weights_in(partly) == (partly, "")  # a network may have a part that is called so
