@@ -25,7 +25,7 @@ from models.egornn import AttentionName, EgoRNN, StageName
 from models.temporal import TemporalName
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
-from selfsup.head import describe_heads
+from selfsup.head import MotionHeads, describe_heads
 from training.batches import ClipData, load_clips
 from training.cache.store import CacheFlags
 from training.parents import ParentKind, untrained_note
@@ -154,6 +154,7 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         model = build_model(architecture)
         model.load_state_dict(checkpoint["model"])
     else:
+        assert config.weights is not None and config.backbone is not None
         weights = read_backbone_weights(config.weights, config.backbone)
         names = ("backbone", "attention", "temporal", "hidden", "dropout")
         arguments = {"num_classes": len(class_names), **{name: getattr(config, name) for name in names}}
@@ -162,6 +163,7 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         if weights is not None:
             load_backbone_weights(model.backbone, weights)
     if config.ms != "none":  # last of all, so that every other weight is as it is without heads
+        assert config.image_size is not None
         channels, size = model.backbone.channels, config.image_size
         heads = describe_heads(config.motion_layers, config.ms, channels=channels, image_size=size)
         model.motion, architecture = build_model(heads), architecture | {"motion": heads}
@@ -192,6 +194,7 @@ def learn_motion_prior(config: Config, model: EgoRNN, data: ClipData, ranks: Ran
         return
     from selfsup.prior import learn_prior
 
+    assert isinstance(model.motion, MotionHeads)
     train, maps = data.split.train, data.inputs.without(Frames)
     batches = load_clips(maps, config.workers, train, maps.test_keys(train), config.batch_size)
     if learn_prior(model.motion, config.motion_target(), batches, balanced=config.ms_classes == "balanced"):
@@ -209,8 +212,10 @@ def draw(config: Config, model: EgoRNN, data: ClipData, folder: Path) -> None:
 
 def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
-    hooks = {"task": make_task, "notes": notes, "prepare": learn_motion_prior, "draw": draw}
-    train(config, Training(resolve, show, build, parents=PARENTS, **hooks))
+    training = Training(
+        resolve, show, build, PARENTS, task=make_task, notes=notes, prepare=learn_motion_prior, draw=draw
+    )
+    train(config, training)
 
 
 if __name__ == "__main__":

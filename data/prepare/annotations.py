@@ -106,7 +106,7 @@ def _range_columns(path: Path, columns: Sequence[str]) -> tuple[str, str] | None
     if set(_NAMES) - set(columns) or len(found) > 1 or (unknown and not found):
         raise UserError(
             f"{path}: the columns should be {','.join(_NAMES)} and either {','.join(_RANGES[0])} or "
-            f"{','.join(_RANGES[1])} (or none of them, for whole videos); found {','.join(columns)}"
+            f"{','.join(_RANGES[1])} (or none of them, for whole videos); found {','.join(columns)!r}"
         )
     return found[0] if found else None
 

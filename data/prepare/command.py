@@ -135,7 +135,7 @@ def plan(table: Annotations, fps: float | None) -> tuple[dict[int, Cut], list[Ba
     by_video: dict[Path, list[Annotation]] = {}
     for row in table.rows:
         by_video.setdefault(row.video, []).append(row)
-    for video, rows in by_video.items():
+    for video, rows in tqdm(by_video.items(), desc="checking", unit="video", disable=None):
         try:
             found = plan_video(video, rows, fps)
         except UserError as error:
@@ -155,16 +155,17 @@ def assign(
     An existing clip may be that of a row which is skipped now: such clips stay, and so does every clip that
     this command didn't cut.
     """
+    ours = sources or {}
     skipped = {row.group for row in table.rows if row.line not in cuts}
 
     def stays(key: str) -> bool:
-        if sources is None or key not in sources:
-            return sources is not None and clip_folder(out, key).exists()
-        return bool(table.bad) or key.rpartition("/")[0] in skipped
+        if key in ours:
+            return bool(table.bad) or key.rpartition("/")[0] in skipped
+        return sources is not None and clip_folder(out, key).exists()
 
-    named = name_clips(table.rows, cuts, sources or {}, stays)
+    named = name_clips(table.rows, cuts, ours, stays)
     asked = {key: Source.of(cut) for key, cut in named.items()}
-    unwanted = [key for key, source in (sources or {}).items() if asked.get(key) != source and not stays(key)]
+    unwanted = [key for key, source in ours.items() if asked.get(key) != source and not stays(key)]
     return named, unwanted
 
 

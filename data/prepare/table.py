@@ -39,7 +39,7 @@ def read_table(path: Path) -> Table:
         UserError: The file can't be read, isn't text, is empty or has a column twice.
     """
     text, notes = _read_text(path)
-    first = re.match(r'"?sep=(.)"?\r?\n', text)  # a line in which Excel is told the separator
+    first = re.match(r'"?sep=([,;\t])"?\r?\n', text)  # a line in which Excel is told the separator
     if first:
         delimiter = first[1]
     else:
@@ -55,18 +55,25 @@ def read_table(path: Path) -> Table:
     filled = [(line, row) for line, row in rows if any(row)]
     if not filled:
         raise UserError(f"{path} is empty; it should hold a header and a row for each clip")
-    columns = ["_".join(name.lower().split()) for name in filled[0][1]]
+    columns = _names(filled[0][1])
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
     if twice:
         raise UserError(f"{path}: there are two columns {twice[0]}; remove or rename one")
     values = []
     for line, row in filled[1:]:
+        if _names(row) == columns:  # tables that were put one below the other
+            continue
         extra = {"": ",".join(filter(None, row[len(columns) :]))}
         values.append((line, dict(zip(columns, row, strict=False)) | extra))
     return Table(tuple(filter(None, columns)), tuple(values), delimiter == ";", notes)
 
 
+def _names(header: list[str]) -> list[str]:
+    return ["_".join(name.lower().split()) for name in header]
+
+
 def _read_text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Read a text file in UTF-8, UTF-16 or Windows-1252; the last is a guess, and noted."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -74,21 +81,18 @@ def _read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     if content.startswith(_DOCUMENTS):
         raise UserError(f"{path} is a spreadsheet's own document; save it as CSV (UTF-8)")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    else:  # of a header's two bytes in UTF-16, one is zero
-        encoding = {b"\0": "utf-16-be"}.get(content[:1]) or {b"\0": "utf-16-le"}.get(
-            content[1:2], "utf-8-sig"
-        )
-    try:
-        return content.decode(encoding), ()
-    except UnicodeDecodeError:
-        pass
-    try:
-        text = content.decode("cp1252")
-    except UnicodeDecodeError:
-        raise UserError(
-            f"can't read the annotations {path}: its encoding is unknown; save it as CSV (UTF-8)"
-        ) from None
-    word = next(word for word in re.findall(r"\w+", text) if not word.isascii())
-    note = f"{path} is not UTF-8; it is read as Windows-1252, with words such as {word!r}"
-    return text, (note,)
+        encodings = ["utf-16"]
+    elif b"\0" in content[:2]:  # of a header's first letter in UTF-16, one byte is zero
+        encodings = ["utf-16-be" if content[0] == 0 else "utf-16-le"]
+    else:
+        encodings = ["utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if encoding == "cp1252" and (odd := re.search(r"\w*[^\0-\x7f]\w*", text)):
+            note = f"{path} is not UTF-8; it is read as Windows-1252, with words such as {odd[0]!r}"
+            return text, (note,)
+        return text, ()
+    raise UserError(f"can't read the annotations {path}: its encoding is unknown; save it as CSV (UTF-8)")

@@ -257,17 +257,19 @@ def test_skip_broken_goes_on_and_lists_the_rest(tmp_path, prepare):
     assert {path: after[path] for path in before} == before and len(after) == len(before) + 6
 
 
-def test_clips_whose_video_has_gone_stay_when_it_is_skipped(tmp_path, prepare):
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "emptied"])
+def test_clips_whose_video_is_lost_stay_when_it_is_skipped(tmp_path, prepare, lose):
     red_film(tmp_path / "videos/two.avi")
     rows = [GOOD, "videos/two.avi,S1,stir,0,3"]
     assert prepare(rows, "--short-side", "32")[0] == 0
     before = times_of_change(tmp_path / "out")
-    (tmp_path / "videos/two.avi").unlink()
+    lose(tmp_path / "videos/two.avi")
     rows = ["videos/one.avi,S1,stir,8,12", *rows]
-    assert prepare(rows, "--short-side", "32", "--skip-broken")[0] == 1
-    after = times_of_change(tmp_path / "out")
-    assert {path: after[path] for path in before} == before
-    assert shown_numbers(tmp_path / "out/processed_frames2/S1/stir/3") == [8, 9, 10, 11]
+    for _ in range(2):
+        assert prepare(rows, "--short-side", "32", "--skip-broken")[0] == 1
+        after = times_of_change(tmp_path / "out")
+        assert {path: after[path] for path in before} == before and len(after) == len(before) + 4
+        assert shown_numbers(tmp_path / "out/processed_frames2/S1/stir/3") == [8, 9, 10, 11]
 
 
 def test_what_was_not_cut_by_this_command_keeps_its_place(tmp_path, prepare):

@@ -31,6 +31,8 @@ TABLES = {
     "UTF-16": f"{HEADER}\n{ROW}\n".encode("utf-16"),
     "UTF-16, big-endian, without a mark": f"{HEADER}\n{ROW}\n".encode("utf-16-be"),
     "Windows-1252": f"{HEADER}\n{ROW}\n".encode("cp1252"),
+    "Windows-1252 without a letter": f"{HEADER},remark\n{ROW},–\n".replace("ü", "u").encode("cp1252"),
+    "two tables, one below the other": f"{HEADER}\n{ROW}\n\n{HEADER}\n".encode(),
     "line ends of old Macs": f"{HEADER}\r{ROW}\r".encode(),
     "blanks and capitals in the header": f"Video, USER ,action,Start Frame,stop_frame \n{ROW}\n".encode(),
     "empty rows and columns": f"\n{HEADER},,\n,,,,\n{ROW},,\n,,,,\n , ,\n".encode(),
@@ -50,8 +52,10 @@ TABLES = {
 def test_a_table_is_read_as_people_write_it(tmp_path, command, content):
     status, said, clips = prepare_bytes(tmp_path, command, content)
     assert status == 0, said
-    assert clips == {"S1/rühren/1": [2, 3, 4, 5, 6, 7]}
-    assert ("Windows-1252, with words such as 'rühren'" in said) == (content == TABLES["Windows-1252"])
+    ((clip, numbers),) = clips.items()
+    assert clip in ("S1/rühren/1", "S1/ruhren/1") and numbers == [2, 3, 4, 5, 6, 7]
+    guessed = content in (TABLES["Windows-1252"], TABLES["Windows-1252 without a letter"])
+    assert ("is read as Windows-1252, with words such as " in said) == guessed
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,8 @@ def test_without_a_range_the_whole_video_without_a_stop_the_rest(tmp_path, comma
         (b"video,user,user,action\none.avi,S1,S1,stir\n", "there are two columns user"),
         (b"PK\x03\x04 workbook", "is a spreadsheet's own document; save it as CSV"),
         (b"", "is empty; it should hold a header"),
+        (f"{HEADER}\n{ROW}\n".encode("utf-16")[:-1], "its encoding is unknown; save it as CSV"),
+        (b"\x1b[31m,user\nx,y\n", r"found '\\x1b\[31m,user'"),
         (
             f'{SECONDS}\none.avi,S1,stir,0,"1,500"\n'.encode(),
             "line 2: .* seconds such as .* got '0' and '1,500'",

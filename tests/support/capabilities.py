@@ -25,7 +25,7 @@ def as_anybody() -> Iterator[None]:
         return
     libc, header, before = ctypes.CDLL(None, use_errno=True), _Header(_VERSION_3, 0), (_Data * 2)()
     assert libc.capget(ctypes.byref(header), before) == 0
-    after = (_Data * 2)(*((d.effective, d.permitted, d.inheritable) for d in before))
+    after = (_Data * 2).from_buffer_copy(before)
     after[0].effective &= ~(1 << _DAC_OVERRIDE | 1 << _DAC_READ_SEARCH)
     assert libc.capset(ctypes.byref(header), after) == 0
     try:

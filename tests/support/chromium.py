@@ -37,6 +37,7 @@ class Page:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         # Chromium reads commands from descriptor 3 and answers on 4.
         start = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        assert PROGRAM is not None, "tests of pages are left out where there is no Chromium"
         flags = [*_FLAGS.split(), f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
         self._process = subprocess.Popen(
             ["bash", "-c", start, "bash", PROGRAM, *flags],
@@ -93,10 +94,11 @@ class Page:
 
     def box(self, selector: str) -> list[float]:
         """Return left, top, width and height of an element, in pixels of the window."""
-        return self.run(
+        found: list[float] = self.run(
             f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); "
             "return [b.left, b.top, b.width, b.height]; })()"
         )
+        return found
 
     def screenshot(self) -> np.ndarray:
         """Return the window's pixels, RGB."""
@@ -124,7 +126,8 @@ class Page:
         while (answer := self._read()).get("id") != number:
             self._note(answer)
         assert "error" not in answer, f"{method}: {answer['error']}"
-        return answer["result"]
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
@@ -132,18 +135,19 @@ class Page:
             piece = os.read(self._in, 1 << 20)
             assert piece, "Chromium has ended"
             self._unread += piece
-        message, _, self._unread = self._unread.partition(b"\0")
-        return json.loads(message)
+        text, _, self._unread = self._unread.partition(b"\0")
+        message: dict[str, Any] = json.loads(text)
+        return message
 
     def _note(self, event: dict[str, Any]) -> None:
         match event.get("method"), event.get("params"):
             case "Page.loadEventFired", _:
                 self._loaded = True
-            case "Runtime.exceptionThrown", details:
-                self.errors.append(json.dumps(details))
-            case "Runtime.consoleAPICalled", {"type": "error" | "warning", **details}:
-                self.errors.append(json.dumps(details))
-            case "Log.entryAdded", {"entry": {"level": "error" | "warning", **details}}:
+            case (
+                ("Runtime.exceptionThrown", details)
+                | ("Runtime.consoleAPICalled", {"type": "error" | "warning"} as details)
+                | ("Log.entryAdded", {"entry": {"level": "error" | "warning"} as details})
+            ):
                 self.errors.append(json.dumps(details))
 
 

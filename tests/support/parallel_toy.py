@@ -2,20 +2,22 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import train_rgb
 from core.cli import run
 from core.errors import UserError
-from core.ranks import join_ranks
+from core.ranks import Ranks, join_ranks
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything
 from core.stage import Group, Stage
-from core.task import Classification
+from core.task import Batch, Classification
 from core.train_config import TrainConfig
 from metrics.predictions import Relations
 from models.base import ClipOutput
@@ -29,28 +31,28 @@ STAGE = Stage("toy", (Group(("*",)),), ("",), "sgd", 0.1, 0.01, None, 0.9, 3)
 
 
 class Toy(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(2, 4, 3)
         self.norm = nn.BatchNorm2d(4)
         self.second = nn.Conv2d(4, 3, 2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> ClipOutput:
         features = self.norm(self.first(x)).relu()
         return ClipOutput(self.second(features).mean(dim=(2, 3)), features.mean(dim=(2, 3)))
 
 
 class Batches:
-    broken_epoch = None
+    broken_epoch: ClassVar[int | None] = None
 
-    def __init__(self, order, size, epoch=0):
+    def __init__(self, order: Sequence[int], size: int, epoch: int = 0) -> None:
         self.order, self.size = order, size
         self.broken = epoch == self.broken_epoch
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self.order) // self.size)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng(3)
         labels = np.arange(ITEMS) % 3
         x = rng.normal(size=(ITEMS, 2, 6, 6)) + labels[:, None, None, None]
@@ -65,16 +67,16 @@ class Batches:
             }
 
 
-def main(config):
+def main(config: TrainConfig) -> None:
     with join_ranks(config.device) as ranks:
         train(config, ranks)
 
 
-def train(config, ranks):
+def train(config: TrainConfig, ranks: Ranks) -> dict[str, Any]:
     seed_everything(config.seed)
     model = place(Toy(), config, ranks)
 
-    def epoch(number):
+    def epoch(number: int) -> Batches:
         order = np.random.default_rng(number).permutation(ITEMS).tolist()
         return Batches(ranks.part(order), ranks.batch_size(config.batch_size), number)
 
@@ -86,7 +88,7 @@ def train(config, ranks):
         return train_and_evaluate(config, directory, task, STAGE, sets, about, ranks=ranks)
 
 
-def toy_config(out: Path, **changes) -> TrainConfig:
+def toy_config(out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**({"out": out, "batch_size": 4, "device": "cpu"} | changes))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -24,3 +25,11 @@ def dawdle(folder: Path) -> None:
     """Say that this process has begun, then take a minute."""
     (folder / str(os.getpid())).touch()
     time.sleep(60)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for what happens in other processes; fails when it has not happened in time."""
+    stop = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < stop, f"not within {seconds} s"
+        time.sleep(0.02)

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
-import models.backbone
+from models.backbone import BACKBONES
 
 FEATURES = 64
 
@@ -21,13 +21,12 @@ def thin_resnet18(weights: None = None, num_classes: int = 1000) -> ResNet:
     assert weights is None
     with torch.device("meta"):  # of this one nothing stays but its forward
         net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=1)
-    net.inplanes = 8
     net.conv1 = nn.Conv2d(3, 8, kernel_size=7, stride=2, padding=3, bias=False)
     net.bn1 = nn.BatchNorm2d(8)
-    net.layer1 = net._make_layer(BasicBlock, 8, 2)
-    net.layer2 = net._make_layer(BasicBlock, 16, 2, stride=2)
-    net.layer3 = net._make_layer(BasicBlock, 32, 2, stride=2)
-    net.layer4 = net._make_layer(BasicBlock, FEATURES, 2, stride=2)
+    net.layer1 = nn.Sequential(BasicBlock(8, 8), BasicBlock(8, 8))
+    net.layer2 = halving_layer(8, 16)
+    net.layer3 = halving_layer(16, 32)
+    net.layer4 = halving_layer(32, FEATURES)
     net.fc = nn.Linear(FEATURES, num_classes)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -35,11 +34,21 @@ def thin_resnet18(weights: None = None, num_classes: int = 1000) -> ResNet:
     return net
 
 
+def halving_layer(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two residual blocks, the first of which halves the map's sides."""
+    shortcut = nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=2, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+    first = BasicBlock(in_channels, out_channels, stride=2, downsample=shortcut)
+    return nn.Sequential(first, BasicBlock(out_channels, out_channels))
+
+
 @contextmanager
 def thin_networks() -> Iterator[None]:
     """Build every resnet18 thin, here and in processes forked from here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.backbone.BACKBONES, "resnet18", thin_resnet18)
+        patch.setitem(BACKBONES, "resnet18", thin_resnet18)
         yield
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from core.task import Classification
+from tests.support.processes import wait_until
 from tests.support.toy import KEYS, Toy, batches, run
 from training.evaluate import predict
 
@@ -68,7 +69,8 @@ def test_loading_processes_end_with_their_loader(stop):
     """Also of an epoch that is left in the middle."""
     load(None)  # opens what every later one shares
     gc.collect()
+    wait_until(lambda: multiprocessing.active_children() == [])
     files = open_files()
     load(stop)
     gc.collect()
-    assert multiprocessing.active_children() == [] and open_files() == files
+    wait_until(lambda: multiprocessing.active_children() == [] and open_files() == files)
