@@ -98,6 +98,11 @@ def _message(error: Exception, config_class: type[Config]) -> str | None:
     if str(error).startswith("DataLoader worker (pid") or _fetched_from_the_dead(error):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise it again, anywhere
         return _LOST_LOADER
+    if "more than 1 value per channel" in str(error):
+        return (
+            "batch norm can't learn from a batch of one item at this image size; choose a --batch-size that "
+            "does not leave one item over, or a larger --image-size"
+        )
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
         return _memory_message(error, config_class)
     if isinstance(error, OSError) and error.errno in _DISK:

@@ -193,3 +193,11 @@ def test_names_that_an_output_can_not_hold_are_escaped():
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     done = subprocess.run([sys.executable, "-c", SPEAKING], cwd=ROOT, env=ascii_only, capture_output=True)
     assert done.returncode == 0 and done.stdout.startswith(b"Zo\\xeb \\u6253\\u5f00 0\n") and not done.stderr
+
+
+def test_a_batch_that_batch_norm_can_not_learn_from_is_one_message(command):
+    def learn(_):
+        torch.nn.BatchNorm2d(3).train()(torch.zeros(1, 3, 1, 1))
+
+    status, _, said = command(learn, Nothing)
+    assert status == 2 and said.count("\n") == 1 and "--batch-size" in said and "--image-size" in said
