@@ -57,10 +57,7 @@ class Config(ClipTrainConfig, CacheFlags):
         return self
 
 
-PARENTS = {
-    "rgb": ParentKind("EgoRNN", "train_rgb.py"),
-    "flow": ParentKind("FlowStream", "train_flow.py"),
-}
+PARENTS = {"rgb": ParentKind("EgoRNN", "train_rgb.py"), "flow": ParentKind("FlowStream", "train_flow.py")}
 
 
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:

@@ -1,8 +1,8 @@
 """Typed, frozen settings: the same object is filled by flags, by a recipe and by a test."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,6 +24,17 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    """Values of flags that were left out, by the case where they depend on one; the help names them."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for name, value in vars(cls).get("DEFAULTS", {}).items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{default} ({case})" for case, default in value.items())
+            field = cls.model_fields[name]
+            field.description = f"{field.description} Left out: {value}."
 
     def __init__(self, **values: Any) -> None:
         try:

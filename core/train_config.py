@@ -27,8 +27,6 @@ class TrainConfig(Config):
     `DEFAULTS`, from which the help takes them, or in a network's stage, and nowhere else.
     """
 
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
-    """Values of flags that were left out."""
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
     """Settings that leave the time of an epoch as it is; scripts add theirs."""
 
@@ -60,12 +58,6 @@ class TrainConfig(Config):
     val_fraction: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
     clips, labelled best_on_test since it is optimistic."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        for name, value in cls.DEFAULTS.items():
-            field = cls.model_fields[name]
-            field.description = f"{field.description} Left out: {value}."
 
     @property
     def reads(self) -> tuple[str, ...]:

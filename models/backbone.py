@@ -13,9 +13,7 @@ from torchvision.models import ResNet, resnet18, resnet34, resnet50
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50"]
 BACKBONES: dict[str, Callable[..., ResNet]] = {
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet50": resnet50,
+    model.__name__: model for model in (resnet18, resnet34, resnet50)
 }
 _STRIDE_OF_LAYER3 = 16
 
@@ -37,7 +35,7 @@ class BackboneMaps(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """A torchvision ResNet that also gives the maps the attention and the recurrence are built from.
+    """An untrained torchvision ResNet that also gives the maps of the attention and the recurrence.
 
     How a part of it (the trunk up to layer3, or layer4) is computed follows from what the stage does with
     that part (`core.stage.Stage`); it changes speed and rounding, never what is computed:
@@ -47,6 +45,11 @@ class Backbone(nn.Module):
     - It is in eval mode, on a CPU: whole clips pass in chunks that stay in the processor's cache, the trunk's
       in channels_last, a quarter faster there.
     - Nothing of it learns: it is computed in float32 even under autocast, or the CAM's arg max would move.
+
+    Args:
+        name: Which ResNet.
+        num_classes: Classes of the backbone's own classifier, 1000 for ImageNet weights.
+        in_channels: Channels of the input, 3 for RGB.
 
     Examples:
         >>> maps = Backbone("resnet18", num_classes=5).eval()(torch.zeros(2, 3, 3, 64, 64))
@@ -59,17 +62,12 @@ class Backbone(nn.Module):
     def __init__(
         self, name: BackboneName = "resnet34", num_classes: int = 1000, *, in_channels: int = 3
     ) -> None:
-        """Build an untrained backbone.
-
-        Args:
-            name: Which ResNet.
-            num_classes: Classes of the backbone's own classifier, 1000 for ImageNet weights.
-            in_channels: Channels of the input, 3 for RGB.
-        """
         super().__init__()
         self.resnet: ResNet = BACKBONES[name](weights=None, num_classes=num_classes)
-        if in_channels != 3:
-            self.resnet.conv1 = _first_convolution(in_channels, self.resnet.conv1.out_channels)
+        if in_channels != 3:  # the first layer initialised as torchvision does it
+            first = nn.Conv2d(in_channels, self.resnet.conv1.out_channels, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+            self.resnet.conv1 = first
         self.channels: int = self.resnet.fc.in_features
 
     @property
@@ -91,9 +89,8 @@ class Backbone(nn.Module):
     def last_stage(self, layer3: Tensor) -> BackboneMaps:
         """From layer3's output (B, T, C/2, 2h, 2w) to the two maps of the last block and the logits."""
         pixels = _STRIDE_OF_LAYER3**2 * layer3.shape[-2] * layer3.shape[-1]
-        return BackboneMaps(
-            layer3, *self._over_clips(self._last_stage, layer3, pixels, (self.resnet.layer4,))
-        )
+        last = self._over_clips(self._last_stage, layer3, pixels, (self.resnet.layer4,))
+        return BackboneMaps(layer3, *last)
 
     def _over_clips(
         self,
@@ -132,13 +129,6 @@ class Backbone(nn.Module):
             convolved, layer4 = _run_block(net.layer4[-1], residual)
             logits = net.fc(net.avgpool(layer4).flatten(1))
         return layer4, convolved + residual, logits
-
-
-def _first_convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """The first layer of torchvision's ResNet, initialised as there, for another number of channels."""
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return convolution
 
 
 def _run_block(block: nn.Module, residual: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,40 +42,33 @@ class ClipOutput(NamedTuple):
 
 
 class LastMaps(NamedTuple):
-    """A network cut in two behind the last maps that its convolutions make of single frames.
-
-    Attributes:
-        maps: The recurrence's input, weighted by the attention; of two streams, the RGB stream's. Shape:
-            (T, C, h, w).
-        logits: Maps such maps (T, C, h, w) to the scores (1, K).
-    """
+    """A network cut in two behind the last maps that its convolutions make of single frames."""
 
     maps: Tensor
+    """The recurrence's input, weighted by the attention; of two streams, the RGB stream's. (T, C, h, w)."""
     logits: Callable[[Tensor], Tensor]
+    """Turns such maps (T, C, h, w) into the scores (1, K)."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Layers at a network's start that a stage leaves as they are, so that their outputs can be kept.
-
-    Attributes:
-        name: Tells prefixes of the same modules apart.
-        modules: Everything the outputs depend on; in eval mode wherever they are used.
-        run: Maps a batch of clips (B, T, ...) to outputs (B, T, ...) by name.
-        exact: Outputs that are kept in float32 even where others are rounded.
-    """
+    """Layers at a network's start that a stage leaves as they are, so that their outputs can be kept."""
 
     name: str
+    """Tells prefixes of the same modules apart."""
     modules: tuple[nn.Module, ...]
+    """Everything the outputs depend on; in eval mode wherever they are used."""
     run: Callable[[Tensor], dict[str, Tensor]]
+    """Turns a batch of clips (B, T, ...) into outputs (B, T, ...) by name."""
     exact: tuple[str, ...] = ()
+    """Outputs that are kept in float32 even where others are rounded."""
 
 
 class ClipModel(nn.Module):
     """Base of the networks: clips to action scores, and what the rest of the project asks of a network.
 
-    `forward` takes the tensors named by `takes` and returns a `ClipOutput`. It knows nothing of caches:
-    `prefixes` names the layers whose outputs may be kept, and `after` goes on from these.
+    `forward` returns a `ClipOutput` and knows nothing of caches: `prefixes` names the layers whose outputs
+    may be kept, and `after` goes on from these.
 
     Examples:
         >>> import torch
@@ -92,6 +85,7 @@ class ClipModel(nn.Module):
     """
 
     takes: ClassVar[tuple[str, ...]]
+    """Names of the inputs of `forward`."""
 
     def prefixes(self, stage: Stage) -> tuple[Prefix, ...]:
         """Return the first layers, as far as a stage neither trains them nor puts them in train mode.

@@ -24,12 +24,5 @@ def class_activation_map(layer4: Tensor, logits: Tensor, class_weight: Tensor) -
 
 
 def spatial_attention(activation: Tensor) -> Tensor:
-    """Softmax over the cells of each frame.
-
-    Args:
-        activation: A map of any real values. Shape: (..., h, w).
-
-    Returns:
-        Attention, non-negative and summing to 1 over a frame's cells. Shape: (..., h, w).
-    """
+    """Softmax over the cells of each frame, (..., h, w): non-negative, summing to 1 over a frame."""
     return activation.flatten(-2).softmax(dim=-1).view_as(activation)

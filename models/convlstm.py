@@ -21,6 +21,7 @@ class ConvLSTM(nn.Module):
 
     Convolutions are 3x3 with padding 1; there are no peepholes, and c_0 = h_0 = 0. `input_conv` holds the W_x
     with the biases and `hidden_conv` the W_h, stacked along the output channels in the order of `GATES`.
+    Weights start Xavier-normal, each gate's by its own fan, and biases at zero.
 
     Examples:
         >>> cell = ConvLSTM(in_channels=8, hidden=3)
@@ -30,7 +31,6 @@ class ConvLSTM(nn.Module):
     """
 
     def __init__(self, in_channels: int, hidden: int) -> None:
-        """Build a cell with Xavier-normal weights (each gate by its own fan) and zero biases."""
         super().__init__()
         self.hidden = hidden
         self.input_conv = nn.Conv2d(in_channels, len(GATES) * hidden, 3, padding=1)

@@ -29,7 +29,6 @@ CLASSIFIER = ("classifier.*",)
 # backbone's own class weights learn too, through the CAM; its bias plays no part in the CAM and stays.
 LAST_STAGE = ("backbone.resnet.layer4.*.conv*.weight", "backbone.resnet.fc.weight")
 _LAYER3 = ("backbone.resnet.layer3.*.conv*.weight",)
-_MOTION = ("motion.*",)
 
 # Ego-RNN, section 4.2, and its released code. Where the two differ (300 or 200 epochs of stage 1), the code's
 # value stands here, since the published numbers came from it.
@@ -72,6 +71,17 @@ class EgoRNN(ClipModel):
     frame's attention A; without, it is the block's output f. The network freezes nothing by itself: a stage
     does.
 
+    Args:
+        num_classes: Number of actions K.
+        backbone: Which ResNet.
+        attention: "cam", or "none" for the rows of the table without it.
+        temporal: The head that joins the frames.
+        hidden: Channels of the recurrence (unused by "avgpool").
+        dropout: Probability of dropping a feature before the classifier, in [0, 1).
+        backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
+        motion: Motion heads over the backbone's maps (`selfsup.MotionHeads`), for training with a second
+            task; they change nothing of the action scores.
+
     Examples:
         >>> model = EgoRNN(num_classes=61, backbone="resnet18", hidden=8).eval()
         >>> output = model(torch.zeros(1, 2, 3, 64, 64))
@@ -95,19 +105,6 @@ class EgoRNN(ClipModel):
         backbone_classes: int = 1000,
         motion: nn.Module | None = None,
     ) -> None:
-        """Build an untrained network.
-
-        Args:
-            num_classes: Number of actions K.
-            backbone: Which ResNet.
-            attention: "cam", or "none" for the rows of the table without it.
-            temporal: The head that joins the frames.
-            hidden: Channels of the recurrence (unused by "avgpool").
-            dropout: Probability of dropping a feature before the classifier, in [0, 1).
-            backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
-            motion: Motion heads over the backbone's maps (`selfsup.MotionHeads`), for training with a second
-                task; they change nothing of the action scores.
-        """
         super().__init__()
         self.attention = attention
         self.backbone = Backbone(backbone, backbone_classes)
@@ -131,7 +128,7 @@ class EgoRNN(ClipModel):
             return stage
         groups = stage.groups if HEADS[temporal].learns else stage.groups[1:]
         if motion_layers:
-            groups += (Group(_MOTION + (_LAYER3 if "layer3" in motion_layers else ())),)
+            groups += (Group(("motion.*", *(_LAYER3 if "layer3" in motion_layers else ()))),)
         return replace(stage, groups=groups)
 
     def forward(self, frames: Tensor) -> ClipOutput:
@@ -192,7 +189,7 @@ class EgoRNN(ClipModel):
         return ClipOutput(logits, features, self.temporal.attention(cam), maps, motion)
 
     def missing_heats(self) -> dict[HeatName, str]:
-        """Without the CAM there is no attention, and some heads lie on no cells."""
+        """Without the CAM there is no attention, and the features of some heads lie on no cells."""
         missing: dict[HeatName, str] = {}
         if self.attention == "none":
             missing["attention"] = "was trained with --attention none"
@@ -253,23 +250,17 @@ class EgoRNN(ClipModel):
                 "published checkpoints have CAM attention; a run with --attention none has no such form"
             )
         state = prefixed("resNet.", self.backbone.resnet.state_dict())
-        for own, published in _CELL_NAMES.items():
+        for own, name in _CELL_NAMES.items():
             gates = self._cell().get_parameter(own).detach().chunk(len(GATES))
-            state |= {
-                published.format(gate[0]): value.clone() for gate, value in zip(GATES, gates, strict=True)
-            }
+            state |= {name.format(gate[0]): w.clone() for gate, w in zip(GATES, gates, strict=True)}
         return state | prefixed("fc.", self.classifier.state_dict())
 
     def load_published(self, state: State) -> None:
         """Copy published weights, the cell's gate by gate."""
         load_over(self.backbone.resnet, below("resNet.", state))
         self.classifier.load_state_dict(below("fc.", state))
-        self._cell().load_state_dict(
-            {
-                own: torch.cat([state[published.format(gate[0])] for gate in GATES])
-                for own, published in _CELL_NAMES.items()
-            }
-        )
+        names = {own: [name.format(gate[0]) for gate in GATES] for own, name in _CELL_NAMES.items()}
+        self._cell().load_state_dict({own: torch.cat([state[n] for n in names[own]]) for own in names})
 
     def _cell(self) -> ConvLSTM:
         cell = getattr(self.temporal, "cell", None)

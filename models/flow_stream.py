@@ -3,23 +3,28 @@
 Axes: B clips, S stacks of a clip, C channels, H W pixels, h w cells, K classes.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneName
-from models.base import ClipModel, ClipOutput, HeatName, LastMaps, State
-from models.cam import class_activation_map, spatial_attention
+from models.base import ClipOutput, State
+from models.frame_classifier import PooledImages
 from models.published import load_over, resnet_name, size_of
 
 
-class FlowStream(ClipModel):
+class FlowStream(PooledImages):
     """Stacks of flow images to action scores; the backbone's own classifier is the stream's.
 
+    Args:
+        num_classes: Number of actions K.
+        stack: Flow images (pairs of x and y) in a stack.
+        backbone: Which ResNet.
+        dropout: Probability of dropping a feature before the classifier, in [0, 1).
+
     Examples:
+        >>> import torch
         >>> stream = FlowStream(61, stack=5, backbone="resnet18").eval()
         >>> stream(torch.zeros(2, 10, 64, 64)).logits.shape
         torch.Size([2, 61])
@@ -41,14 +46,6 @@ class FlowStream(ClipModel):
     def __init__(
         self, num_classes: int, *, stack: int = 5, backbone: BackboneName = "resnet34", dropout: float = 0.5
     ) -> None:
-        """Build an untrained stream.
-
-        Args:
-            num_classes: Number of actions K.
-            stack: Flow images (pairs of x and y) in a stack.
-            backbone: Which ResNet.
-            dropout: Probability of dropping a feature before the classifier, in [0, 1).
-        """
         super().__init__()
         self.backbone = Backbone(backbone, num_classes, in_channels=2 * stack)
         self.dropout = nn.Dropout(dropout)
@@ -66,28 +63,14 @@ class FlowStream(ClipModel):
                 (B, S, 2*stack, H, W).
 
         Returns:
-            Scores and features (B, C), which are means over the stacks; `heat` (B, S, h, w) is the softmax of
-            the class activation map of each stack's own winning class; the map "layer4" is (B, S, C, h, w).
+            Scores and features (B, C), which are means over the stacks; `heat` (B, S, h, w) and the map
+            "layer4" (B, S, C, h, w) of each stack.
         """
-        net, maps = self.backbone.resnet, self.backbone(_stacks(flow))
+        maps = self.read(flow)
         features = maps.layer4.mean(dim=(3, 4))  # (B, S, C)
-        logits = net.fc(self.dropout(features))  # (B, S, K)
-        heat = spatial_attention(class_activation_map(maps.layer4, maps.logits, net.fc.weight))
+        logits = self.backbone.resnet.fc(self.dropout(features))  # (B, S, K)
+        heat = self.heat(maps)
         return ClipOutput(logits.mean(dim=1), features.mean(dim=1), heat, {"layer4": maps.layer4})
-
-    def missing_heats(self) -> dict[HeatName, str]:
-        """All heat maps can be shown."""
-        return {}
-
-    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
-        """Cut behind layer4 of each stack."""
-        head, maps = self.backbone.resnet.fc, self.backbone(_stacks(inputs["flow"])).layer4[0]
-        return LastMaps(maps, lambda maps: head(maps.mean(dim=(2, 3))).mean(dim=0, keepdim=True))
-
-    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor:
-        """Weigh layer4 of each stack; see `ClipModel.evidence`."""
-        weight = self.backbone.resnet.fc.weight[action]
-        return torch.einsum("d,tdhw->thw", weight, self.last_maps(inputs).maps)
 
     published_marks: ClassVar[tuple[str, ...]] = ("fc_action.",)
 
@@ -109,7 +92,3 @@ class FlowStream(ClipModel):
     def load_published(self, state: State) -> None:
         """Copy published weights."""
         load_over(self.backbone.resnet, {key.replace("fc_action.", "fc.", 1): state[key] for key in state})
-
-
-def _stacks(flow: Tensor) -> Tensor:
-    return flow if flow.ndim == 5 else flow[:, None]

@@ -1,4 +1,4 @@
-"""The single-frame classifier: a ResNet that sees no time. Baseline, and pre-training for the CAM.
+"""Networks that pool single images, and the single-frame classifier: baseline, and pre-training for the CAM.
 
 Axes: B clips or pictures, T frames, C channels, H W pixels, h w cells, K classes.
 """
@@ -10,12 +10,45 @@ import torch
 from torch import Tensor
 
 from core.stage import Group, Stage
-from models.backbone import Backbone, BackboneName
+from models.backbone import Backbone, BackboneMaps, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps
 from models.cam import class_activation_map, spatial_attention
 
 
-class FrameClassifier(ClipModel):
+class PooledImages(ClipModel):
+    """Base of networks without recurrence: a clip's scores are the mean over its frames, or flow stacks.
+
+    Their heat is the softmax of the class activation map of each image's own winning class.
+    """
+
+    backbone: Backbone
+
+    def read(self, images: Tensor) -> BackboneMaps:
+        """Run single images (B, C, H, W), or clips of them (B, T, C, H, W), through the backbone."""
+        maps: BackboneMaps = self.backbone(images if images.ndim == 5 else images[:, None])
+        return maps
+
+    def heat(self, maps: BackboneMaps) -> Tensor:
+        """Return the attention of each image, (B, T, h, w)."""
+        weight: Tensor = self.backbone.resnet.fc.weight
+        return spatial_attention(class_activation_map(maps.layer4, maps.logits, weight))
+
+    def missing_heats(self) -> dict[HeatName, str]:
+        """All heat maps can be shown."""
+        return {}
+
+    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
+        """Cut behind layer4 of each image."""
+        head, maps = self.backbone.resnet.fc, self.read(inputs[self.takes[0]]).layer4[0]
+        return LastMaps(maps, lambda maps: head(maps.mean(dim=(2, 3))).mean(dim=0, keepdim=True))
+
+    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor:
+        """Weigh layer4 of each image; see `ClipModel.evidence`."""
+        weight = self.backbone.resnet.fc.weight[action]
+        return torch.einsum("d,tdhw->thw", weight, self.last_maps(inputs).maps)
+
+
+class FrameClassifier(PooledImages):
     """A torchvision ResNet over single pictures; a clip's scores are the mean over its frames.
 
     Examples:
@@ -41,26 +74,7 @@ class FrameClassifier(ClipModel):
         self.backbone = Backbone(backbone, num_classes)
 
     def forward(self, frames: Tensor) -> ClipOutput:
-        """Classify pictures (B, 3, H, W), or clips (B, T, 3, H, W) frame by frame.
-
-        `heat` is the softmax of the class activation map of each frame's own winning class.
-        """
-        maps = self.backbone(frames if frames.ndim == 5 else frames[:, None])
-        activation = class_activation_map(maps.layer4, maps.logits, self.backbone.resnet.fc.weight)
+        """Classify pictures (B, 3, H, W), or clips (B, T, 3, H, W) frame by frame."""
+        maps = self.read(frames)
         features = maps.layer4.mean(dim=(1, 3, 4))  # (B, C)
-        heat = spatial_attention(activation)
-        return ClipOutput(maps.logits.mean(dim=1), features, heat, {"layer4": maps.layer4})
-
-    def missing_heats(self) -> dict[HeatName, str]:
-        """All heat maps can be shown."""
-        return {}
-
-    def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
-        """Cut behind layer4 of each frame."""
-        head, maps = self.backbone.resnet.fc, self.backbone(inputs["frames"]).layer4[0]
-        return LastMaps(maps, lambda maps: head(maps.mean(dim=(2, 3))).mean(dim=0, keepdim=True))
-
-    def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor:
-        """Weigh layer4 of each frame; see `ClipModel.evidence`."""
-        weight = self.backbone.resnet.fc.weight[action]
-        return torch.einsum("d,tdhw->thw", weight, self.last_maps(inputs).maps)
+        return ClipOutput(maps.logits.mean(dim=1), features, self.heat(maps), {"layer4": maps.layer4})

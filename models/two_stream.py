@@ -39,6 +39,12 @@ class TwoStream(ClipModel):
 
     The streams' own classifiers and dropouts stay with them but are off the path.
 
+    Args:
+        rgb: The RGB stream, which is not copied.
+        flow: The flow stream, which is not copied.
+        num_classes: Number of actions K.
+        dropout: Probability of dropping a feature before the classifier, in [0, 1).
+
     Examples:
         >>> rgb = EgoRNN(61, backbone="resnet18", hidden=8)
         >>> model = TwoStream(rgb, FlowStream(61, backbone="resnet18"), 61).eval()
@@ -49,14 +55,6 @@ class TwoStream(ClipModel):
     takes: ClassVar[tuple[str, ...]] = ("frames", "flow")
 
     def __init__(self, rgb: EgoRNN, flow: FlowStream, num_classes: int, *, dropout: float = 0.5) -> None:
-        """Join two streams, which are not copied.
-
-        Args:
-            rgb: The RGB stream.
-            flow: The flow stream.
-            num_classes: Number of actions K.
-            dropout: Probability of dropping a feature before the classifier, in [0, 1).
-        """
         super().__init__()
         self.rgb = rgb
         self.flow = flow

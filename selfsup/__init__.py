@@ -6,11 +6,4 @@ from selfsup.settings import MotionSettings
 from selfsup.targets import MotionTarget
 from selfsup.task import MotionSegmentation
 
-__all__ = [
-    "MotionHead",
-    "MotionHeads",
-    "MotionLoss",
-    "MotionSegmentation",
-    "MotionSettings",
-    "MotionTarget",
-]
+__all__ = ["MotionHead", "MotionHeads", "MotionLoss", "MotionSegmentation", "MotionSettings", "MotionTarget"]

@@ -19,10 +19,11 @@ _STRIDES: dict[LayerName, int] = {"layer3": 16, "layer4": 32}
 class MotionHead(nn.Module):
     """ReLU, 1x1 convolution, flatten, linear; applied to every frame by itself.
 
-    Attributes:
-        frequency: Share of the training frames in which each cell moves, in [0, 1]; the trivial predictor
-            that knows the training maps and not the frame. Shape: (n, n).
-        class_weights: Weight in the loss of a static and of a moving cell. Shape: (2,).
+    Args:
+        in_channels: Channels C of the feature map.
+        size: Cells a side n; at 224 pixels 7 for layer4 and 14 for layer3.
+        variant: Two scores a cell (static, moving), or one value a cell.
+        mid_channels: Channels after the convolution.
 
     Examples:
         >>> head = MotionHead(in_channels=512, size=7, variant="classification")
@@ -31,7 +32,10 @@ class MotionHead(nn.Module):
     """
 
     frequency: Tensor
+    """Share of the training frames in which each cell moves, in [0, 1]; the trivial predictor that knows the
+    training maps and not the frame. Shape: (n, n)."""
     class_weights: Tensor
+    """Weight in the loss of a static and of a moving cell. Shape: (2,)."""
 
     def __init__(
         self,
@@ -40,14 +44,6 @@ class MotionHead(nn.Module):
         variant: VariantName = "classification",
         mid_channels: int = 100,
     ) -> None:
-        """Build an untrained head.
-
-        Args:
-            in_channels: Channels C of the feature map.
-            size: Cells a side n; at 224 pixels 7 for layer4 and 14 for layer3.
-            variant: Two scores a cell (static, moving), or one value a cell.
-            mid_channels: Channels after the convolution.
-        """
         super().__init__()
         self.size = size
         self.variant = variant

@@ -38,16 +38,13 @@ class MotionLoss:
     reduction: ReductionName = "mean"
 
     def __call__(self, scores: Tensor, target: Tensor, class_weights: Tensor) -> Tensor:
-        """Compute the loss of a batch.
+        """Compute the loss of a batch, a scalar.
 
         Args:
             scores: Output of a `MotionHead`. Shape: (B, T, 2, n, n), or (B, T, n, n) in regression.
             target: Values in [0, 1], whole numbers for "cross_entropy". Shape: (B, T, n, n).
             class_weights: Weight of a static and of a moving cell; one that moves in part has a mixture of
                 both. Shape: (2,).
-
-        Returns:
-            A scalar.
         """
         weights = class_weights[0] * (1 - target) + class_weights[1] * target
         cells = self._cells(scores.float(), target) * weights  # (B, T, n, n)
@@ -65,15 +62,12 @@ class MotionLoss:
                 pairs = scores.movedim(2, -1)  # (B, T, n, n, 2)
                 losses = F.cross_entropy(pairs.flatten(0, -2), target.flatten().long(), reduction="none")
                 return losses.view_as(target)
-            case "mse":
-                return F.mse_loss(self._activate(scores), target, reduction="none")
-            case "smooth_l1":
-                return F.smooth_l1_loss(self._activate(scores), target, reduction="none")
-            case "l1":
-                return F.l1_loss(self._activate(scores), target, reduction="none")
             case "kl":
                 entropy: Tensor = torch.special.entr(target) + torch.special.entr(1 - target)
                 return F.binary_cross_entropy_with_logits(scores, target, reduction="none") - entropy
+            case name:
+                distance = {"mse": F.mse_loss, "smooth_l1": F.smooth_l1_loss, "l1": F.l1_loss}[name]
+                return distance(self._activate(scores), target, reduction="none")
 
     def _activate(self, scores: Tensor) -> Tensor:
         match self.activation:

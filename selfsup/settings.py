@@ -1,4 +1,4 @@
-"""The flags of the motion head: which of them belong together, and the defaults of each variant."""
+"""The flags of the motion head: their defaults, and which of them belong together."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -10,19 +10,6 @@ from selfsup.head import LayerName, VariantName
 from selfsup.losses import ActivationName, LossName, MotionLoss, ReductionName
 from selfsup.targets import MOVING_SHARE, MotionTarget, PoolingName
 
-_SHARED = {
-    "ms_weight": 1.0,
-    "ms_layer": "layer4",
-    "ms_target": "area",
-    "ms_join": "mean",
-    "ms_classes": "equal",
-}
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "classification": _SHARED | {"ms_loss": "cross_entropy", "ms_threshold": MOVING_SHARE},
-    "regression": _SHARED | {"ms_loss": "mse", "ms_activation": "linear"},
-}
-
 
 class MotionSettings(Config):
     """Flags of motion segmentation as a self-supervised second task.
@@ -33,6 +20,17 @@ class MotionSettings(Config):
         ('sigmoid', ('layer4',))
     """
 
+    # Of some, the default depends on the loss or else on the variant.
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "ms_weight": 1.0,
+        "ms_layer": "layer4",
+        "ms_target": "area",
+        "ms_threshold": {"classification": MOVING_SHARE},
+        "ms_loss": {"classification": "cross_entropy", "regression": "mse"},
+        "ms_activation": {"regression": "linear", "kl": "sigmoid"},
+        "ms_join": "mean",
+        "ms_classes": "equal",
+    }
     # Costly is only whether there is a head, and where (core.train_config).
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = (
         "ms_weight", "ms_target", "ms_threshold", "ms_loss", "ms_activation", "ms_join", "ms_classes",
@@ -42,24 +40,23 @@ class MotionSettings(Config):
     """The second task: none, or motion segmentation as classification (a cell is static or moving) or as
     regression (the share of a cell that moves). Needs motion maps, see data.motion --maps."""
     ms_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Weight w in: loss of the action + w * loss of the motion (1)."""
+    """Weight w in: loss of the action + w * loss of the motion."""
     ms_layer: LayerName | Literal["both"] | None = None
     """Feature map that the head reads: layer4, or layer3 with twice the cells a side. With layer3 or both,
-    stage 2 also trains the 3x3 convolutions of layer3, which the task could not reach otherwise (layer4)."""
+    stage 2 also trains the 3x3 convolutions of layer3, which the task could not reach otherwise."""
     ms_target: PoolingName | None = None
     """Value of a cell of the target map: the mean of its pixels (area), the upper left one (nearest) or the
-    central one (centre) (area)."""
+    central one (centre)."""
     ms_threshold: float | None = Field(None, ge=0, lt=1)
-    """Cells with more than this share count as moving (classification: 0.1); regression predicts the share
-    itself where the flag is left out."""
+    """Cells with more than this share count as moving; regression without it predicts the share itself."""
     ms_loss: LossName | None = None
-    """Loss of a cell (classification: cross_entropy; regression: mse)."""
+    """Loss of a cell."""
     ms_activation: ActivationName | None = None
-    """Regression: activation after the last layer (linear; kl: sigmoid)."""
+    """Regression: activation after the last layer."""
     ms_join: ReductionName | None = None
-    """Reduction over a frame's cells: their mean, or their sum, at 7x7 a 49 times larger weight (mean)."""
+    """Reduction over a frame's cells: their mean, or their sum, at 7x7 a 49 times larger weight."""
     ms_classes: Literal["equal", "balanced"] | None = None
-    """balanced weighs static and moving cells by how rare they are in the training maps (equal)."""
+    """balanced weighs static and moving cells by how rare they are in the training maps."""
 
     @classmethod
     def of_run(cls, config: Mapping[str, Any]) -> Self:
@@ -68,9 +65,10 @@ class MotionSettings(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MotionSettings":
-        given = [name for name in _flags() if getattr(self, name) is not None]
+        given = [name for name in MotionSettings.DEFAULTS if getattr(self, name) is not None]
         if self.ms == "none" and given:
-            raise ValueError(f"{_flag(given[0])} needs --ms classification or --ms regression")
+            flag = given[0].replace("_", "-")
+            raise ValueError(f"--{flag} needs --ms classification or --ms regression")
         if self.ms == "classification" and self.ms_loss not in (None, "cross_entropy"):
             raise ValueError(f"--ms-loss {self.ms_loss} is for --ms regression")
         if self.ms == "classification" and self.ms_activation is not None:
@@ -83,11 +81,13 @@ class MotionSettings(Config):
 
     def motion_values(self) -> dict[str, Any]:
         """Return the value of every flag, with defaults where it was left out."""
-        defaults = dict(_DEFAULTS[self.ms])
-        if self.ms_loss == "kl":
-            defaults["ms_activation"] = "sigmoid"
-        given = {name: getattr(self, name) for name in _flags()}
-        return {"ms": self.ms} | {k: defaults.get(k) if v is None else v for k, v in given.items()}
+        values: dict[str, Any] = {"ms": self.ms}
+        for name, default in MotionSettings.DEFAULTS.items():
+            if isinstance(default, dict):
+                default = default.get(self.ms_loss, default.get(self.ms))
+            given = getattr(self, name)
+            values[name] = default if given is None and self.ms != "none" else given
+        return values
 
     @property
     def motion_layers(self) -> tuple[LayerName, ...]:
@@ -105,11 +105,3 @@ class MotionSettings(Config):
         """The loss between scores and targets."""
         values = self.motion_values()
         return MotionLoss(values["ms_loss"], values["ms_activation"] or "linear", values["ms_join"])
-
-
-def _flags() -> list[str]:
-    return [name for name in MotionSettings.model_fields if name != "ms"]
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

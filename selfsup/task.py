@@ -19,6 +19,12 @@ Floats = npt.NDArray[np.floating]
 class MotionSegmentation:
     """Cross entropy of the actions plus the weighted sum of the motion heads' losses.
 
+    Args:
+        model: Has `motion` (`MotionHeads`), and returns an object with `logits` and, by layer, `motion`.
+        inputs: Names of the batch's tensors that the model takes.
+        settings: The run's `--ms` flags.
+        entry: Called in place of the model, such as `models.base.Entry`.
+
     Examples:
         >>> from models import EgoRNN
         >>> from selfsup import MotionHead
@@ -38,14 +44,6 @@ class MotionSegmentation:
         settings: MotionSettings,
         entry: nn.Module | None = None,
     ) -> None:
-        """Wrap a model with motion heads.
-
-        Args:
-            model: Has `motion` (`MotionHeads`), and returns an object with `logits` and, by layer, `motion`.
-            inputs: Names of the batch's tensors that the model takes.
-            settings: The run's `--ms` flags.
-            entry: Called in place of the model, such as `models.base.Entry`.
-        """
         assert isinstance(model.motion, MotionHeads), "the model has no motion heads"
         self.model = model
         self.entry = model if entry is None else entry

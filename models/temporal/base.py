@@ -17,18 +17,16 @@ class TemporalHead(nn.Module):
     `forward(maps, cam)` turns feature maps (B, T, C, h, w) into a feature (B, D). `cam` is the class
     activation map (B, T, h, w) before its softmax, or None without attention; a head that attends by other
     means may ignore it.
-
-    Attributes:
-        learns: Whether the head has parameters.
-        needs_train_mode: Whether its backward pass works in train mode only.
-        no_cells: Why its feature lies on no cells, for heads without `cell_features`.
-        features: Width D of the feature.
     """
 
     learns: ClassVar[bool] = True
+    """Whether the head has parameters."""
     needs_train_mode: ClassVar[bool] = False
+    """Whether its backward pass works in train mode only."""
     no_cells: ClassVar[str] = "joins the frames by a head whose score lies on no cells"
+    """Why its feature lies on no cells, for heads without `cell_features`."""
     features: int
+    """Width D of the feature."""
 
     def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__()
