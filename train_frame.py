@@ -25,7 +25,7 @@ from metrics.predictions import Relations
 from models import FrameClassifier
 from models.backbone import BackboneName
 from models.weights import load_backbone_body, read_backbone_weights
-from training.batches import Data, LoaderSettings, MakeBatches, by_epoch, load, open_clips
+from training.batches import Data, KeyBatches, LoaderSettings, MakeBatches, by_epoch, load, open_clips
 from training.fit import EvaluationSet, Sets, TrainingSet
 from training.run import Architecture, Parents, Settings, Training, train
 
@@ -81,10 +81,10 @@ class PictureData:
         train, test = self.pictures.subset(kept), self.pictures.subset(held)
         ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
         sampler = EpochSampler(len(train), settings.seed, picture_key, ranks=ranks)
-        batch_size, pixels = ranks.batch_size(settings.batch_size), self.inputs.sizes
-        learned = load(Pictures(train, pixels), sampler, batch_size, settings.workers)
-        keys = list(ranks.part(evaluation_keys(len(test))))
-        batches = load(Pictures(test, pixels), keys, settings.batch_size, settings.workers)
+        keys = KeyBatches.of_epochs(sampler, settings.batch_size)
+        learned = load(Pictures(train, self.inputs.sizes), keys, settings.workers)
+        keys = KeyBatches(ranks.part(evaluation_keys(len(test))), settings.batch_size)
+        batches = load(Pictures(test, self.inputs.sizes), keys, settings.workers)
         measured = EvaluationSet("test", test.keys, batches, "centre crop")
         return Sets(TrainingSet(train.keys, by_epoch(sampler, learned)), measured, measured)
 

@@ -1,6 +1,6 @@
 """Reads and writes checkpoints: never a pickle with code in it, never half a file."""
 
-import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,18 +33,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"no checkpoint at {path}")
     try:
         _compare_checksums(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of other formats, before they are refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and forged files make torch's reader fail in many ways
         if (kind := _kind_of_file(path)) is not None:
-            raise UserError(f"{path} is no checkpoint but {kind}; download it again") from None
-        if isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower():
-            # Not a word of torch's advice to load it all the same.
-            raise UserError(
-                f"{path} does not hold only tensors and plain values, so it is not loaded (it could run "
-                "code). Ask its author for a plain state_dict"
-            ) from None
+            raise UserError(f"{path} is no checkpoint but {kind}") from None
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} can't be read as a checkpoint: {reason}; is it complete?") from None
+        if "weights_only" in str(error).lower():  # torch's advice is to trust the file: none of it
+            reason = _NOT_PLAIN
+        raise UserError(f"{path} can't be read as a checkpoint: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a dictionary of tensors, found {type(content).__name__}")
     return content
@@ -60,10 +57,14 @@ def _compare_checksums(path: Path) -> None:
                 raise OSError(f"it is damaged, the checksum of {damaged} in it is wrong")
 
 
+_NOT_PLAIN = (
+    "it does not hold only tensors and plain values, so it is not loaded (it could run code). Ask its author "
+    "for a plain state_dict"
+)
 # How files begin that are often saved under a checkpoint's name, and what they are.
 _BEGINNINGS = {
-    b"<": "a web page (or another text in tags)",
-    b"version https://git-lfs": "a pointer of Git LFS, in place of the file itself",
+    b"<": "a web page (or another text in tags); download the file itself",
+    b"version https://git-lfs": "a pointer of Git LFS in its place; `git lfs pull` fetches the file itself",
     b"{": "a text in JSON",
     b"\x1f\x8b": "a gzip archive",
     b"\x89PNG": "a picture",
@@ -76,15 +77,36 @@ _BEGINNINGS = {
 def _kind_of_file(path: Path) -> str | None:
     """Tell what a file is that is no checkpoint, by how it begins; None where that says nothing."""
     with path.open("rb") as file:
-        start = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not start:
-        return "an empty file"
+        start = file.read(512)
+    if start.startswith(b"PK"):  # as torch's checkpoints do
+        return _kind_of_archive(path)
+    if start[257:262] == b"ustar":
+        return "a tar archive; unpack it first"
+    if start[8:10] == b'{"':
+        return "a safetensors file; save its tensors with torch.save"
+    if not start.strip(b"\0"):
+        return "a file of zeros, of which the content is missing" if start else "an empty file"
+    start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     for beginning, kind in _BEGINNINGS.items():
         if start.startswith(beginning):
             return kind
-    if start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").isprintable():
-        return f"a text that begins with {start[:40].decode('ascii')!r}"
+    text = start.decode("ascii", errors="replace")
+    if text.translate(dict.fromkeys(b"\r\n\t")).isprintable() and "\ufffd" not in text:
+        return f"a text that begins with {text[:40]!r}" if text else "an empty file"
     return None
+
+
+def _kind_of_archive(path: Path) -> str | None:
+    if not zipfile.is_zipfile(path):
+        return "a part of one, its end is missing; download or copy it again"
+    try:
+        names = zipfile.ZipFile(path).namelist()
+    except Exception:  # a damaged list of names may be wrong in any way
+        return None
+    files = {name.rpartition("/")[2] for name in names}
+    if "constants.pkl" in files:
+        return "a TorchScript program; ask its author for a plain state_dict"
+    return None if "data.pkl" in files else f"a zip archive with {', '.join(names[:3]) or 'nothing'} in it"
 
 
 def weights_in(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import select
 import signal
 import sys
 import traceback
@@ -22,8 +23,15 @@ _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
     errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
-# How PyTorch says that processes have no room for the batches they hand over.
-_NO_SHARED_MEMORY = ("shared memory", "/dev/shm")
+# How PyTorch says that processes have no room for the batches they hand over, or too few files may be open.
+_NO_SHARED_MEMORY = (
+    "shared memory(shm)",
+    "shared memory object",
+    "shared memory limit",
+    "bus error",
+    "/dev/shm",
+)
+_TOO_MANY_FILES = ("too many open files", "items of ancdata")
 # How PyTorch and OpenCV say that memory ran out; Python raises MemoryError.
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "insufficient memory")
 _LOST_LOADER = (
@@ -49,12 +57,24 @@ def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | N
             stream.reconfigure(errors="backslashreplace")
     try:
         status = _run(main, config_class, prog)
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more when it exits, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not _reader_is_gone():
+            raise
         status = 128 + signal.SIGPIPE
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # closed or full; Python would flush once more when it exits, and complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
+
+
+def _reader_is_gone() -> bool:
+    """Say whether nobody reads standard output or standard error any more."""
+    outputs = select.poll()
+    for descriptor in (1, 2):
+        outputs.register(descriptor, 0)  # errors are always reported
+    return bool(outputs.poll(0))
 
 
 def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | None) -> int:
@@ -65,6 +85,7 @@ def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | Non
     try:
         with interrupted_by_signals():
             status = main(config)
+        sys.stdout.flush()  # a full disk is told like any other
     except Terminated:
         print("terminated", file=sys.stderr)
         return 143
@@ -72,7 +93,12 @@ def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | Non
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if (message := _message(error, config_class)) is None:
+        trouble = error
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        except RuntimeError as killed:  # by PyTorch's handler, which may strike wherever the process then is
+            trouble = killed
+        if (message := _message(trouble, config_class)) is None:
             raise
         print(f"error: {printable(message)}", file=sys.stderr)
         return 2
@@ -89,21 +115,17 @@ def _message(error: Exception, config_class: type[Config]) -> str | None:
     if isinstance(error, UserError):
         # Without the traceback that a loading process puts before it.
         return str(error).rpartition("UserError: ")[2].strip()
-    if any(words in str(error) for words in _NO_SHARED_MEMORY):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    said, alone = str(error).lower(), "--jobs 1" if "jobs" in config_class.model_fields else "--workers 0"
+    if any(words in said for words in _TOO_MANY_FILES):
+        return f"processes have more files open than allowed; use {alone}, or allow more (ulimit -n 65536)"
+    if any(words in said for words in _NO_SHARED_MEMORY) or _came_through(error, "synchronize.py"):
         return (
-            "processes hand over batches in shared memory (/dev/shm), and there is too little of it; use "
-            "--workers 0, or make it larger (in a container: docker run --shm-size 8g)"
+            "processes hand over their work in shared memory (/dev/shm), and there is too little of it; use "
+            f"{alone}, or make it larger (in a container: docker run --shm-size 8g)"
         )
     if str(error).startswith("DataLoader worker (pid") or _fetched_from_the_dead(error):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise it again, anywhere
         return _LOST_LOADER
-    if "more than 1 value per channel" in str(error):
-        return (
-            "batch norm can't learn from a batch of one item at this image size; choose a --batch-size that "
-            "does not leave one item over, or a larger --image-size"
-        )
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+    if isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY):
         return _memory_message(error, config_class)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = error.filename if error.filename is not None else "a file"
@@ -120,10 +142,14 @@ def _fetched_from_the_dead(error: Exception) -> bool:
     Its tensors come through a socket, which is then reset, at its end or missing, whichever happens first;
     PyTorch passes such an error on as it is.
     """
-    if not isinstance(error, (ConnectionError, EOFError, FileNotFoundError)):
-        return False
-    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(file.endswith("torch/multiprocessing/reductions.py") for file in files)
+    died = isinstance(error, (ConnectionError, EOFError, FileNotFoundError))
+    return died and _came_through(error, "torch/multiprocessing/reductions.py")
+
+
+def _came_through(error: Exception, file: str) -> bool:
+    """Say whether an error of the system was raised in a Python file or below it."""
+    frames = traceback.walk_tb(error.__traceback__ if isinstance(error, (OSError, EOFError)) else None)
+    return any(frame.f_code.co_filename.endswith(file) for frame, _ in frames)
 
 
 def _memory_message(error: Exception, config_class: type[Config]) -> str:

@@ -1,13 +1,13 @@
 """From a tree of clips to the batches of a training."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from core.processes import become_worker
 from core.ranks import ONE, Ranks
@@ -44,8 +44,43 @@ class Keys(Iterable[Any], Sized, Protocol):
     """Keys of a data set's items: a list, or a sampler whose epoch changes them between iterations."""
 
 
-MakeBatches = Callable[[ClipIndex, Keys, int], Batches]
-"""Makes batches of an index's clips, by their keys and the batch size."""
+@dataclass(frozen=True)
+class KeyBatches:
+    """Keys in batches, in their order; the last batch may be smaller.
+
+    Attributes:
+        keys: Each key once.
+        batch_size: Keys in a batch.
+        join_last: The last batch, a single key, is joined to the one before.
+    """
+
+    keys: Keys
+    batch_size: int
+    join_last: bool = False
+
+    @classmethod
+    def of_epochs(cls, sampler: EpochSampler[Any], batch_size: int) -> "KeyBatches":
+        """Divide what is learned from; in train mode batch norm can't take a single item, so none is alone.
+
+        Args:
+            sampler: This rank's part of every epoch.
+            batch_size: Items in a batch of all ranks together.
+        """
+        ranks, alone = sampler.ranks, sampler.num_items > batch_size and sampler.num_items % batch_size == 1
+        return cls(sampler, ranks.batch_size(batch_size), alone and ranks.first)
+
+    def __len__(self) -> int:
+        return -(-len(self.keys) // self.batch_size) - self.join_last
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        keys, last = list(self.keys), len(self) - 1
+        for number in range(last + 1):
+            end = len(keys) if number == last else (number + 1) * self.batch_size
+            yield keys[number * self.batch_size : end]
+
+
+MakeBatches = Callable[[ClipIndex, KeyBatches], Batches]
+"""Makes batches of an index's clips."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +189,10 @@ class ClipData:
         make = make or partial(load_clips, inputs, settings.workers)
         items, key = inputs.training_items(split.train), inputs.training_key(split.train)
         sampler = EpochSampler(items, settings.seed, key, ranks=ranks)
-        learned = make(split.train, sampler, ranks.batch_size(settings.batch_size))
+        learned = make(split.train, KeyBatches.of_epochs(sampler, settings.batch_size))
 
         def measured(name: str, index: ClipIndex, keys: Sequence[ClipKey], protocol: str) -> EvaluationSet:
-            batches = make(index, list(ranks.part(keys)), settings.batch_size)
+            batches = make(index, KeyBatches(ranks.part(keys), settings.batch_size))
             return EvaluationSet(name, index.keys, batches, protocol)
 
         test_keys = inputs.test_keys(split.test)
@@ -190,25 +225,25 @@ def by_epoch(sampler: EpochSampler[Any], batches: Batches) -> Callable[[int], Ba
     return epoch
 
 
-def load_clips(inputs: ClipInput, workers: int, index: ClipIndex, keys: Keys, batch_size: int) -> Batches:
-    """Load what `inputs` describes of an index's clips; the last batch may be smaller."""
-    return load(inputs.dataset(index), keys, batch_size, workers)
+def load_clips(inputs: ClipInput, workers: int, index: ClipIndex, keys: KeyBatches) -> Batches:
+    """Load what `inputs` describes of an index's clips."""
+    return load(inputs.dataset(index), keys, workers)
 
 
 def evaluation_set(
     split: str, index: ClipIndex, inputs: ClipInput, batch_size: int, workers: int
 ) -> EvaluationSet:
     """Make the batches that the reported number is measured on: every clip of an index."""
-    batches = load_clips(inputs, workers, index, inputs.test_keys(index), batch_size)
+    batches = load_clips(inputs, workers, index, KeyBatches(inputs.test_keys(index), batch_size))
     return EvaluationSet(split, index.keys, batches, inputs.test_protocol())
 
 
-def load(dataset: Dataset[Any], keys: Any, batch_size: int, workers: int) -> "DataLoader[Any]":
+def load(dataset: Dataset[Any], keys: KeyBatches, workers: int) -> "DataLoader[Any]":
     """Load a data set's items by their keys, in order."""
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=keys,
+        batch_sampler=keys,
+        collate_fn=_collate,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
@@ -216,3 +251,15 @@ def load(dataset: Dataset[Any], keys: Any, batch_size: int, workers: int) -> "Da
         # A generator of its own: a loader would otherwise draw from the one that dropout draws from.
         generator=torch.Generator(),
     )
+
+
+def _collate(items: list[Any]) -> Any:
+    """Join items to a batch, in a loading process in shared memory.
+
+    The thread that hands it over would put it there too, but an error there is lost and the loop waits on.
+    """
+    batch = default_collate(items)
+    if get_worker_info() is not None:
+        for tensor in batch.values():
+            tensor.share_memory_()
+    return batch

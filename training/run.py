@@ -4,6 +4,7 @@ A script says in a `Training` what is its own: how left-out flags are filled, wh
 which network is built. `train` does the rest, in the same order for all of them.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from core.errors import UserError
 from core.files import write_json
 from core.ranks import ONE, Ranks, join_ranks, share_batch_norm
 from core.run_dir import RunDirectory, measure_cost
@@ -104,9 +106,11 @@ def train(config: C, training: Training[C]) -> None:
             architecture, data.class_names, inputs.to_dict(), data.relations, data.motion_made
         )
 
+        sets, names = make_sets(config, data, model, stage, ranks)
+        task = training.task(config, entry, names)
+        if ranks.size == 1 and min(config.batch_size, len(sets.train.keys)) == 1:
+            refuse_single_items(task, stage, sets)
         with RunDirectory.begin(config, ranks) as run:
-            sets, names = make_sets(config, data, model, stage, ranks)
-            task = training.task(config, entry, names)
             draw = None if training.draw is None else partial(training.draw, config, model, data, run.path)
             summary = train_and_evaluate(config, run, task, stage, sets, about, draw, ranks)
         ranks.say(result_line(summary))
@@ -143,6 +147,27 @@ def make_sets(
         return data.sets(settings, ranks), data.inputs.names
     cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train)
     return data.sets(settings, ranks, cached.batches), cached.names
+
+
+def refuse_single_items(task: Task, stage: Stage, sets: Sets) -> None:
+    """Try a step on a copy where every batch holds one item.
+
+    Raises:
+        UserError: It is too little for batch norm, which divides by the spread of a channel's values.
+    """
+    task, device = copy.deepcopy(task), next(task.model.parameters()).device
+    stage.set_modes(task.model)
+    batch = next(iter(sets.train.batches(1)))
+    try:
+        with torch.no_grad():
+            task({name: tensor.to(device) for name, tensor in batch.items()})
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"{stage.name} can't be trained on batches of one item, where batch norm sees one value of each "
+            "channel. Use a --batch-size above 1 and at least two training items, or a larger --image-size"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How a command ends and speaks, whatever it is told and whoever listens."""
 
+import multiprocessing.synchronize
 import os
 import signal
 import subprocess
@@ -195,9 +196,62 @@ def test_names_that_an_output_can_not_hold_are_escaped():
     assert done.returncode == 0 and done.stdout.startswith(b"Zo\\xeb \\u6253\\u5f00 0\n") and not done.stderr
 
 
-def test_a_batch_that_batch_norm_can_not_learn_from_is_one_message(command):
-    def learn(_):
-        torch.nn.BatchNorm2d(3).train()(torch.zeros(1, 3, 1, 1))
+def test_output_into_a_full_disk_is_one_message():
+    done = subprocess.run(
+        f"{sys.executable} -c '{SPEAKING}' > /dev/full",
+        shell=True,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
 
-    status, _, said = command(learn, Nothing)
-    assert status == 2 and said.count("\n") == 1 and "--batch-size" in said and "--image-size" in said
+
+def test_errors_that_nobody_reads_end_a_command_quietly():
+    script = SPEAKING.replace("print(", "print(file=sys.stderr, *(").replace("number)", "number))")
+    head = f"{sys.executable} -c 'import sys\n{script}' 2>&1 > /dev/null | head -n 1 > /dev/null"
+    done = subprocess.run(["bash", "-c", f"{head}; exit ${{PIPESTATUS[0]}}"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 141 and not done.stderr
+
+
+def test_a_broken_pipe_between_processes_is_no_lost_reader(monkeypatch):
+    def fail(_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(BrokenPipeError):
+        run(fail, Nothing)
+
+
+def no_semaphore(_):
+    """A lock between processes lies in /dev/shm too; the error does not say so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("_multiprocessing.SemLock", full)
+        multiprocessing.Lock()
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_no_room_for_a_lock_between_processes_is_want_of_shared_memory(command):
+    status, _, said = command(no_semaphore, SpreadConfig)
+    assert status == 2 and said.count("\n") == 1 and "/dev/shm" in said and "--jobs 1" in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "unable to open shared memory object </torch_1> in read-write mode: Too many open files"
+        ),
+        RuntimeError("received 0 items of ancdata"),
+        OSError(24, "Too many open files"),
+    ],
+)
+def test_too_many_open_files_are_one_message(command, error):
+    def fail(_):
+        raise error
+
+    status, _, said = command(fail, Nothing)
+    assert status == 2 and said.count("\n") == 1 and "--workers 0" in said and "ulimit -n" in said

@@ -3,6 +3,8 @@
 import os
 import pickle
 import re
+import zipfile
+from io import BytesIO
 
 import pytest
 import torch
@@ -75,6 +77,14 @@ def test_damaged_checkpoints_are_named(tmp_path, content):
         load_checkpoint(tmp_path / "absent.pt")
 
 
+def archive(files):
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for name, inside in files.items():
+            packed.writestr(zipfile.ZipInfo(name), inside)  # whose time is always the same
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     "content,said",
     [
@@ -87,6 +97,14 @@ def test_damaged_checkpoints_are_named(tmp_path, content):
         (b"Quota exceeded\n", "a text that begins with 'Quota exceeded"),
         (b"", "an empty file"),
         (b"\r\n ", "an empty file"),
+        (b"Too many requests\tretry later", "a text that begins with 'Too many requests"),
+        (bytes(5000), "a file of zeros"),
+        (b"\x08\0\0\0\0\0\0\0" + b'{"__metadata__":{}}', "a safetensors file"),
+        (bytes(257) + b"ustar", "a tar archive"),
+        (archive({"numbers.npy": b"1"}), "a zip archive with numbers.npy in it"),
+        (archive({}), "a zip archive with nothing in it"),
+        (archive({"model/constants.pkl": b"", "model/data.pkl": b""}), "a TorchScript program"),
+        (archive({"model/data.pkl": b"1" * 100})[:60], "a part of one"),
     ],
 )
 def test_what_is_saved_as_a_checkpoint_and_is_none_is_told_by_how_it_begins(tmp_path, content, said):
@@ -99,7 +117,9 @@ def test_nobody_is_advised_to_trust_a_file(tmp_path):
     torch.save({"model": Malicious()}, tmp_path / "evil.pt")
     (tmp_path / "half.pt").write_bytes((tmp_path / "evil.pt").read_bytes()[:300])
     (tmp_path / "odd.pt").write_bytes(bytes(range(256)))
-    for name in ("evil.pt", "half.pt", "odd.pt"):
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps({"model": [1]}, protocol=4))
+    (tmp_path / "tar.pt").write_bytes(b"storages" + bytes(2000))
+    for name in ("evil.pt", "half.pt", "odd.pt", "bare.pt", "tar.pt"):
         with pytest.raises(UserError) as refused:
             load_checkpoint(tmp_path / name)
         assert "weights_only" not in str(refused.value) and "\n" not in str(refused.value)

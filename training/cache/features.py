@@ -8,24 +8,21 @@ Axes: B clips, T frames, S pixels a side of what the network sees.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from core.files import identify
-from core.processes import become_worker
 from core.task import Batch
 from data.epochs import ClipKey
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import Keys, load_clips
+from training.batches import KeyBatches, load, load_clips
 from training.cache.frames import scaled_size
 from training.cache.store import CacheFolder, TensorStore
 from training.fit import Batches
@@ -71,12 +68,12 @@ class CachedInput:
         estimate = ", ".join(self.kept.disk_estimate())
         cache.say(f"keeping what is made of the training clips in {cache.path}: at most {estimate}")
 
-    def batches(self, index: ClipIndex, keys: Keys, batch_size: int) -> "KeptBatches":
+    def batches(self, index: ClipIndex, keys: KeyBatches) -> "KeptBatches":
         """Make batches of an index's clips; `keys` as in `KeptBatches`."""
         clips, others = self.kept if index is self.training else self._open(index), None
         if self.others.parts:
-            others = load_clips(self.others, self.workers, index, keys, batch_size)
-        return KeptBatches(clips, keys, batch_size, others)
+            others = load_clips(self.others, self.workers, index, keys)
+        return KeptBatches(clips, keys, others)
 
     def _open(self, index: ClipIndex) -> "KeptOutputs":
         first, *following = self.layers
@@ -140,16 +137,9 @@ class DecodedFrames:
         """Yield the frames (T, 3, S, S) of each clip in the order of the keys."""
         if not keys:
             return
-        loader = DataLoader(
-            self.dataset,
-            batch_size=None,
-            sampler=keys,
-            num_workers=self.workers if len(keys) > _CLIPS_AT_ONCE else 0,
-            worker_init_fn=partial(become_worker, os.getpid()),
-            generator=torch.Generator(),
-        )
-        for item in loader:
-            yield item["frames"]
+        workers = self.workers if len(keys) > _CLIPS_AT_ONCE else 0
+        for batch in load(self.dataset, KeyBatches(keys, 1), workers):
+            yield batch["frames"][0]
 
 
 class KeptOutputs:
@@ -195,16 +185,17 @@ class KeptOutputs:
 
     def inputs(self, keys: Sequence[ClipKey]) -> Iterator[Tensor]:
         """Yield the first output of each clip, which the next layers take."""
-        for outputs in self.outputs(keys, _CLIPS_AT_ONCE):
+        for outputs in self.outputs(list(KeyBatches(keys, _CLIPS_AT_ONCE))):
             yield from next(iter(outputs.values()))
 
-    def outputs(self, keys: Sequence[ClipKey], batch_size: int) -> Iterator[dict[str, Tensor]]:
-        """Yield the outputs (B, T, ...) by name, in batches in the order of the keys."""
+    def outputs(self, batches: Sequence[Sequence[ClipKey]]) -> Iterator[dict[str, Tensor]]:
+        """Yield the outputs (B, T, ...) by name, for each batch of keys."""
+        keys = [key for batch in batches for key in batch]
         kept = self._all_stores([store.present(_slots(keys)) for store in self.stores.values()])
         fresh = self.source.inputs([key for key, there in zip(keys, kept, strict=True) if not there])
-        for start in range(0, len(keys), batch_size):
-            part = slice(start, start + batch_size)
-            yield self._batch(keys[part], kept[part], fresh)
+        there = iter(kept)
+        for batch in batches:
+            yield self._batch(batch, list(islice(there, len(batch))), fresh)
 
     def _batch(
         self, keys: Sequence[ClipKey], kept: Sequence[bool], fresh: Iterator[Tensor]
@@ -238,32 +229,26 @@ class KeptOutputs:
 class KeptBatches:
     """Batches of kept outputs, with what is read of the same clips under the same crop and flip."""
 
-    def __init__(
-        self, clips: KeptOutputs, keys: Keys, batch_size: int, others: Batches | None = None
-    ) -> None:
+    def __init__(self, clips: KeptOutputs, keys: KeyBatches, others: Batches | None = None) -> None:
         """Join kept outputs with batches of flow or maps.
 
         Args:
             clips: The kept outputs.
             keys: Of type `ClipKey`. They may change between iterations, as a sampler's do, but not
                 within one.
-            batch_size: Clips a batch; the last may be smaller.
             others: Batches of what is read, by the same keys.
         """
         self.clips = clips
         self.keys = keys
-        self.batch_size = batch_size
         self.others = others
 
     def __len__(self) -> int:
-        return -(-len(self.keys) // self.batch_size)
+        return len(self.keys)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches of the outputs, what was read, "label", and "clip", the position in the index."""
         keys, others = list(self.keys), self.others if self.others is not None else [Batch()] * len(self)
-        outputs = self.clips.outputs(keys, self.batch_size)
-        for number, (kept, read) in enumerate(zip(outputs, others, strict=True)):
-            part = keys[number * self.batch_size :][: self.batch_size]
+        for part, kept, read in zip(keys, self.clips.outputs(keys), others, strict=True):
             clips = torch.tensor([key.clip for key in part])
             assert "clip" not in read or clips.equal(read["clip"]), "both hold the same clips"
             labels = torch.tensor([self.clips.index.clips[key.clip].label for key in part])

@@ -1,0 +1,77 @@
+"""Trainings whose batches end oddly, with batch norm over maps of one cell, which takes no single item."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train_flow
+import train_frame
+import train_rgb
+from core.errors import UserError
+from tests.support.small_runs import flow_config, stage_1_config
+
+ONE_CELL = {"image_size": 32, "epochs": 1}
+
+
+def losses(run):
+    with (run / "metrics.csv").open() as file:
+        return [row["loss"] for row in csv.DictReader(file)]
+
+
+def test_a_last_batch_of_one_joins_the_one_before(moving_tree, frame_run, tmp_path):
+    """18 clips in batches of 17."""
+    train_flow.main(flow_config(moving_tree, frame_run, tmp_path / "a", batch_size=17, **ONE_CELL))
+    train_flow.main(flow_config(moving_tree, frame_run, tmp_path / "b", batch_size=18, **ONE_CELL))
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def joint_config(tree, weights, out, **changes):
+    """SparNet on single frames."""
+    return stage_1_config(tree, weights, out, stage="joint", frames=1, **ONE_CELL, **changes)
+
+
+def test_so_it_does_where_frames_are_cached(mapped_tree, frame_run, tmp_path):
+    cached = joint_config(mapped_tree, frame_run, tmp_path / "a", batch_size=17, cache=tmp_path / "cache")
+    train_rgb.main(cached)
+    train_rgb.main(joint_config(mapped_tree, frame_run, tmp_path / "b", batch_size=18))
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_so_it_does_where_outputs_of_layers_are_cached(tree, frame_run, tmp_path):
+    for name, size in (("a", 35), ("b", 36)):
+        cache = {"cache": tmp_path / "cache", "batch_size": size, "dropout": 0.0, "epochs": 1}
+        train_rgb.main(stage_1_config(tree, frame_run, tmp_path / name, **cache))
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_batches_of_one_are_refused_before_anything_is_written(moving_tree, frame_run, tmp_path):
+    flow = flow_config(moving_tree, frame_run, tmp_path / "a", batch_size=1, **ONE_CELL)
+    joint = joint_config(moving_tree, frame_run, tmp_path / "b", batch_size=1)
+    for main, config in ((train_flow.main, flow), (train_rgb.main, joint)):
+        with pytest.raises(UserError, match="batches of one item.*--batch-size above 1.*--image-size"):
+            main(config)
+        assert not config.out.exists()
+
+
+def test_batches_of_one_are_taken_where_batch_norm_sees_several_cells(moving_tree, frame_run, tmp_path):
+    train_flow.main(flow_config(moving_tree, frame_run, tmp_path / "a", batch_size=1, epochs=1))
+
+
+def test_a_last_picture_joins_the_batch_before(tmp_path):
+    """Two classes of five pictures, of which one each is held out: 8 in batches of 7."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
+    shared = {"backbone": "resnet18", "weights": "none", "device": "cpu", "workers": 0, "held_out": 0.2}
+    for out, size in (("x", 7), ("y", 8)):
+        train_frame.main(
+            train_frame.Config(
+                images=tmp_path / "pictures", out=tmp_path / out, batch_size=size, **ONE_CELL, **shared
+            )
+        )
+    assert losses(tmp_path / "x") == losses(tmp_path / "y")
