@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -139,10 +140,13 @@ class Trials:
         self.distributions = {name: _distribution(values) for name, values in ranges.items()}
         self.seed = seed
         self.owner = f"{socket.gethostname()}:{grid}"
+        queued = {trial.user_attrs.get("again") for trial in study.get_trials(deepcopy=False)}
         for trial in self._in_state(TrialState.RUNNING):
             if alone or trial.user_attrs.get("owner") == self.owner:
+                # A kill may strike between these two, or may have struck before all values were drawn.
+                if self._has_all_values(trial) and str(trial.number) not in queued:
+                    study.enqueue_trial(_values(trial), user_attrs={"again": str(trial.number)})
                 study.tell(trial.number, state=TrialState.FAIL)
-                study.enqueue_trial(trial.params, user_attrs={"again": True})
 
     @property
     def judged(self) -> int:
@@ -153,6 +157,8 @@ class Trials:
         """Propose values; they depend on the seed, the number of trials before, and their results alone."""
         trials = self.study.get_trials(deepcopy=False)
         begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+        # One that was killed before it had its values is drawn again, with the same seed.
+        begun = [trial for trial in begun if trial.state != TrialState.FAIL or self._has_all_values(trial)]
         drawn = sum("again" not in trial.user_attrs for trial in begun)
         self.study.sampler = optuna.samplers.TPESampler(seed=self.seed + drawn)
         trial = self.study.ask(self.distributions)
@@ -175,8 +181,17 @@ class Trials:
             table.writerow([trial.number, trial.state.name.lower(), last, *values, run])
         write_text(file, text.getvalue())
 
+    def _has_all_values(self, trial: FrozenTrial) -> bool:
+        return _values(trial).keys() == self.distributions.keys()
+
     def _in_state(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)
+
+
+def _values(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the values that were drawn for a trial, or that it was put into the queue with."""
+    queued_with: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return trial.params | queued_with
 
 
 def _distribution(values: Range) -> BaseDistribution:

@@ -12,9 +12,9 @@ import pytest
 from core.errors import UserError
 from grids.inputs import Input
 from grids.plan import GridOptions
-from grids.recipe import Recipe
+from grids.recipe import Range, Recipe
 from grids.run import grid_lock
-from grids.search import search
+from grids.search import Trials, open_study, search
 from tests.support.fake_training import held_out
 from tests.support.fakes import SETTINGS, load_script, recipe, workers
 
@@ -90,6 +90,28 @@ def test_a_killed_search_ends_as_one_that_was_not(tmp_path):
         process.join()
     assert start(tmp_path / "killed", wanted, 4) == 0
     assert sorted(outcome(tmp_path / "killed")) == sorted(outcome(tmp_path / "whole"))
+
+
+def test_a_search_killed_while_it_draws_or_queues_a_trial_draws_the_same_ones(tmp_path):
+    ranges = {name: Range(**RANGES["lr"]) for name in ("lr", "weight_decay")}
+
+    def opened(name: str) -> Trials:
+        return Trials(open_study(f"sqlite:///{tmp_path}/{name}.db", "study"), ranges, 0, tmp_path, alone=True)
+
+    whole = opened("whole")
+    wanted = [whole.propose().params for _ in range(2)]
+    killed = opened("killed")
+    killed.study.ask()  # begun, and killed before any value was drawn
+    killed.study.ask({"lr": killed.distributions["lr"]})  # and after the first one
+    assert opened("killed").propose().params == wanted[0]
+    killed = opened("killed")  # killed with an open trial, which waits in the queue now
+    killed.study.ask()  # taken from it, and killed before its values were set again
+    again = opened("killed").propose()
+    assert again.params == wanted[0]
+    # Killed after the next start had queued it, before it was closed: it is not queued a second time.
+    killed.study.enqueue_trial(again.params, user_attrs={"again": str(again.number)})
+    killed = opened("killed")
+    assert [killed.propose().params for _ in range(2)] == wanted
 
 
 def test_trials_that_fall_behind_are_stopped(tmp_path):
