@@ -62,6 +62,7 @@ class RunDirectory:
         return run
 
     def _begin(self, config: TrainConfig, ranks: Ranks) -> None:
+        environment = _environment(ranks)  # before the lock, which no program that it starts may keep
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = take_lock(self._lock_file)
@@ -73,7 +74,7 @@ class RunDirectory:
             for half_written in leftovers(self.path):
                 half_written.unlink()
             config.to_yaml(self.config)
-            write_json(self.env, _environment(ranks))
+            write_json(self.env, environment)
         except OSError as error:
             self.__exit__()
             raise UserError(f"--out {self.path} can't be written: {error.strerror or error}") from None

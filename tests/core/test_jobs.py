@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import UserError
 from core.jobs import SpreadConfig, spread
-from tests.support.processes import dawdle, gone
+from tests.support.processes import dawdle, gone, wait_until
 
 
 def square(number: int) -> int:
@@ -52,10 +52,7 @@ def test_an_error_outside_ends_the_pieces_that_were_begun(tmp_path, recwarn):
             while not (begun := list(tmp_path.iterdir())):
                 time.sleep(0.02)
             raise OSError("disk full")
-    end = time.monotonic() + 5
-    while not all(gone(int(path.name)) for path in begun):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: all(gone(int(path.name)) for path in begun), seconds=30)  # of the 60 it takes
     assert not recwarn.list
 
 
@@ -115,8 +112,5 @@ def test_who_works_for_a_command_leaves_with_it(tmp_path, number, status):
             assert process.poll() is None
             time.sleep(0.02)
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        assert process.wait(10) == status
-    end = time.monotonic() + 5
-    while not all(gone(int(path.name)) for path in begun):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+        assert process.wait(30) == status
+    wait_until(lambda: all(gone(int(path.name)) for path in begun), seconds=30)  # of the 60 it takes

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from grids.progress import EpochTimes, run_with_progress
 from grids.recipe import Recipe
 from grids.run import Run, Schedule, grid_lock
 from tests.support.fakes import CHAIN, SETTINGS, code, plan, recipe, results, runs_of, workers
+from tests.support.processes import children, gone, wait_until
 
 
 def start(out: Path, wanted: Recipe, jobs: int = 2, gpus: tuple[str, ...] = ()) -> int:
@@ -84,13 +84,6 @@ def in_another_process(out: Path, wanted: Recipe) -> multiprocessing.Process:
     return process
 
 
-def wait_for(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 SLOW = [
     training | {"settings": SETTINGS | training.get("settings", {}) | {"sleep": 0.05}} for training in CHAIN
 ]
@@ -105,7 +98,7 @@ def kill_while_running(out: Path, wanted: Recipe, kills: int) -> None:
 
     for _ in range(kills):
         before, process = starts(), in_another_process(out, wanted)
-        wait_for(lambda before=before, process=process: starts() > before or not process.is_alive())
+        wait_until(lambda before=before, process=process: starts() > before or not process.is_alive())
         process.join(lot.uniform(0, 0.2))
         process.kill()
         process.join()
@@ -126,14 +119,16 @@ def test_a_grid_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, stre
 def test_runs_end_with_a_killed_grid(tmp_path):
     wanted = recipe({"name": "long", "row": "long", "settings": SETTINGS | {"epochs": 600, "sleep": 0.1}})
     process = in_another_process(tmp_path / "out", wanted)
-    metrics = runs_of(tmp_path / "out", wanted)["long0"].folder / "metrics.csv"
-    wait_for(metrics.exists)
+    folder = runs_of(tmp_path / "out", wanted)["long0"].folder
+    wait_until((folder / "metrics.csv").exists)
+    begun = children(process.pid)
+    assert len(begun) == 1
     process.kill()
     process.join()
-    time.sleep(0.3)
-    left = metrics.read_bytes()
+    wait_until(lambda: gone(begun[0]), seconds=30)  # of the 60 it takes
+    left = (folder / "metrics.csv").read_bytes()
     time.sleep(0.5)
-    assert metrics.read_bytes() == left
+    assert (folder / "metrics.csv").read_bytes() == left and left.count(b"\n") < 601
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -142,9 +137,9 @@ def test_a_signal_stops_all_and_the_next_start_goes_on(tmp_path, number):
     wanted = recipe({"name": "long", "row": "long", "settings": settings})
     process = in_another_process(tmp_path / "out", wanted)
     long = runs_of(tmp_path / "out", wanted)["long0"]
-    wait_for((long.folder / "metrics.csv").exists)
+    wait_until((long.folder / "metrics.csv").exists)
     os.kill(process.pid, number)
-    process.join(5)
+    process.join(30)
     assert process.exitcode == 130 and not long.done
     epochs = len((long.folder / "metrics.csv").read_text().splitlines()) - 1
     assert 1 <= epochs < 8
@@ -170,7 +165,7 @@ def test_a_run_waits_for_the_last_process_of_an_earlier_start(tmp_path):
     time.sleep(0.5)
     assert process.poll() is None and not (tmp_path / "starts.txt").exists()
     release_lock(lock)
-    assert process.wait(10) == 0 and (tmp_path / "eval.json").exists()
+    assert process.wait(60) == 0 and (tmp_path / "eval.json").exists()
 
 
 def test_the_last_line_of_a_log(tmp_path):

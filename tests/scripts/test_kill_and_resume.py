@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,15 +66,13 @@ def kill_once(train: Callable[[Path], None], out: Path, after_sec: float) -> boo
     if killed:
         os.kill(child.pid, signal.SIGKILL)
         child.join()
-    assert killed or child.exitcode == 0
+    assert killed or child.exitcode == 0, out.with_suffix(".said").read_text()
     return killed and not (out / "eval.json").exists()  # the last of its files
 
 
 def _quietly(train: Callable[[Path], None], out: Path) -> None:
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-        train(out)
+    sys.stdout = sys.stderr = out.with_suffix(".said").open("w")
+    train(out)
 
 
 def results(run: Path) -> tuple[object, ...]:

@@ -27,7 +27,7 @@ def dawdle(folder: Path) -> None:
     time.sleep(60)
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
     """Wait for what happens in other processes; fails when it has not happened in time."""
     stop = time.monotonic() + seconds
     while not holds():

@@ -36,13 +36,13 @@ def test_fifty_epochs_do_not_grow(tmp_path):
 
     run(tmp_path / "warm", epochs=1)
     gc.collect()
-    before = open_files()
+    before, others = open_files(), set(multiprocessing.active_children())
     run(tmp_path / "run", epochs=51, at_epoch=watch)
     (warm, files), (end, files_then) = seen
     assert end < warm * (1 + GROWTH), f"{warm} bytes after 10 epochs, {end} after 50"
     gc.collect()
     assert files == files_then and open_files() == before
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_a_thousand_evaluated_clips_do_not_grow():
@@ -64,13 +64,21 @@ def load(stop: int | None) -> None:
     assert len(multiprocessing.active_children()) == 2
 
 
-@pytest.mark.parametrize("stop", [None, 3])
-def test_loading_processes_end_with_their_loader(stop):
-    """Also of an epoch that is left in the middle."""
+def load_and_look(stop: int | None) -> None:
+    gc.collect()  # what the tests before have left
     load(None)  # opens what every later one shares
     gc.collect()
     wait_until(lambda: multiprocessing.active_children() == [])
     files = open_files()
     load(stop)
     gc.collect()
-    wait_until(lambda: multiprocessing.active_children() == [] and open_files() == files)
+    wait_until(lambda: multiprocessing.active_children() == [] and open_files() <= files)
+
+
+@pytest.mark.parametrize("stop", [None, 3])
+def test_loading_processes_end_with_their_loader(stop):
+    """Also of an epoch that is left in the middle; in a process without children of other tests."""
+    process = multiprocessing.get_context("fork").Process(target=load_and_look, args=(stop,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
