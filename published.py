@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from core.checkpoint import load_checkpoint, save_checkpoint
+from core.checkpoint import load_checkpoint, save_checkpoint, weights_in
 from core.cli import run
 from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
@@ -67,7 +67,10 @@ def import_checkpoint(file: Path, config: Config) -> None:
         UserError: The file is no published network, or knows another number of classes than the data.
     """
     assert config.data is not None
-    architecture, model = read_published(load_checkpoint(file))
+    content = load_checkpoint(file)
+    architecture, model = read_published(content)
+    if how := weights_in(content)[1]:
+        print(f"note: the weights of {file} were found {how}")
     class_names = ClipIndex.from_tree(config.data).class_names
     if architecture["num_classes"] != len(class_names):
         raise UserError(

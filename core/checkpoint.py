@@ -118,12 +118,12 @@ def weights_in(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     Returns:
         The weights by name, and how they were found, in words for a note; "" where nothing was around them.
     """
-    found, words = dict(content), list[str]()
+    found, words = {str(key): value for key, value in content.items()}, list[str]()
     while inner := [key for key in _WRAPPERS if isinstance(found.get(key), Mapping)]:
-        found = dict(found[inner[0]])
+        found = {str(key): value for key, value in found[inner[0]].items()}
         words.append(f"under {inner[0]!r}")
     for prefix in _PREFIXES:
-        if found and all(str(key).startswith(prefix) for key in found):
+        if found and all(key.startswith(prefix) for key in found):
             found = {key.removeprefix(prefix): value for key, value in found.items()}
             words.append(f"without {prefix!r} before every name")
     return found, ", ".join(words)

@@ -100,3 +100,10 @@ class ClipTrainConfig(TrainConfig):
     def reads(self) -> tuple[str, ...]:
         """The images of a clip that the training reads."""
         return ("frames",)
+
+    @field_validator("train_users", "test_users")
+    @classmethod
+    def _each_once(cls, users: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(users)) < len(users):
+            raise ValueError("name each user once")
+        return users

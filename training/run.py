@@ -6,7 +6,9 @@ which network is built. `train` does the rest, in the same order for all of them
 
 import copy
 import hashlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -98,7 +100,8 @@ def train(config: C, training: Training[C]) -> None:
             parent.check(config, data.class_names)
 
         seed_everything(config.seed)
-        architecture, model = training.build(config, data.class_names, parents)
+        with redirect_stdout(sys.stdout if ranks.first else None):
+            architecture, model = training.build(config, data.class_names, parents)
         if training.prepare is not None:
             training.prepare(config, model, data, ranks)
         entry = place(Entry(model), config, ranks)

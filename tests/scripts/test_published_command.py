@@ -75,6 +75,14 @@ def test_names_in_the_file_are_the_published_ones(round_trips, tmp_path, joint_r
     assert state["flowModel.fc_action.weight"].shape == (6, thin.FEATURES)
 
 
+def test_what_others_put_around_the_names_is_taken_off_and_said(moving_tree, flow_run, tmp_path, capsys):
+    state = torch.load(exported(flow_run, tmp_path / "flow.pth"), weights_only=True)
+    saved = {"model": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
+    torch.save(saved, tmp_path / "parallel.pth")
+    imported(tmp_path / "parallel.pth", moving_tree, tmp_path / "run")
+    assert "found under 'model', without 'module.' before every name" in capsys.readouterr().out
+
+
 class Trap:
     def __reduce__(self):
         return os.mkdir, ("trapped",)

@@ -7,6 +7,7 @@ import yaml
 import evaluate
 from core.checkpoint import save_checkpoint
 from core.errors import UserError
+from core.train_config import ClipTrainConfig
 from data.provenance import motion_made, refuse_other_motion
 from data.transforms import Preprocessing, transform_frames
 from training.parents import check_classes, refuse_seen_users, untrained_note
@@ -26,6 +27,12 @@ def test_first_weights_that_have_seen_a_test_user_are_refused(tmp_path):
     refuse_seen_users(saved_run(tmp_path / "pictures", train_users=["S2"], images="there"), ("S2",))
     for source in ("imagenet", "none", None, str(tmp_path / "file.pth")):
         refuse_seen_users(source, ("S2",))
+
+
+@pytest.mark.parametrize("flag", ["train_users", "test_users"])
+def test_a_user_is_named_once(tmp_path, flag):
+    with pytest.raises(UserError, match=f"--{flag.replace('_', '-')}: name each user once, got .*S1.*S2.*S1"):
+        ClipTrainConfig(data=tmp_path, out=tmp_path, **{flag: ("S1", "S2", "S1")})
 
 
 def test_a_run_is_measured_on_whom_it_learned_from_only_by_name(tmp_path, capsys):
