@@ -17,7 +17,7 @@ from core.cli import run
 from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
-from core.run_dir import RunDirectory
+from core.run_dir import RunDirectory, read_evaluation
 from core.seeding import DeviceName, choose_device, set_up_numerics
 from core.task import Classification, Task
 from data.index import ClipIndex
@@ -142,7 +142,9 @@ def measure(path: Path, config: Config) -> None:
     }
     if quality := measure_attention(predictions, index, inputs):
         summary["attention"] = quality
-    out = config.out or path / "evaluation" / f"{config.split}-{config.checkpoint}"
+    # A folder named "test" holds the test users and nobody else: reports and fusions read it.
+    measured = config.split if config.users is None else f"users-{'-'.join(config.users)}"
+    out = config.out or path / "evaluation" / f"{measured}-{config.checkpoint}"
     if inputs.part(Maps) is not None:
         from viz.motion import draw_motion
 
@@ -239,9 +241,10 @@ def saved_predictions(path: Path, split: SplitName, config: Config) -> Predictio
         UserError: It has none, and there is no --data to make them from.
     """
     measured = path / "evaluation" / f"{split}-last" / "predictions.npz"
-    for place in ([path / "predictions.npz"] if split == "test" else []) + [measured]:
-        if place.is_file():
-            return Predictions.load(place)
+    if split == "test" and (path / "predictions.npz").is_file():
+        return Predictions.load(path / "predictions.npz")
+    if measured.is_file() and read_evaluation(path, split):
+        return Predictions.load(measured)
     if config.data is None:
         raise UserError(
             f"{path} has no predictions of its {split} clips; name their tree with --data to make them"

@@ -230,3 +230,16 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
+
+
+def read_evaluation(path: Path, split: str) -> dict[str, Any]:
+    """Read what evaluate.py measured of a run's last checkpoint on the users of a split.
+
+    Returns:
+        The content of its eval.json; empty where there is none, or where it is of other users.
+    """
+    try:
+        found = read_eval(path / "evaluation" / f"{split}-last")
+    except UserError:
+        return {}
+    return found if found.get("split") == split else {}

@@ -211,14 +211,17 @@ class Recipe(Config):
         return self.replace(seeds=self.seeds[:1], baseline=None, trainings=trainings, inputs=inputs)
 
     def check_inputs(self, given: Iterable[str]) -> None:
-        """Compare the names of the inputs that are given with those that the recipe takes.
+        """Check that every input that the recipe takes is among the names that are given.
 
         Raises:
-            UserError: One is missing or unknown.
+            UserError: One is missing; the message says what it is and how to give it.
         """
-        if set(given) != set(self.inputs):
-            wanted = "; ".join(f"{name}: {description}" for name, description in self.inputs.items())
-            raise UserError(f"the recipe takes the inputs {wanted}; given were {sorted(given) or 'none'}")
+        found = set(given)
+        if missing := [name for name in self.inputs if name not in found]:
+            named = "; ".join(f"{name} ({self.inputs[name]})" for name in missing)
+            others = " ".join(f"{name}=FOLDER" for name in missing if name != "data")
+            flags = ["--data FOLDER"] * ("data" in missing) + [f"--inputs {others}"] * bool(others)
+            raise UserError(f"the recipe needs inputs that are not given: {named}; add {' '.join(flags)}")
 
 
 def read_recipes(files: Sequence[Path], seeds: tuple[int, ...] | None = None) -> dict[Path, Recipe]:

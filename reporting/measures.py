@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from core.errors import UserError
-from core.run_dir import read_eval
+from core.run_dir import read_evaluation
 from reporting.collect import Finished, FoundTable, Row
 from reporting.page import Figure, Section
 from reporting.tables import Table, interval, number, p_value, spread, words
@@ -43,17 +42,13 @@ def attention_section(table: FoundTable) -> Section | None:
 
 def measured_attention(run: Finished) -> Mapping[str, Any]:
     """Read what evaluate.py measured of a run's attention, by mask; empty where it has not."""
-    try:
-        found = read_eval(run.folder / "evaluation" / "test-last").get("attention", {})
-    except UserError:
-        return {}
+    found = read_evaluation(run.folder, "test").get("attention", {})
     return {mask: quality for mask, quality in found.items() if "pointing" in quality}
 
 
 def lacks_attention(run: Finished) -> bool:
     """Whether a run with attention has not been measured by evaluate.py yet."""
-    unmeasured = not (run.folder / "evaluation" / "test-last" / "eval.json").exists()
-    return run.settings.get("attention") == "cam" and unmeasured
+    return run.settings.get("attention") == "cam" and not read_evaluation(run.folder, "test")
 
 
 def attention_table(rows: Sequence[Row], measure: str) -> Table:

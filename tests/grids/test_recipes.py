@@ -271,5 +271,5 @@ def test_a_baseline_is_a_row():
 
 
 def test_inputs_that_are_missing():
-    with pytest.raises(UserError, match="pictures: class folders; given were .'data'."):
+    with pytest.raises(UserError, match=r"pictures \(class folders\); add --inputs pictures=FOLDER"):
         Recipe(**PLAIN).check_inputs(["data"])

@@ -154,7 +154,8 @@ def quality(mean):
 def test_attention_is_the_mean_over_the_seeds_that_were_measured(grid):
     for seed, mean in enumerate((40.0, 60.0)):
         masks = {"hand": {"pointing": quality(mean), "share": quality(mean / 2)}, "unseen": {"n_clips": 0}}
-        write_json(grid / f"a{seed}" / "evaluation" / "test-last" / "eval.json", {"attention": masks})
+        found = {"split": "test", "attention": masks}
+        write_json(grid / f"a{seed}" / "evaluation" / "test-last" / "eval.json", found)
     rows = read(grid).rows
     table = measures.attention_table(rows, "pointing")
     assert texts(table)[0][:5] == ["better", "hand", "2", "50.0 ± 14.1", "46.0 to 52.0"]

@@ -136,7 +136,7 @@ def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypat
     [
         ("--recipe none.yaml --data {tree}", "none.yaml"),
         ("--recipe {recipe} --data nowhere", "no such folder or file: {here}/nowhere"),
-        ("--recipe {recipe}", "takes the inputs data: clips; given were none"),
+        ("--recipe {recipe}", "not given: data (clips); add --data FOLDER"),
         ("--recipe {recipe} --data {tree} --inputs films=x", "is one of ['data']"),
         ("--recipe {recipe} --data {tree} --inputs films", "--inputs films should look like NAME=FOLDER"),
         ("--recipe {recipe} --data {tree} --settings amp", "--settings amp should look like NAME=VALUE"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import evaluate
 import train_frame
 import train_rgb
 from core.errors import UserError
+from core.run_dir import read_evaluation
 from data import ClipIndex, Preprocessing, rgb_frame_numbers
 from data.images import read_rgb
 from data.parts import ClipInput, Frames
@@ -72,6 +74,18 @@ def test_evaluate_repeats_the_runs_numbers(tree, stage_1, tmp_path):
     assert [key.split("/")[1] for key in theirs["clip"]] == [names[label] for label in theirs["label"]]
     evaluate.main(evaluate.Config(run=stage_1, data=tree, split="train", out=tmp_path / "t", workers=0))
     assert json.loads((tmp_path / "t" / "eval.json").read_text())["n_clips"] == 36
+
+
+def test_other_users_never_stand_for_the_test_users(tree, stage_1, tmp_path):
+    """Reports and fusions read the folder of the test users, also one that an earlier version filled."""
+    run = shutil.copytree(stage_1, tmp_path / "run")
+    evaluate.main(evaluate.Config(run=run, data=tree, users=("S1", "S3"), workers=0))
+    assert [path.name for path in (run / "evaluation").iterdir()] == ["users-S1-S3-last"]
+    assert read_evaluation(run, "test") == {}
+    (run / "evaluation" / "users-S1-S3-last").rename(run / "evaluation" / "test-last")
+    assert read_evaluation(run, "test") == {}
+    evaluate.main(evaluate.Config(run=run, data=tree, workers=0))
+    assert read_evaluation(run, "test")["n_clips"] == 12
 
 
 def test_evaluate_measures_attention_against_the_truth(tree, stage_1, tmp_path, capsys):

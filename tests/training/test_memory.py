@@ -72,7 +72,7 @@ def load_and_look(stop: int | None) -> None:
     files = open_files()
     load(stop)
     gc.collect()
-    wait_until(lambda: multiprocessing.active_children() == [] and open_files() <= files)
+    wait_until(lambda: multiprocessing.active_children() == [] and open_files() == files)
 
 
 @pytest.mark.parametrize("stop", [None, 3])
