@@ -179,7 +179,7 @@ def choose_input(checkpoint: dict[str, Any], index: ClipIndex) -> ClipInput:
     if "motion" not in checkpoint["architecture"] or frames is None:
         return inputs
     if any(clip.maps is not None for clip in index.clips):
-        return inputs.plus(Maps(frames.frames, frames.pixels))
+        return inputs.plus(Maps.of(frames))
     print(f"note: {index.root} has no motion maps, so the run's motion head is not measured")
     return inputs
 

@@ -46,8 +46,8 @@ NETWORK = {
 class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Train the RGB stream of Ego-RNN (backbone, CAM attention, ConvLSTM) in two stages, or SparNet.
 
-    Stage 2 takes --frames, --image-size, --backbone, --attention, --temporal, --hidden and --dropout from its
-    stage 1.
+    Stage 2 takes --frames, --observed, --image-size, --backbone, --attention, --temporal, --hidden and
+    --dropout from its stage 1.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = NETWORK | {"weights": "imagenet"}
@@ -62,6 +62,9 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Hash of the last.pt of --init: recorded, and compared where it is given."""
     frames: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
     """Frames T of a clip."""
+    observed: float | None = Field(None, gt=0, le=1)
+    """Early recognition: frames come from this share of a clip, its beginning, in training and in the test
+    (0.25: the first quarter). Left out: 1, the whole clip."""
     image_size: int | None = Field(None, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
     backbone: BackboneName | None = None
@@ -115,7 +118,7 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         saved = parents["init"]
         if saved.get("stage") != 1:
             raise UserError(f"--init {config.init} is no stage-1 run of train_rgb.py")
-        values = {name: saved[name] for name in NETWORK}
+        values = {name: saved[name] for name in NETWORK} | {"observed": saved.get("observed") or 1.0}
         for name, value in values.items():
             if (asked := getattr(config, name)) not in (None, value):
                 flag = name.replace("_", "-")
@@ -125,6 +128,8 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
     else:
         values = config.DEFAULTS | ({"attention": "none"} if config.stage == "joint" else {})
     config = config.fill(values | config.motion_values())
+    if config.observed == 1:  # as a flag that was left out, which runs from before it have recorded
+        config = config.replace(observed=None)
     assert config.temporal is not None
     return config.schedule(EgoRNN.stage(config.stage, config.temporal, config.motion_layers))
 
@@ -132,9 +137,9 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
 def show(config: Config, parents: Parents) -> ClipInput:
     """Describe what is read of a clip: frames, and for a motion head their motion maps."""
     assert config.frames is not None and config.image_size is not None
-    pixels = Preprocessing.rgb(config.image_size)
-    inputs = ClipInput(Frames(config.frames, pixels))
-    return inputs if config.ms == "none" else inputs.plus(Maps(config.frames, pixels))
+    frames = Frames(config.frames, Preprocessing.rgb(config.image_size), observed=config.observed or 1.0)
+    inputs = ClipInput(frames)
+    return inputs if config.ms == "none" else inputs.plus(Maps.of(frames))
 
 
 def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tuple[Architecture, EgoRNN]:

@@ -99,10 +99,14 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
 
 
 def notes(config: Config, parents: Parents) -> list[str]:
-    """Note an RGB run that is not the one the paper joins."""
-    if parents["rgb"].settings.get("stage") != 1:
-        return []
-    return [f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2"]
+    """Note an RGB run that is not the one the paper joins, or that sees less of a clip than flow does."""
+    settings, found = parents["rgb"].settings, []
+    if settings.get("stage") == 1:
+        found.append(f"note: --rgb {config.rgb} is a stage-1 run; the paper joins stage 2")
+    if settings.get("observed"):
+        share = f"the first {100 * settings['observed']:.10g} % of a clip"
+        found.append(f"note: --rgb {config.rgb} sees {share}; the flow stream sees a stack of the whole clip")
+    return found
 
 
 def main(config: Config) -> None:

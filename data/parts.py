@@ -27,6 +27,7 @@ from data.sampling import (
     flow_random_start,
     flow_stack_numbers,
     flow_stack_starts,
+    observed_length,
     rgb_frame_numbers,
 )
 from data.transforms import Draw, Preprocessing, transform_flow, transform_frames, transform_maps
@@ -71,10 +72,12 @@ class Stream(Part):
     Attributes:
         stream: The part's name in checkpoints.
         settings: Its fields that checkpoints store, beside `pixels`.
+        unless_default: Further ones, which checkpoints store where they are not the default.
     """
 
     stream: ClassVar[str]
     settings: ClassVar[tuple[str, ...]]
+    unless_default: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def describe(self, when: When) -> str:
@@ -87,33 +90,44 @@ class Stream(Part):
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for a checkpoint."""
         settings = {name: getattr(self, name) for name in self.settings}
+        further = {name: getattr(self, name) for name in self.unless_default}
+        settings |= {name: value for name, value in further.items() if value != getattr(type(self), name)}
         return {"input": self.stream, **settings, "pixels": self.pixels.to_dict()}
+
+
+def spread_frames(clip: Clip, frames: int, observed: float) -> Picks:
+    """Spread T frames evenly over the first part of a clip, as `Frames` does; numbers are from 1."""
+    return tuple(rgb_frame_numbers(observed_length(clip.num_frames, observed), frames).tolist())
 
 
 @dataclass(frozen=True)
 class Frames(Stream):
-    """RGB frames spread evenly over a clip, always the same ones.
+    """RGB frames spread evenly over a clip, or over its first part; always the same ones.
 
     Attributes:
         frames: Number of frames, T; shorter clips repeat frames.
         reader: What decodes them; it changes how long that takes and nothing else.
+        observed: Share of the clip that frames come from, its beginning, in (0, 1].
     """
 
     name: ClassVar[str] = "frames"
     kinds: ClassVar[tuple[Kind, ...]] = ("frames",)
     stream: ClassVar[str] = "rgb"
     settings: ClassVar[tuple[str, ...]] = ("frames",)
+    unless_default: ClassVar[tuple[str, ...]] = ("observed",)
     frames: int
     pixels: Preprocessing
     reader: FrameReader = field(default_factory=FrameReader, compare=False)
+    observed: float = 1.0
 
     def pick(self, clip: Clip, when: When = "test") -> Picks:
         """Pick frame numbers, from 1."""
-        return tuple(rgb_frame_numbers(clip.num_frames, self.frames).tolist())
+        return spread_frames(clip, self.frames, self.observed)
 
     def describe(self, when: When) -> str:
-        """Say how many frames are seen."""
-        return f"{self.frames} frames"
+        """Say how many frames are seen, and of how much of a clip."""
+        part = "" if self.observed == 1 else f" of the first {100 * self.observed:.10g} % of a clip"
+        return f"{self.frames} frames{part}"
 
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read frames as normalised float32. Shape: (T, 3, S, S)."""
@@ -131,7 +145,8 @@ class SingleFrames(Frames):
 
     def pick_for_training(self, clip: Clip, rng: np.random.Generator) -> Picks:
         """Pick any frame of the clip."""
-        return (int(rng.integers(1, clip.num_frames, endpoint=True)),)
+        last = observed_length(clip.num_frames, self.observed)
+        return (int(rng.integers(1, last, endpoint=True)),)
 
     @property
     def items_per_clip(self) -> int:
@@ -145,16 +160,23 @@ class Maps(Part):
 
     Attributes:
         frames: Number of frames, T.
+        observed: Share of the clip that they come from.
     """
 
     name: ClassVar[str] = "maps"
     kinds: ClassVar[tuple[Kind, ...]] = ("maps",)
     frames: int
     pixels: Preprocessing
+    observed: float = 1.0
+
+    @classmethod
+    def of(cls, frames: Frames) -> "Maps":
+        """Describe the maps of the same frames."""
+        return cls(frames.frames, frames.pixels, frames.observed)
 
     def pick(self, clip: Clip, when: When = "test") -> Picks:
         """Pick the numbers of the frames, from 1."""
-        return tuple(rgb_frame_numbers(clip.num_frames, self.frames).tolist())
+        return spread_frames(clip, self.frames, self.observed)
 
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read maps as uint8, the nearest one for a frame that has none. Shape: (T, 1, S, S)."""
@@ -372,8 +394,10 @@ def read_input(preprocessing: Mapping[str, Any]) -> ClipInput:
     parts = []
     for stream in streams:
         values = preprocessing if len(streams) == 1 else preprocessing[stream]
-        settings = {name: values[name] for name in STREAMS[stream].settings}
-        parts.append(STREAMS[stream](**settings, pixels=Preprocessing.from_dict(values["pixels"])))
+        kind = STREAMS[stream]
+        further = [name for name in kind.unless_default if name in values]
+        settings = {name: values[name] for name in (*kind.settings, *further)}
+        parts.append(kind(**settings, pixels=Preprocessing.from_dict(values["pixels"])))
     return ClipInput(*parts)
 
 

@@ -1,5 +1,8 @@
 """The frames of a clip that a model sees. Frame and flow numbers start at 1, as in the file names."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +28,25 @@ def rgb_frame_numbers(num_frames: int, T: int) -> Numbers:
     """
     _check_positive(num_frames=num_frames, T=T)
     return _floor_linspace(num_frames, T)
+
+
+def observed_length(num_frames: int, observed: float) -> int:
+    """Count the frames of the first part of a clip: ceil(observed * num_frames), in whole numbers.
+
+    Args:
+        num_frames: Length of the clip, at least 1.
+        observed: Share of the clip, in (0, 1]; 0.07 is 7 / 100, not the nearest binary fraction.
+
+    Returns:
+        A number in [1, num_frames].
+
+    Raises:
+        ValueError: The count is below 1, or the share out of range.
+    """
+    _check_positive(num_frames=num_frames)
+    if not 0 < observed <= 1:
+        raise ValueError(f"observed should be a share in (0, 1], got {observed}")
+    return math.ceil(Fraction(str(observed)) * num_frames)
 
 
 def flow_stack_starts(num_frames: int, stack: int, num_stacks: int) -> Numbers:

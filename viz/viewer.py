@@ -16,7 +16,7 @@ from core.run_dir import RunDirectory
 from core.seeding import DeviceName, choose_device
 from data.clips import Clip
 from data.images import read_frames, read_maps
-from data.parts import ClipInput, read_input
+from data.parts import ClipInput, Frames, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
 from data.video.windows import Window
@@ -108,10 +108,11 @@ def open_viewers(runs: Sequence[Path], device: DeviceName, heat: HeatName = "att
     """
     named = zip(runs, run_names(runs), strict=True)
     viewers = [Viewer.open(path, name, device, heat) for path, name in named]
-    lengths = {viewer.name: viewer.inputs.num_frames for viewer in viewers if viewer.inputs.num_frames}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise UserError(f"runs that take different numbers of frames can't be drawn together ({listed})")
+    parts = {viewer.name: viewer.inputs.part(Frames) for viewer in viewers}
+    seen = {name: part.describe("test") for name, part in parts.items() if part is not None}
+    if len(set(seen.values())) > 1:
+        listed = "; ".join(f"{name}: {frames}" for name, frames in seen.items())
+        raise UserError(f"runs that take different frames can't be drawn together ({listed})")
     return viewers
 
 

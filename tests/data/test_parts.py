@@ -98,6 +98,45 @@ def test_single_frames_are_random_in_training_and_spread_in_the_test(index):
     assert inputs.test_keys(index) == ClipInput(Frames(4, PLAIN)).test_keys(index)
 
 
+# The first part of a clip
+
+
+@pytest.mark.parametrize("share, lasts", [(0.25, (3, 2, 1, 2, 2)), (0.5, (5, 4, 2, 4, 4))])
+def test_the_first_part_alone_is_opened(tmp_path, share, lasts):
+    """Every file after it is broken once the tree is indexed: who opened one would stop."""
+    index = ClipIndex.from_tree(png_tree(tmp_path))
+    frames = Frames(4, PLAIN, observed=share)
+    shown = [ClipInput(frames, Maps.of(frames)), ClipInput(SingleFrames(4, PLAIN, observed=share))]
+    data = [inputs.dataset(index) for inputs in shown]
+    for clip, last in zip(index.clips, lasts, strict=True):
+        assert clip.maps is not None
+        for number in range(last + 1, clip.num_frames + 1):
+            clip.frames.path(number).write_bytes(b"broken")
+            clip.maps.path(number).write_bytes(b"broken")
+    for inputs, clips in zip(shown, data, strict=True):
+        training, rng = inputs.training_key(index), np.random.default_rng(0)
+        keys = [training(item, rng) for item in range(10 * len(index))]
+        for key in [*inputs.test_keys(index), *inputs.validation_keys(index), *keys]:
+            item = clips[key]
+            assert max(key.picks["frames"]) <= lasts[key.clip]
+            if "maps" in item:
+                numbers = [1 + k * (lasts[key.clip] - 1) // 4 for k in range(4)]
+                assert list(key.picks["frames"]) == list(key.picks["maps"]) == numbers
+
+
+def test_the_first_part_is_named_and_kept():
+    frames = Frames(8, Preprocessing.rgb(32), observed=0.125)
+    inputs = ClipInput(frames)
+    assert inputs.test_protocol() == "8 frames of the first 12.5 % of a clip, centre crop"
+    assert inputs.validation_protocol() == inputs.test_protocol()
+    again = read_input(json.loads(json.dumps(inputs.to_dict())))
+    assert again == inputs and again.part(Frames).observed == 0.125
+    joint = read_input(json.loads(json.dumps(ClipInput(frames, *FLOW_ALONE.parts).to_dict())))
+    assert joint.part(Frames) == frames
+    whole = ClipInput(Frames(8, Preprocessing.rgb(32)))
+    assert whole.to_dict() == {k: v for k, v in inputs.to_dict().items() if k != "observed"}
+
+
 # Motion maps
 
 

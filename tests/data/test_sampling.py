@@ -11,6 +11,7 @@ from data.sampling import (
     flow_random_start,
     flow_stack_numbers,
     flow_stack_starts,
+    observed_length,
     rgb_frame_numbers,
 )
 
@@ -64,6 +65,27 @@ def test_short_clips_repeat_frames():
     assert rgb_frame_numbers(8, 7).tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
+@given(lengths, st.integers(1, 100))
+def test_the_first_part_of_a_clip_is_rounded_up_in_whole_numbers(num_frames, percent):
+    length = observed_length(num_frames, percent / 100)
+    assert length == -(-percent * num_frames // 100) and 1 <= length <= num_frames
+
+
+def test_the_first_part_is_the_decimal_share_that_was_written():
+    assert ceil(0.07 * 100) == 8, "what floating point would make of it"
+    assert observed_length(100, 0.07) == 7 and observed_length(1, 0.001) == 1 and observed_length(9, 1) == 9
+
+
+@given(st.integers(1, 500), st.sampled_from([4, 8, 12, 16, 20]), st.integers(1, 4))
+def test_frames_up_to_a_share_lie_in_that_part_of_the_clip_and_no_other_does(num_frames, T, quarters):
+    """Frame t lies at t / T: so a share s that a frame lies at is observed by the frames up to s T."""
+    numbers = rgb_frame_numbers(num_frames, T)
+    seen = min(quarters * T // 4 + 1, T)
+    last = observed_length(num_frames, quarters / 4)
+    assert numbers[seen - 1] <= last
+    assert seen == T or num_frames <= T or numbers[seen] > last
+
+
 @given(lengths, st.integers(1, 10), counts)
 def test_flow_starts_leave_room_for_the_stack(num_frames, stack, num_stacks):
     starts = flow_stack_starts(num_frames, stack, num_stacks)
@@ -111,6 +133,9 @@ def test_stack_numbers_are_consecutive_and_then_repeat_the_last(num_frames, stac
     [
         lambda: rgb_frame_numbers(0, 7),
         lambda: rgb_frame_numbers(7, 0),
+        lambda: observed_length(0, 0.5),
+        lambda: observed_length(7, 0.0),
+        lambda: observed_length(7, 1.01),
         lambda: flow_stack_starts(7, 0, 5),
         lambda: flow_centre_start(0, 5),
         lambda: flow_stack_numbers(7, 8, 5),

@@ -1,0 +1,105 @@
+"""Early recognition through the scripts: which frames are read, and how runs are read along their frames."""
+
+import shutil
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import cam_viz
+import evaluate
+import train_rgb
+import train_twostream
+from core.errors import UserError
+from core.files import read_json
+from data import ClipIndex
+from data.parts import Frames, read_input
+from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
+from viz.viewer import open_viewers
+
+
+@pytest.fixture(scope="module")
+def spoiled(mapped_tree, tmp_path_factory):
+    """The mapped tree with noise in place of every frame and map after a clip's first quarter."""
+    root = tmp_path_factory.mktemp("spoiled") / "tree"
+    shutil.copytree(mapped_tree, root)
+    rng = np.random.default_rng(0)
+    for clip in ClipIndex.from_tree(root).clips:
+        for number in range(ceil(clip.num_frames / 4) + 1, clip.num_frames + 1):
+            noise = rng.integers(0, 256, (128, 228, 3), np.uint8)
+            Image.fromarray(noise).save(clip.frames.path(number))
+            Image.fromarray((noise[..., 0] > 99).astype(np.uint8) * 255).save(clip.maps.path(number))
+    return root
+
+
+def logits(run):
+    with np.load(run / "predictions.npz") as saved:
+        return saved["logits"]
+
+
+def test_both_stages_of_a_run_see_the_first_quarter_alone(mapped_tree, spoiled, frame_run, tmp_path):
+    """What comes later is noise in one of two trees, and every number is the same; with one epoch each."""
+    found = {}
+    for name, root in (("whole", mapped_tree), ("spoiled", spoiled)):
+        first, second = tmp_path / f"{name}-1", tmp_path / f"{name}-2"
+        cache = {"cache": tmp_path / "cache"} if name == "spoiled" else {}
+        train_rgb.main(stage_1_config(root, frame_run, first, epochs=1, observed=0.25, **cache))
+        motion = {"ms": "classification", "epochs": 1}
+        train_rgb.main(stage_2_config(root, first, second, **motion, **cache))
+        found[name] = (logits(first), logits(second), read_json(second / "eval.json"))
+        assert train_rgb.Config.from_yaml(second / "config.yaml").observed == 0.25
+        assert "3 frames of the first 25 % of a clip" in found[name][2]["protocol"]
+    for ours, theirs in zip(*(found[name][:2] for name in found), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert found["whole"][2] == found["spoiled"][2]
+    evaluate.main(evaluate.Config(run=second, data=mapped_tree, out=tmp_path / "again", workers=0))
+    np.testing.assert_array_equal(logits(tmp_path / "again"), logits(second))
+    again = read_json(tmp_path / "again" / "eval.json")
+    assert again["protocol"] == found["whole"][2]["protocol"]
+    assert again["motion_layer4_accuracy"] == found["whole"][2]["motion_layer4_accuracy"]
+    shown = {"data": spoiled, "clips": ("S2/open_jam/1",), "out": tmp_path / "heat"}
+    scenes = list(cam_viz.scenes(cam_viz.Config(runs=(second,), **shown), open_viewers((second,), "cpu")))
+    last = ceil(ClipIndex.from_tree(spoiled).find(["S2/open_jam/1"]).clips[0].num_frames / 4)
+    assert all(int(label.split()[1]) <= last for label in scenes[0].labels) and len(scenes[0].labels) == 3
+
+
+def test_the_whole_clip_is_the_run_without_the_flag(mapped_tree, frame_run, stage_1, tmp_path):
+    runs = {"flag": {"observed": 1.0}, "plain": {}}
+    for name, flags in runs.items():
+        train_rgb.main(stage_1_config(mapped_tree, frame_run, tmp_path / name, epochs=1, **flags))
+    first, again = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in runs)
+    assert first["preprocessing"] == again["preprocessing"] and "observed" not in first["preprocessing"]
+    assert first["config"]["observed"] is None and first["items"] == again["items"]
+    assert (tmp_path / "flag/metrics.csv").read_text().split(",")[:9] == (
+        (tmp_path / "plain/metrics.csv").read_text().split(",")[:9]
+    )
+
+
+def test_mistakes_about_the_share(mapped_tree, frame_run, stage_1, tmp_path, command):
+    for share in ("0", "1.5", "25", "nan"):
+        words = ("--stage", 1, "--data", mapped_tree, "--out", tmp_path / "run", "--observed", share)
+        status, _, said = command(train_rgb.main, train_rgb.Config, *words)
+        assert status == 2 and "--observed" in said
+    for init, share, was in ((stage_1, 0.5, "1.0"), (tmp_path / "quarter", 1.0, "0.25")):
+        if init != stage_1:
+            train_rgb.main(stage_1_config(mapped_tree, frame_run, init, epochs=1, observed=0.25))
+        with pytest.raises(UserError, match=f"--observed {share}: .* was trained with {was}"):
+            train_rgb.main(stage_2_config(mapped_tree, init, tmp_path / "run", observed=share))
+    with pytest.raises(UserError, match="different frames .*3 frames; .*3 frames of the first 25 %"):
+        open_viewers((stage_1, tmp_path / "quarter"), "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_joint_network_keeps_the_share(moving_tree, frame_run, flow_run, tmp_path, capsys):
+    rgb, out = tmp_path / "rgb", tmp_path / "joint"
+    train_rgb.main(stage_1_config(moving_tree, frame_run, rgb, epochs=1, observed=0.5))
+    config = joint_config(moving_tree, rgb, flow_run, out, epochs=1)
+    train_twostream.main(config)
+    protocol = read_json(out / "eval.json")["protocol"]
+    assert protocol.startswith("3 frames of the first 50 % of a clip and the centre stack of")
+    assert "sees the first 50 % of a clip; the flow stream sees" in capsys.readouterr().out
+    checkpoint = torch.load(out / "last.pt", weights_only=True)
+    inputs = read_input(checkpoint["preprocessing"])
+    assert inputs.part(Frames).observed == 0.5
