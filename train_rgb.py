@@ -5,8 +5,9 @@ can learn motion segmentation beside the actions (--ms); stage joint trains ever
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import tyro
 from pydantic import Field, model_validator
 
 from core.cli import run
@@ -22,7 +23,7 @@ from data.transforms import Preprocessing
 from models.backbone import BackboneName
 from models.base import Entry
 from models.egornn import AttentionName, EgoRNN, StageName
-from models.temporal import TemporalName
+from models.temporal import HEADS, TemporalName, require_head
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.head import MotionHeads, describe_heads
@@ -73,10 +74,10 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Stage 1 and joint: imagenet, none, a state_dict file, or a run directory of train_frame.py."""
     attention: AttentionName | None = None
     """cam, or none for the rows of the table without it."""
-    temporal: TemporalName | None = None
-    """The head that joins the frames."""
+    temporal: Annotated[TemporalName | None, tyro.conf.arg(metavar="{" + ",".join(HEADS) + "}")] = None
+    """The head that joins the frames; an unknown name lists them with a line each."""
     hidden: int | None = Field(None, ge=1)
-    """Channels of the recurrence."""
+    """Width of the head: the channels of the recurrence."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout before the classifier."""
 
@@ -112,7 +113,7 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         parents: Stage 2: settings of its stage 1 under "init".
 
     Raises:
-        UserError: --init is no stage 1, or a flag contradicts it.
+        UserError: --init is no stage 1, a flag contradicts it, or the head can't be built so.
     """
     if config.stage == 2:
         saved = parents["init"]
@@ -127,10 +128,14 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
                 )
     else:
         values = config.DEFAULTS | ({"attention": "none"} if config.stage == "joint" else {})
+        largest = HEADS[config.temporal or values["temporal"]].largest_hidden
+        values |= {"hidden": min(values["hidden"], largest or values["hidden"])}
     config = config.fill(values | config.motion_values())
     if config.observed == 1:  # as a flag that was left out, which runs from before it have recorded
         config = config.replace(observed=None)
-    assert config.temporal is not None
+    assert config.temporal is not None and config.hidden is not None
+    attends = config.attention == "cam"
+    require_head(config.temporal, attention=attends, hidden=config.hidden, frames=config.frames)
     return config.schedule(EgoRNN.stage(config.stage, config.temporal, config.motion_layers))
 
 
@@ -163,6 +168,8 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         weights = read_backbone_weights(config.weights, config.backbone)
         names = ("backbone", "attention", "temporal", "hidden", "dropout")
         arguments = {"num_classes": len(class_names), **{name: getattr(config, name) for name in names}}
+        if HEADS[arguments["temporal"]].needs_frames:
+            arguments["frames"] = config.frames
         architecture = {"name": "EgoRNN", **arguments, "backbone_classes": count_classes(weights)}
         model = build_model(architecture)
         if weights is not None:

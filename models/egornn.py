@@ -15,9 +15,8 @@ from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneMaps, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
 from models.cam import class_activation_map
-from models.convlstm import GATES, ConvLSTM
 from models.published import below, load_over, prefixed, resnet_name, size_of
-from models.temporal import HEADS, TemporalName, build_temporal
+from models.temporal import HEADS, TemporalName, build_temporal, require_head
 
 AttentionName = Literal["cam", "none"]
 StageName = Literal[1, 2, "joint"]
@@ -76,11 +75,15 @@ class EgoRNN(ClipModel):
         backbone: Which ResNet.
         attention: "cam", or "none" for the rows of the table without it.
         temporal: The head that joins the frames.
-        hidden: Channels of the recurrence (unused by "avgpool").
+        hidden: Channels of the recurrence (unused by heads that only pool).
         dropout: Probability of dropping a feature before the classifier, in [0, 1).
         backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
         motion: Motion heads over the backbone's maps (`selfsup.MotionHeads`), for training with a second
             task; they change nothing of the action scores.
+        frames: Frames T of a clip, for heads that are built for a number of them.
+
+    Raises:
+        UserError: There is no such head, or it can't be built so.
 
     Examples:
         >>> model = EgoRNN(num_classes=61, backbone="resnet18", hidden=8).eval()
@@ -104,11 +107,13 @@ class EgoRNN(ClipModel):
         dropout: float = 0.7,
         backbone_classes: int = 1000,
         motion: nn.Module | None = None,
+        frames: int | None = None,
     ) -> None:
         super().__init__()
+        require_head(temporal, attention=attention == "cam", hidden=hidden, frames=frames)
         self.attention = attention
         self.backbone = Backbone(backbone, backbone_classes)
-        self.temporal = build_temporal(temporal, self.backbone.channels, hidden)
+        self.temporal = build_temporal(temporal, self.backbone.channels, hidden, frames)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.temporal.features, num_classes)
         self.motion = motion
@@ -183,15 +188,15 @@ class EgoRNN(ClipModel):
         return self._classify(*self.attend(maps), named)
 
     def _classify(self, recurrent_input: Tensor, cam: Tensor | None, maps: dict[str, Tensor]) -> ClipOutput:
-        features = self.temporal(recurrent_input, cam)  # (B, D)
+        features, heat = self.temporal.with_heat(recurrent_input, cam)  # (B, D), (B, T, h, w)
         motion = self.motion(maps) if self.motion is not None and maps else {}
         logits = self.classifier(self.dropout(features))  # (B, K)
-        return ClipOutput(logits, features, self.temporal.attention(cam), maps, motion)
+        return ClipOutput(logits, features, heat, maps, motion)
 
     def missing_heats(self) -> dict[HeatName, str]:
-        """Without the CAM there is no attention, and the features of some heads lie on no cells."""
+        """Without the CAM few heads attend, and the features of some lie on no cells."""
         missing: dict[HeatName, str] = {}
-        if self.attention == "none":
+        if self.attention == "none" and not self.temporal.own_attention:
             missing["attention"] = "was trained with --attention none"
         if not self.temporal.lies_on_cells:
             missing["cam"] = self.temporal.no_cells
@@ -208,19 +213,17 @@ class EgoRNN(ClipModel):
         return None if maps is None else maps[0]
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
-        """Cut behind the weighted input of the recurrence, g * A, or behind f without attention."""
+        """Cut behind the weighted input of the recurrence, g * A, or behind f without attention.
+
+        Heads with attention of their own are cut before their weighting.
+        """
         maps, features = self.last_features(inputs["frames"])
         return LastMaps(maps, lambda maps: self.classifier(features(maps)))
 
     def last_features(self, frames: Tensor) -> LastMaps:
         """Cut like `last_maps`, but up to the feature (1, D) in place of the scores."""
-        maps, cam = self.attend(self.backbone(frames))
-        attended = self.temporal.attend(maps, cam)[0]
-        if cam is None:
-            return LastMaps(attended, lambda maps: self.temporal(maps[None], None))
-        # These maps are weighted already. An even CAM weighs each by 1 / cells, which the factor undoes.
-        even, cells = torch.zeros_like(cam), cam.shape[-2] * cam.shape[-1]
-        return LastMaps(attended, lambda maps: self.temporal(cells * maps[None], even))
+        maps, feature = self.temporal.cut(*self.attend(self.backbone(frames)))
+        return LastMaps(maps[0], lambda maps: feature(maps[None]))
 
     published_marks: ClassVar[tuple[str, ...]] = ("resNet.",)
     # An alias is a second name under which the published networks save the same tensor.
@@ -233,13 +236,15 @@ class EgoRNN(ClipModel):
     @classmethod
     def published_architecture(cls, state: State, prefix: str = "") -> dict[str, Any]:
         """Tell the architecture; sizes whose tensor is missing are the published ones."""
+        names = {head: sum(kind.published_names.values(), ()) for head, kind in HEADS.items()}
+        head = next((h for h, own in names.items() if any(prefix + n in state for n in own)), "convlstm")
         return {
             "name": "EgoRNN",
             "num_classes": size_of(state, f"{prefix}fc.weight", 0, 61),
             "backbone": resnet_name(state, f"{prefix}resNet."),
             "attention": "cam",
-            "temporal": "convlstm",
-            "hidden": size_of(state, f"{prefix}lstm_cell.conv_i_xx.weight", 0, 512),
+            "temporal": head,
+            "hidden": size_of(state, prefix + names[head][0], 0, 512),
             "backbone_classes": size_of(state, f"{prefix}resNet.fc.weight", 0, 1000),
         }
 
@@ -249,29 +254,11 @@ class EgoRNN(ClipModel):
             raise UserError(
                 "published checkpoints have CAM attention; a run with --attention none has no such form"
             )
-        state = prefixed("resNet.", self.backbone.resnet.state_dict())
-        for own, name in _CELL_NAMES.items():
-            gates = self._cell().get_parameter(own).detach().chunk(len(GATES))
-            state |= {name.format(gate[0]): w.clone() for gate, w in zip(GATES, gates, strict=True)}
+        state = prefixed("resNet.", self.backbone.resnet.state_dict()) | self.temporal.published_state()
         return state | prefixed("fc.", self.classifier.state_dict())
 
     def load_published(self, state: State) -> None:
-        """Copy published weights, the cell's gate by gate."""
+        """Copy published weights, the head's under the names that it says."""
         load_over(self.backbone.resnet, below("resNet.", state))
         self.classifier.load_state_dict(below("fc.", state))
-        names = {own: [name.format(gate[0]) for gate in GATES] for own, name in _CELL_NAMES.items()}
-        self._cell().load_state_dict({own: torch.cat([state[n] for n in names[own]]) for own in names})
-
-    def _cell(self) -> ConvLSTM:
-        cell = getattr(self.temporal, "cell", None)
-        if not isinstance(cell, ConvLSTM):
-            raise UserError("published checkpoints hold a ConvLSTM; build the model with temporal='convlstm'")
-        return cell
-
-
-# The published names have a gate each, by the first letter of `GATES`.
-_CELL_NAMES = {
-    "input_conv.weight": "lstm_cell.conv_{}_xx.weight",
-    "input_conv.bias": "lstm_cell.conv_{}_xx.bias",
-    "hidden_conv.weight": "lstm_cell.conv_{}_hh.weight",
-}
+        self.temporal.load_published(state)

@@ -1,26 +1,85 @@
-"""The heads that join the frames of a clip, a file each; `HEADS` is the only list of them."""
+"""The heads that join the frames of a clip, a file each family; `HEADS` is the only list of them."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated
 
-from models.temporal.avgpool import AveragePoolHead
+from pydantic import AfterValidator
+
+from core.errors import UserError
 from models.temporal.base import TemporalHead
-from models.temporal.convlstm import ConvLSTMHead
-from models.temporal.lstm import LSTMHead
 
-HEADS: dict[str, type[TemporalHead]] = {
-    "convlstm": ConvLSTMHead,
-    "lstm": LSTMHead,
-    "avgpool": AveragePoolHead,
+# Name: its class, by file, and what it is in one line.
+_LINES = {
+    "convlstm": ("convlstm.ConvLSTMHead", "Ego-RNN's own: a convolutional LSTM, its last cell state"),
+    "lstm": ("vectors.LSTMHead", "an LSTM over pooled frames, its last state"),
+    "avgpool": ("pooling.AveragePoolHead", "mean over the frames, blind to their order"),
 }
-if TYPE_CHECKING:
-    TemporalName = str
-else:  # for the command line, which refuses other names
-    TemporalName = Literal[tuple(HEADS)]
 
 
-def build_temporal(name: TemporalName, in_channels: int, hidden: int) -> TemporalHead:
-    """Build the head called `name` over maps of `in_channels`; `hidden` is the width of its recurrence."""
-    return HEADS[name](in_channels, hidden)
+class _Heads(Mapping[str, type[TemporalHead]]):
+    """The classes by name; a file is loaded when one of its heads is first asked for."""
+
+    def __getitem__(self, name: str) -> type[TemporalHead]:
+        file, _, kind = _LINES[name][0].partition(".")
+        found: type[TemporalHead] = getattr(import_module(f"{__name__}.{file}"), kind)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_LINES)
+
+    def __len__(self) -> int:
+        return len(_LINES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _LINES
 
 
-__all__ = ["HEADS", "TemporalHead", "TemporalName", "build_temporal"]
+HEADS = _Heads()
+
+
+def known_head(name: str) -> str:
+    """Return the name of a head as it is.
+
+    Raises:
+        UserError: No head is called so; the message lists all of them with a line each.
+    """
+    if name not in HEADS:
+        width = max(map(len, HEADS))
+        lines = "".join(f"\n  {head:{width}}  {line}" for head, (_, line) in _LINES.items())
+        raise UserError(f"no head is called {name!r}; there are{lines}")
+    return name
+
+
+TemporalName = Annotated[str, AfterValidator(known_head)]
+
+
+def require_head(name: TemporalName, *, attention: bool, hidden: int, frames: int | None) -> None:
+    """Make sure that a head can be built so; arguments as of `TemporalHead.refusal`.
+
+    Raises:
+        UserError: There is no such head, or it can't; the message names the flags of train_rgb.py.
+    """
+    if why := HEADS[known_head(name)].refusal(attention=attention, hidden=hidden, frames=frames):
+        raise UserError(f"--temporal {name} {why}")
+
+
+def build_temporal(
+    name: TemporalName, in_channels: int, hidden: int, frames: int | None = None
+) -> TemporalHead:
+    """Build a head.
+
+    Args:
+        name: One of `HEADS`.
+        in_channels: Channels C of the maps.
+        hidden: Width of its state.
+        frames: Frames T of a clip, which only some heads are built for (`needs_frames`).
+
+    Raises:
+        UserError: There is no such head.
+    """
+    head = HEADS[known_head(name)]
+    return head(in_channels, hidden, frames) if head.needs_frames else head(in_channels, hidden)
+
+
+__all__ = ["HEADS", "TemporalHead", "TemporalName", "build_temporal", "known_head", "require_head"]

@@ -1,8 +1,10 @@
 """Ego-RNN's own head: the ConvLSTM's cell state, averaged over the cells (section 3.2)."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
-from models.convlstm import ConvLSTM
+from models.convlstm import GATES, ConvLSTM
 from models.temporal.base import TemporalHead
 
 
@@ -32,3 +34,13 @@ class ConvLSTMHead(TemporalHead):
     def cell_features(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Return the cell states c_1 to c_T, (B, T, D, h, w); the mean of the last one is the feature."""
         return self.cell.states(self.attend(maps, cam))
+
+    # Published gate by gate, by the first letter of `GATES`.
+    published_names: ClassVar[dict[str, tuple[str, ...]]] = {
+        f"cell.{own}": tuple(f"lstm_cell.conv_{gate[0]}_{name}" for gate in GATES)
+        for own, name in (
+            ("input_conv.weight", "xx.weight"),
+            ("input_conv.bias", "xx.bias"),
+            ("hidden_conv.weight", "hh.weight"),
+        )
+    }
