@@ -7,10 +7,11 @@ divides work or writes files; in one process it is `ONE`, which sends and divide
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -26,6 +27,10 @@ from core.task import Batch, StepOutput, Task
 
 T = TypeVar("T")
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class Batches(Iterable[Batch], Sized, Protocol):
+    """Batches of a known number, such as a DataLoader; each rank has its part of them."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +92,24 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values
 
-    def matched(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+    def matched(self, batches: Batches) -> Iterator[tuple[Batch, float]]:
         """Yield this rank's part of each whole batch, and its share of the items.
 
         The last batch of an epoch may have fewer items than there are ranks. A rank left without items
         repeats its previous batch with share 0, so that collective operations stay matched.
 
+        Args:
+            batches: Of the same size on all ranks, but for the last of each.
+
         Raises:
             UserError: There are fewer items than ranks.
         """
         batch: Batch | None = None
-        while True:
-            following = next(batches, None)
+        coming, equal = iter(batches), min(self.gather(len(batches))) - 1
+        for step in count():
+            following = next(coming, None)
             mine = 0 if following is None else len(following["clip"])
-            (everyones,) = self.total(mine)
+            everyones = mine * self.size if step < equal else self.total(mine)[0]
             if not everyones:
                 return
             batch = batch if following is None else following

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from core.processes import become_worker
-from core.ranks import ONE, Ranks
+from core.ranks import ONE, Batches, Ranks
 from core.train_config import ClipTrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
@@ -21,7 +21,7 @@ from data.provenance import motion_made
 from data.split import check_split, hold_out
 from metrics.predictions import Relations
 from training.cache.store import CacheFlags
-from training.fit import Batches, EvaluationSet, Sets, TrainingSet
+from training.fit import EvaluationSet, Sets, TrainingSet
 from training.parents import refuse_seen_users
 
 

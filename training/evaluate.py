@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from core.errors import UserError
 from core.ranks import ONE, Ranks
-from core.task import Batch, Task
+from core.task import Batch, StepOutput, Task
 from metrics.accuracy import Floats, Ints
 from metrics.predictions import Predictions, check_logits, unpredicted_note
 
@@ -35,58 +36,68 @@ def predict(
     task.model.eval()
     try:
         silent = None if show and ranks.first else True
-        results = [_result(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
+        outputs = [_run(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
     finally:
         for module, training in modes.items():
             module.training = training
-    results = [result for part in ranks.gather(results) for result in part]
-    if not results:
+    found = [part for part in ranks.gather(_from_device(outputs)) if part is not None]
+    if not found:
         raise UserError("nothing to evaluate: the set has no clips")
-    return _joined(task, results, keys)
+    return _joined(task, found, keys)
 
 
-class _Result(NamedTuple):
-    """What one batch gave."""
+def _run(task: Task, batch: Batch) -> tuple[Tensor, StepOutput]:
+    """Run a batch; nothing waits for the device. Returns its items, and what the task made of them."""
+    device = next(task.model.parameters()).device
+    return batch["clip"], task({name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()})
 
+
+class _Found(NamedTuple):
+    """What the batches of one rank gave."""
+
+    sizes: list[int]
     items: Ints
     labels: Ints
     logits: Floats
-    losses: dict[str, float]
+    losses: dict[str, list[float]]  # of each batch
     details: dict[str, Floats]
 
 
-def _result(task: Task, batch: Batch) -> _Result:
-    device = next(task.model.parameters()).device
-    output = task({name: tensor.to(device) for name, tensor in batch.items()})
-    losses = {"loss": float(output.loss)} | {name: float(part) for name, part in output.parts.items()}
-    return _Result(
-        batch["clip"].numpy().astype(np.int64),
-        output.labels.cpu().numpy().astype(np.int64),
-        output.logits.float().cpu().numpy(),
-        losses,
-        {name: detail.float().cpu().numpy() for name, detail in output.details.items()},
+def _from_device(outputs: list[tuple[Tensor, StepOutput]]) -> _Found | None:
+    """Join the batches and copy them to the CPU once; None where there are none."""
+    if not outputs:
+        return None
+    clips, made = zip(*outputs, strict=True)
+    losses = [{"loss": output.loss, **output.parts} for output in made]
+    details = [output.details for output in made]
+    return _Found(
+        [len(part) for part in clips],
+        torch.cat(clips).long().cpu().numpy(),
+        torch.cat([output.labels for output in made]).long().cpu().numpy(),
+        torch.cat([output.logits.float() for output in made]).cpu().numpy(),
+        {name: torch.stack([values[name] for values in losses]).tolist() for name in losses[0]},
+        {name: torch.cat([part[name].float() for part in details]).cpu().numpy() for name in details[0]},
     )
 
 
-def _joined(task: Task, results: list[_Result], keys: tuple[str, ...]) -> Predictions:
-    items = np.concatenate([result.items for result in results])
+def _joined(task: Task, found: list[_Found], keys: tuple[str, ...]) -> Predictions:
+    items = np.concatenate([part.items for part in found])
     assert len(items) == len(set(items.tolist())), "an item was evaluated twice"
     assert len(items) == len(keys), f"{len(keys)} items were to be evaluated, {len(items)} were"
     order = np.argsort(items)  # rank r of N has the items r, r + N, ...
-    weights = np.array([len(result.items) for result in results])
+    sizes = [size for part in found for size in part.sizes]
     means = {
-        name: float(np.average([result.losses[name] for result in results], weights=weights))
-        for name in results[0].losses
+        name: float(np.average([value for part in found for value in part.losses[name]], weights=sizes))
+        for name in found[0].losses
     }
     details = {
-        name: np.concatenate([result.details[name] for result in results])[order]
-        for name in results[0].details
+        name: np.concatenate([part.details[name] for part in found])[order] for name in found[0].details
     }
-    logits = np.concatenate([result.logits for result in results])[order]
+    logits = np.concatenate([part.logits for part in found])[order]
     check_logits(logits, keys)
     return Predictions(
         keys=keys,
-        labels=np.concatenate([result.labels for result in results])[order],
+        labels=np.concatenate([part.labels for part in found])[order],
         logits=logits,
         loss=means.pop("loss"),
         parts=means,

@@ -4,13 +4,14 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
@@ -19,13 +20,14 @@ from tqdm import tqdm
 from core.checkpoint import save_checkpoint
 from core.errors import UserError
 from core.files import write_text
-from core.ranks import ONE, Ranks, count_items
+from core.ranks import ONE, Batches, Ranks, count_items
 from core.run_dir import RunDirectory
 from core.seeding import seed_everything
 from core.stage import Stage
 from core.task import Batch, Task
 from metrics.predictions import Predictions
 from training.evaluate import predict
+from training.step import Broken, Step, Tally
 
 Row = dict[str, Any]
 """One row of metrics.csv: an epoch on one split."""
@@ -38,10 +40,6 @@ _SAME_ON_RESUME = {
     "preprocessing": "preprocessing",
     "architecture": "network",
 }
-
-
-class Batches(Iterable[Batch], Sized, Protocol):
-    """Batches of a known number, such as a DataLoader; each rank has its part of them."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,14 @@ class FitSettings:
         device: Where to compute.
         bf16: Compute what is trained in bfloat16.
         eval_every: Measure on the validation set every this many epochs, and after the last.
+        look_every_sec: Seconds between two looks at the losses within an epoch.
     """
 
     seed: int
     device: torch.device
     bf16: bool = False
     eval_every: int = 1
+    look_every_sec: float = 1.0
 
 
 @dataclass
@@ -267,7 +267,7 @@ class Loop:
         optimizer = stage.build_optimizer(task.model)
         self.state = TrainingState(task.model, optimizer, stage.build_scheduler(optimizer))
         recorder.resume(self.state)
-        self.parallel_task = ranks.data_parallel(task)
+        self.step = Step(ranks.data_parallel(task), optimizer, settings.device, settings.bf16)
         self.found: Predictions | None = None
 
     def run(self) -> None:
@@ -296,37 +296,40 @@ class Loop:
                 if ranks.first:
                     bar.write(epoch_line(rows, self.stage.epochs, batches.waited_sec))
 
-    def train_epoch(self, epoch: int, batches: Iterable[Batch], bar: "tqdm[Any]") -> Row:
-        """Take a step for each batch; returns the row of metrics.csv, averaged over all ranks' items."""
-        task, optimizer, device = self.task, self.state.optimizer, self.settings.device
-        start, lr = time.monotonic(), optimizer.param_groups[0]["lr"]
-        sums: dict[str, float] = {}
-        right = items = 0
-        self.stage.set_modes(task.model)
-        for cpu_batch, share in self.ranks.matched(iter(batches)):
-            batch = {name: tensor.to(device, non_blocking=True) for name, tensor in cpu_batch.items()}
-            count_items(task.model, share > 0)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
-                output = self.parallel_task(batch)
-            losses = {"loss": output.loss, **output.parts}
-            values = {name: float(value.detach()) for name, value in losses.items()}
-            self._stop_unless_finite(epoch, values, cpu_batch if share else {})
-            optimizer.zero_grad(set_to_none=True)
+    def train_epoch(self, epoch: int, batches: "TimedBatches", bar: "tqdm[Any]") -> Row:
+        """Take a step for each batch; returns the row of metrics.csv, averaged over all ranks' items.
+
+        What the steps find is read from the device at the end, and meanwhile only every `look_every_sec`.
+        """
+        ranks, model = self.ranks, self.task.model
+        start, lr = time.monotonic(), self.state.optimizer.param_groups[0]["lr"]
+        self.stage.set_modes(model)
+        tally, looked = Tally(self.step), start
+        for batch, share in ranks.matched(batches):
+            if ranks.size > 1:
+                count_items(model, share > 0)
             # Ranks average their gradients; with equal shares, as in one process, the factor is 1.
-            (output.loss * share * self.ranks.size).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            count = len(output.labels) if share else 0
-            items += count
-            right += int((output.logits.argmax(dim=1) == output.labels)[:count].sum())
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value * count
-            bar.set_postfix(epoch=epoch, loss=f"{sums['loss'] / max(items, 1):.3f}", refresh=False)
-            bar.update()
-        self._stop_unless_sound(epoch, cpu_batch)
-        all_items, all_right, *totals = self.ranks.total(items, right, *sums.values())
-        means = {name: total / all_items for name, total in zip(sums, totals, strict=True)}
+            found = self.step(batch, share * ranks.size)
+            tally.add(found, batch["clip"], len(batch["clip"]) if share else 0)
+            if time.monotonic() - looked > self.settings.look_every_sec:
+                self._look(epoch, tally, bar)
+                looked = time.monotonic()
+        self._look(epoch, tally, bar)
+        self._stop_if_broken(epoch, ranks.gather(tally.broken))
+        self._stop_unless_sound(epoch, batch)
+        all_items, all_right, *totals = ranks.total(tally.items, tally.right, *tally.sums.values())
+        means = {name: total / all_items for name, total in zip(tally.sums, totals, strict=True)}
         accuracy = 100.0 * all_right / all_items
         return _row(epoch, "train", means, accuracy, lr, time.monotonic() - start, int(all_items))
+
+    def _look(self, epoch: int, tally: Tally, bar: "tqdm[Any]") -> None:
+        """Read what the steps have found, and move the bar; a single process also stops where it broke."""
+        steps = tally.read()
+        loss = tally.sums["loss"] / max(tally.items, 1)
+        bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}", refresh=False)
+        bar.update(steps)
+        if self.ranks.size == 1:  # several stop together, at the end of the epoch
+            self._stop_if_broken(epoch, [tally.broken])
 
     def measure(self, epoch: int) -> Row:
         """Measure on the validation set."""
@@ -338,21 +341,26 @@ class Loop:
         seconds = time.monotonic() - start
         return _row(epoch, validation.split, means, accuracy, "", seconds, len(found.labels))
 
-    def _stop_unless_finite(self, epoch: int, values: dict[str, float], batch: Batch) -> None:
-        """Stop all ranks where the loss of one is not finite, and name the items that it had."""
-        finite = all(math.isfinite(value) for value in values.values())
-        if not self.ranks.total(not finite)[0]:
+    def _stop_if_broken(self, epoch: int, of_ranks: Sequence[Broken | None]) -> None:
+        """Stop where the loss of any rank was not finite, and name the items of the first such step."""
+        there = [broken for broken in of_ranks if broken is not None]
+        if not there:
             return
-        mine = None if finite else (values, batch["clip"].tolist() if batch else [])
-        broken = [part for part in self.ranks.gather(mine) if part is not None]
-        values, names = broken[0][0], self._names(item for _, clips in broken for item in clips)
+        first = min(there, key=lambda broken: broken.step)
+        items = [item for broken in there if broken.step == first.step for item in broken.items]
         raise UserError(
-            f"the loss is no longer finite in epoch {epoch}: {values}, at the clips {names}. {_kept(epoch)}"
+            f"the loss is no longer finite in epoch {epoch}: {first.losses}, at the clips "
+            f"{self._names(items)}. {_kept(epoch)}"
         )
 
     def _stop_unless_sound(self, epoch: int, batch: Batch) -> None:
         """Stop before weights are saved that the last step broke; a loss would show them an epoch later."""
-        for name, value in self.task.model.state_dict().items():
+        values = {
+            name: value for name, value in learned(self.task.model).items() if value.is_floating_point()
+        }
+        if math.isfinite(get_total_norm(values.values())):  # one reading; large weights may overflow it
+            return
+        for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
                 raise UserError(
                     f"{name} is no longer finite after the last step of epoch {epoch}, at the clips "
@@ -375,13 +383,22 @@ def _row(
     return {"epoch": epoch, "split": split, **means, "accuracy": accuracy, "lr": lr, **speed}
 
 
+def learned(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a stage changes of a model's state: parameters that learn, and all buffers."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
 class TimedBatches:
     """Batches that measure how long the loop waits for them, in seconds of `clock`."""
 
-    def __init__(self, batches: Iterable[Batch], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, batches: Batches, clock: Callable[[], float] = time.monotonic) -> None:
         self.batches = batches
         self.clock = clock
         self.waited_sec = 0.0
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
         start = self.clock()

@@ -82,20 +82,23 @@ def run(
     out: Path,
     epochs: int = 4,
     resume: bool = False,
-    poison: bool = False,
+    poison: int = 0,
     val: bool = False,
     at_epoch: Callable[[int], object] = lambda epoch: None,
     at_evaluation: Callable[[], object] = lambda: None,
     **flags: Any,
 ) -> tuple[dict[str, Any], nn.Module]:
-    """Train; `at_epoch` is called with an epoch's number when it begins, `at_evaluation` when one does."""
+    """Train; `at_epoch` is called with an epoch's number when it begins, `at_evaluation` when one does.
+
+    From epoch `poison` on, if that is not 0, clip7 is infinite.
+    """
     config = TrainConfig(out=out, epochs=epochs, resume=resume, **flags)
     torch.manual_seed(1)
     order = np.arange(24)
 
     def shuffled(epoch: int) -> Batches:
         order = np.random.default_rng([config.seed, epoch]).permutation(24)
-        return Batches(batches(order, poison), partial(at_epoch, epoch))
+        return Batches(batches(order, 0 < poison <= epoch), partial(at_epoch, epoch))
 
     test = EvaluationSet("test", KEYS, Batches(batches(order, size=7), at_evaluation), "every clip")
     validation = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test

@@ -89,7 +89,7 @@ def test_measuring_less_often_does_not_change_training(tmp_path):
 
 def test_a_loss_that_is_not_finite_names_the_clips_and_keeps_the_state(tmp_path):
     with pytest.raises(UserError, match="clip7") as error:
-        run(tmp_path / "run", poison=True)
+        run(tmp_path / "run", poison=1)
     assert "epoch 1" in str(error.value)
     assert not (tmp_path / "run" / "eval.json").exists()
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from core.files import identify
+from core.ranks import Batches
 from core.task import Batch
 from data.epochs import ClipKey
 from data.index import ClipIndex
@@ -25,7 +26,6 @@ from models.base import Prefix
 from training.batches import KeyBatches, load, load_clips
 from training.cache.frames import scaled_size
 from training.cache.store import CacheFolder, TensorStore
-from training.fit import Batches
 
 _CLIPS_AT_ONCE = 8
 
