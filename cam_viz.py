@@ -4,8 +4,9 @@ Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays e
 page, on which clips are picked and videos uploaded.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
     """Show the runs what the flags choose: clips, or the windows of a video."""
     if config.video is None:
         kinds = dict.fromkeys(kind for viewer in viewers for kind in viewer.inputs.kinds)
-        found = (view_clip(clip, viewers) for clip in choose_clips(config, tuple(kinds)))
+        found = (view_clip(clip, viewers, film=config.html) for clip in choose_clips(config, tuple(kinds)))
         yield from islice((scene for scene in found if scene.wrong or not config.wrong), config.sample)
         return
     span = TimeSpan(config.start_sec, config.stop_sec, config.window_sec)
@@ -149,8 +150,8 @@ def scenes(config: Config, viewers: Sequence[Viewer]) -> Iterator[Scene]:
         yield view_window(config.video.stem, window, viewers)
 
 
-def draw_scene(scene: Scene, out: Path, style: Style) -> None:
-    """Write the pictures, the film and the heat of one scene."""
+def draw_scene(scene: Scene, out: Path, style: Style) -> Scene:
+    """Write the pictures, the film and the heat of one scene, and return it."""
     stem = scene.name.replace("/", "_")
     save_png(out / f"{stem}.png", scene_sheet(scene, style))
     film = scene_film(scene, style)
@@ -160,6 +161,7 @@ def draw_scene(scene: Scene, out: Path, style: Style) -> None:
         with atomic_path(out / f"{stem}_{view.run}.npy") as temporary:
             np.save(temporary, scale_to_peak(view.heat))
     print(f"{scene.name}: {out / stem}.png, .gif and .mp4")
+    return scene
 
 
 def main(config: Config) -> None:
@@ -173,16 +175,14 @@ def main(config: Config) -> None:
         serve(Live(viewers, style, clips, limits, config.window_sec), config.host, config.port)
         return
     assert config.out is not None
-    drawn, kept = 0, list[Scene]()
-    for scene in scenes(config, viewers):
-        draw_scene(scene, config.out, style)
-        drawn += 1
-        kept += [scene] if config.html else []
-    if not drawn:
+    drawn = (draw_scene(scene, config.out, style) for scene in scenes(config, viewers))
+    if (first := next(drawn, None)) is None:
         print("every run predicts the true action of each of these clips, so there is nothing to draw")
     elif config.html:
-        write_player(config.out / "index.html", kept, style)
+        write_player(config.out / "index.html", chain([first], drawn), style)
         print(f"open {config.out / 'index.html'}")
+    else:
+        deque(drawn, maxlen=0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """True and predicted motion maps of a run's motion heads, over the frames they belong to."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from data.index import ClipIndex
 from data.parts import ClipInput
 from selfsup import MotionSegmentation, MotionSettings
 from viz.film import save_png
-from viz.overlay import Picture, Style, caption, centre_square, contact_sheet
+from viz.overlay import Picture, Style, caption, centre_square, contact_sheet, resized
 from viz.scene import Motion
-from viz.storyboard import motion_pictures
+from viz.storyboard import fit, motion_pictures
 
 
 def draw_motion(
@@ -46,6 +47,12 @@ def draw_motion(
 
 
 def motion_sheet(rows: Sequence[tuple[Picture, Motion]]) -> Picture:
-    """Lay out a row for each motion, over its frames (T, H, W, 3)."""
-    strips = [contact_sheet([motion_pictures(frames, motion, Style())]) for frames, motion in rows]
-    return contact_sheet([[caption(strip, row[1].name)] for strip, row in zip(strips, rows, strict=True)])
+    """Lay out a row for each motion, over its frames (T, H, W, 3), at a width that fits a page."""
+    sheet: list[list[Picture]] = []
+    for frames, motion in rows:
+        columns, width = fit(len(frames))
+        square = motion.square.scaled(width / frames.shape[2])
+        pictures = motion_pictures(resized(frames, width), replace(motion, square=square), Style())
+        strip = contact_sheet([pictures[k : k + columns] for k in range(0, len(pictures), columns)])
+        sheet.append([caption(strip, motion.name, size=16)])
+    return contact_sheet(sheet)

@@ -22,9 +22,15 @@ Layer = tuple[Picture, Heat]
 """Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S)."""
 ColourMap = Literal["inferno", "viridis", "cividis", "jet"]
 
-_GAP = 4
+Verdict = Literal["right", "wrong", ""]
+
+GAP = 4
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 _BORDER, _MOVING = (255, 255, 255), (255, 214, 0)
+_VERDICT_INKS = {"right": (0, 110, 60), "wrong": (190, 30, 20), "": _INK}
+# The dark end of a map would darken what it lies on, and hide heat on dark frames.
+_LOWEST = {"inferno": 0.35, "viridis": 0.3, "cividis": 0.3, "jet": 0.0}
+_FEWEST_BLENDED = 7  # cells a side; fewer are drawn with their edges, since blending makes stars of them
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,12 @@ class Square:
     top: int
     side: int
 
+    def scaled(self, zoom: float) -> "Square":
+        """Find its place in a frame that is `zoom` times as large."""
+        left, top = round(self.left * zoom), round(self.top * zoom)
+        right, bottom = round((self.left + self.side) * zoom), round((self.top + self.side) * zoom)
+        return Square(left, top, min(right - left, bottom - top))
+
 
 def centre_square(height: int, width: int, share: float) -> Square:
     """Place the square that the network sees at test time, its side a share in (0, 1] of the short one."""
@@ -65,19 +77,22 @@ def scale_to_peak(heat: Heat) -> Heat:
 
 
 def colour(values: Heat, name: ColourMap = "inferno") -> Picture:
-    """Colour values in [0, 1]. Shapes: (H, W) to (H, W, 3)."""
-    rgba = matplotlib.colormaps[name](np.clip(values, 0, 1), bytes=True)
+    """Colour values in [0, 1] by the lighter part of a map. Shapes: (H, W) to (H, W, 3)."""
+    lowest = _LOWEST[name]
+    rgba = matplotlib.colormaps[name](lowest + (1 - lowest) * np.clip(values, 0, 1), bytes=True)
     return np.ascontiguousarray(rgba[..., :3])
 
 
 def heat_layer(heat: Heat, side: int, colours: ColourMap = "inferno") -> Layer:
-    """Turn heat (h, w), in [0, 1], into a layer of `side` pixels, blended linearly between cell centres.
+    """Turn heat (h, w), in [0, 1], into a layer of `side` pixels.
 
-    Hot places cover more than cold ones, so that the frame stays readable where there is no heat.
+    Grids of at least 7 x 7 cells are blended linearly between cell centres; of coarser ones the cells are
+    drawn as they are. Hot places cover more than cold ones, so that the frame stays readable where there is
+    no heat.
     """
-    cells = heat.astype(np.float32)
-    smooth = np.asarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
-    return colour(smooth, colours), np.clip(smooth, 0, 1) ** 0.5
+    how = cv2.INTER_LINEAR if min(heat.shape) >= _FEWEST_BLENDED else cv2.INTER_NEAREST_EXACT
+    drawn = np.asarray(cv2.resize(heat.astype(np.float32), (side, side), interpolation=how), np.float32)
+    return colour(drawn, colours), np.clip(drawn, 0, 1) ** 0.75
 
 
 def motion_layer(cells: Heat, threshold: float, side: int, colours: ColourMap = "inferno") -> Layer:
@@ -110,33 +125,77 @@ def overlay(frame: Picture, layer: Layer, square: Square, opacity: float) -> Pic
     return picture
 
 
-def caption(picture: Picture, text: str, *, size: int = 13) -> Picture:
-    """Put lines of text above a picture, shortened where they are wider than it."""
+def resized(pictures: Picture, width: int) -> Picture:
+    """Scale pictures (..., H, W, 3) to a width, keeping their shape."""
+    height = max(1, round(pictures.shape[-3] * width / pictures.shape[-2]))
+    how = cv2.INTER_AREA if width < pictures.shape[-2] else cv2.INTER_CUBIC
+    flat = pictures.reshape(-1, *pictures.shape[-3:])
+    scaled = [cv2.resize(picture, (width, height), interpolation=how) for picture in flat]
+    return np.asarray(scaled, np.uint8).reshape(*pictures.shape[:-3], height, width, 3)
+
+
+def caption(picture: Picture, text: str, *, size: int = 13, verdict: Verdict = "") -> Picture:
+    """Put lines of text above a picture, shortened where they are wider than it.
+
+    A verdict colours them, green or red, and puts a tick or a cross before the first.
+    """
     file, lines = lines_in_one_font(text)
     font = ImageFont.truetype(file, size)
-    height = len(lines) * (size + 5) + 4
+    line_height, ink = size + 5, _VERDICT_INKS[verdict]
+    height = len(lines) * line_height + 4
     canvas = Image.new("RGB", (picture.shape[1], height + picture.shape[0]), _PAPER)
     draw = ImageDraw.Draw(canvas)
     for number, line in enumerate(lines):
+        left, top = 2, 2 + number * line_height
+        if verdict and not number:
+            _draw_sign(draw, verdict, left, top, size)
+            left += size + 4
         shown = line
-        while line and font.getlength(shown) > picture.shape[1] - 4:
+        while line and font.getlength(shown) > picture.shape[1] - left - 2:
             line = line[:-1]
             shown = line + "…"
-        draw.text((2, 2 + number * (size + 5)), shown, _INK, font=font)
+        draw.text((left, top), shown, ink, font=font)
     canvas.paste(Image.fromarray(picture), (0, height))
+    return np.asarray(canvas)
+
+
+def _draw_sign(draw: ImageDraw.ImageDraw, verdict: Verdict, left: int, top: int, size: int) -> None:
+    """Draw a tick or a cross of `size` pixels; not every font has them."""
+    strokes = {
+        "right": [[(0.1, 0.6), (0.4, 0.9), (0.9, 0.2)]],
+        "wrong": [[(0.15, 0.2), (0.85, 0.9)], [(0.15, 0.9), (0.85, 0.2)]],
+    }[verdict]
+    for stroke in strokes:
+        points = [(left + x * size, top + y * size) for x, y in stroke]
+        draw.line(points, _VERDICT_INKS[verdict], width=max(2, size // 6))
+
+
+def colour_bar(width: int, top: float, name: ColourMap) -> Picture:
+    """Draw the scale of a colour map with ticks and numbers at 0, half of `top`, and `top`."""
+    length, height, size = min(width, 420), 16, 15
+    font = ImageFont.truetype(lines_in_one_font("0")[0], size)
+    canvas = Image.new("RGB", (width, height + 6 + size + 4), _PAPER)
+    bar = colour(np.linspace(0, 1, length)[None].repeat(height, axis=0), name)
+    canvas.paste(Image.fromarray(bar), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for share in (0.0, 0.5, 1.0):
+        place, number = round(share * (length - 1)), f"{share * top:.1f}".removesuffix(".0")
+        draw.line([(place, height), (place, height + 5)], _INK)
+        room = font.getlength(number)
+        draw.text((min(max(place - room / 2, 0), length - room), height + 5), number, _INK, font=font)
     return np.asarray(canvas)
 
 
 def contact_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
     """Lay pictures out in rows on white; a row's pictures keep their sizes, aligned at the top left."""
     heights = [max(picture.shape[0] for picture in row) for row in rows]
-    widths = [sum(picture.shape[1] + _GAP for picture in row) - _GAP for row in rows]
-    sheet = np.full((sum(heights) + _GAP * (len(rows) - 1), max(widths), 3), 255, np.uint8)
+    widths = [sum(picture.shape[1] + GAP for picture in row) - GAP for row in rows]
+    sheet = np.full((sum(heights) + GAP * (len(rows) - 1), max(widths), 3), 255, np.uint8)
     top = 0
     for row, height in zip(rows, heights, strict=True):
         left = 0
         for picture in row:
             sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-            left += picture.shape[1] + _GAP
-        top += height + _GAP
+            left += picture.shape[1] + GAP
+        top += height + GAP
     return sheet

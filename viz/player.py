@@ -5,7 +5,7 @@ The page is the template `player.html`, which loads nothing from elsewhere; here
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,22 @@ from PIL import Image
 
 from core.files import write_text
 from viz.overlay import Picture, Style, colour
-from viz.scene import Scene
+from viz.scene import Film, Scene
 
-_JPEG_QUALITY = 90
+_SEEN_PER_SECOND = 4.0  # where only the frames that networks see are played
+_QUALITY = {"seen": 90, "film": 80}  # of JPEGs; there are several times as many frames in a film
 
 
-def write_player(path: Path, scenes: Sequence[Scene], style: Style) -> None:
+def write_player(path: Path, scenes: Iterable[Scene], style: Style) -> None:
     """Write `player_page` to a file, completely or not at all."""
     write_text(path, player_page(scenes, style))
 
 
-def player_page(scenes: Sequence[Scene], style: Style) -> str:
-    """Build the HTML of a page that plays the scenes, listed in this order, at first in this style."""
+def player_page(scenes: Iterable[Scene], style: Style) -> str:
+    """Build the HTML of a page that plays the scenes, listed in this order, at first in this style.
+
+    Of many scenes only what the page holds of them is in memory at once.
+    """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
@@ -49,15 +53,20 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
     motion = [
         (motion.name, motion.name, "", motion.square, motion.layers(style.colours)) for motion in scene.motion
     ]
+    film = scene.film or Film(scene.frames, scene.labels, scene.times, _SEEN_PER_SECOND)
+    quality = _QUALITY["film" if scene.film else "seen"]
     return {
         "name": scene.name,
         "action": scene.action,
         "width": scene.frames.shape[2],
         "height": scene.frames.shape[1],
-        "labels": scene.labels,
-        "times": scene.times,
         "legends": scene.legends,
-        "frames": [_url(frame, "JPEG", quality=_JPEG_QUALITY) for frame in scene.frames],
+        "frames": [_url(frame, "JPEG", quality=quality) for frame in film.frames],
+        "labels": film.labels,
+        "times": film.times,
+        "perSecond": film.per_second,
+        # The film's frames that the networks see; their heat is held until the next one.
+        "seen": [int(np.abs(np.subtract(film.times, time)).argmin()) for time in scene.times],
         "views": [
             {
                 "run": name,

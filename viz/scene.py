@@ -3,11 +3,21 @@
 Axes: T frames, H W pixels, h w cells of heat, n cells a side of motion.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from viz.overlay import ColourMap, Heat, Layer, Picture, Square, heat_layer, motion_layer
+from viz.overlay import (
+    ColourMap,
+    Heat,
+    Layer,
+    Picture,
+    Square,
+    Verdict,
+    heat_layer,
+    motion_layer,
+    resized,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,23 @@ class RunView:
 
 
 @dataclass(frozen=True)
+class Film:
+    """All of a clip, for playing; the frames that networks see are among them.
+
+    Attributes:
+        frames: RGB, uint8, of any size. Shape: (N, H, W, 3).
+        labels: Caption of each frame. Length: N.
+        times: As of a scene. Length: N.
+        per_second: Frames to play in a second.
+    """
+
+    frames: Picture
+    labels: tuple[str, ...]
+    times: tuple[float, ...]
+    per_second: float
+
+
+@dataclass(frozen=True)
 class Scene:
     """Frames with the views of all runs.
 
@@ -76,6 +103,7 @@ class Scene:
         views: One a run.
         heat: Which heat is drawn, such as "attention".
         motion_map: The clip's motion map, to compare with what motion heads predict.
+        film: The frames between as well, None where they were not read.
     """
 
     name: str
@@ -86,6 +114,21 @@ class Scene:
     views: tuple[RunView, ...]
     heat: str = "attention"
     motion_map: Motion | None = None
+    film: Film | None = None
+
+    def scaled(self, width: int) -> "Scene":
+        """Draw the frames at another width, and what lies over them at its place."""
+        zoom = width / self.frames.shape[2]
+
+        def motion(old: Motion) -> Motion:
+            return replace(old, square=old.square.scaled(zoom))
+
+        def view(old: RunView) -> RunView:
+            return replace(old, square=old.square.scaled(zoom), motion=tuple(map(motion, old.motion)))
+
+        motion_map = motion(self.motion_map) if self.motion_map else None
+        views = tuple(map(view, self.views))
+        return replace(self, frames=resized(self.frames, width), views=views, motion_map=motion_map)
 
     @property
     def peak(self) -> float:
@@ -117,7 +160,7 @@ class Scene:
         """Turn each frame's heat into a layer for the run's square, on the scale of all runs. Length: T."""
         return [heat_layer(cells / self.peak, view.square.side, colours) for cells in view.strength]
 
-    def verdict(self, view: RunView) -> str:
+    def verdict(self, view: RunView) -> Verdict:
         """Compare a prediction with the true action: "right", "wrong", or "" where it is unknown."""
         if self.action is None:
             return ""

@@ -1,48 +1,84 @@
-"""A scene as a contact sheet and as the pictures of a film.
+"""A scene as a contact sheet and as the pictures of a film, of a size that can be read on a slide.
 
 Axes: T frames, H W pixels. Pictures are RGB, uint8.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from viz.overlay import Picture, Style, caption, colour, contact_sheet, overlay
+from viz.overlay import GAP, Picture, Style, Verdict, caption, colour_bar, contact_sheet, overlay
 from viz.scene import Motion, RunView, Scene
 
+WIDEST = 1600
+"""Pixels of a sheet or film at most."""
+_NARROWEST_FRAME, _WIDEST_FRAME = 180, 400
+_SMALL, _LARGE = 15, 20  # letters, in pixels
 _LINE, _MARK = (170, 170, 170), (20, 20, 20)
-_LINE_HEIGHT, _BAR = 9, (10, 160)
+_LINE_HEIGHT = 9
 
 
 def scene_sheet(scene: Scene, style: Style) -> Picture:
-    """Lay out the frames, below them a row for each run and each motion, and what the colours mean."""
+    """Lay out the frames, below them a row for each run and each motion, and what the colours mean.
+
+    Frames that do not fit beside each other go on below, each time with all of their rows.
+    """
+    columns, width = fit(len(scene.frames))
+    scene = scene.scaled(width)
     plain = [
-        caption(_with_timeline(frame, scene, k), label)
+        caption(_with_timeline(frame, scene, k), label, size=_SMALL)
         for k, (frame, label) in enumerate(zip(scene.frames, scene.labels, strict=True))
     ]
-    rows = [caption(contact_sheet([plain]), _heading(scene, "   "))]
+    strips: list[tuple[str, Verdict, list[Picture]]] = [("", "", plain)]
     for view in scene.views:
-        words = " - ".join(filter(None, (view.title, scene.verdict(view))))
-        rows.append(caption(contact_sheet([heat_pictures(scene, view, style)]), words))
-    rows += [
-        caption(contact_sheet([motion_pictures(scene.frames, motion, style)]), motion.name)
-        for motion in scene.motion
+        words = " – ".join(filter(None, (view.title, scene.verdict(view))))
+        strips.append((words, scene.verdict(view), heat_pictures(scene, view, style)))
+    strips += [(motion.name, "", motion_pictures(scene.frames, motion, style)) for motion in scene.motion]
+    rows = [
+        caption(row, words, size=_SMALL + 2, verdict=verdict) if words else row
+        for first in range(0, len(plain), columns)
+        for words, verdict, strip in strips
+        for row in [contact_sheet([strip[first : first + columns]])]
     ]
+    rows[0] = caption(rows[0], _heading(scene, "   "), size=_LARGE)
     return contact_sheet([[row] for row in (*rows, *_legends(scene, style, rows[0].shape[1]))])
 
 
 def scene_film(scene: Scene, style: Style) -> list[Picture]:
     """Draw a picture for each frame: the frame, a column for each run and each motion, and the colours."""
-    columns = [[caption(frame, _heading(scene, "\n")) for frame in scene.frames]]
+    columns, width = fit(1 + len(scene.views) + len(scene.motion))
+    scene = scene.scaled(width)
+    parts = [[caption(frame, _heading(scene, "\n"), size=_SMALL) for frame in scene.frames]]
     for view in scene.views:
         # The longest part comes last, since captions are cut to the width of a frame.
-        outcome = ", ".join(filter(None, (scene.verdict(view), f"{100 * view.confidence:.0f} %")))
+        verdict = scene.verdict(view)
+        outcome = ", ".join(filter(None, (verdict, f"{100 * view.confidence:.0f} %")))
         words = f"{view.run}\n{outcome}: {view.predicted}"
-        columns.append([caption(picture, words) for picture in heat_pictures(scene, view, style)])
+        pictures = heat_pictures(scene, view, style)
+        parts.append([caption(picture, words, size=_SMALL, verdict=verdict) for picture in pictures])
     for motion in scene.motion:
         pictures = motion_pictures(scene.frames, motion, style)
-        columns.append([caption(picture, f"{motion.name}\n") for picture in pictures])
-    rows = [contact_sheet([row]) for row in zip(*columns, strict=True)]
-    legends = [[legend] for legend in _legends(scene, style, rows[0].shape[1])]
-    return [contact_sheet([[_with_timeline(row, scene, k)], *legends]) for k, row in enumerate(rows)]
+        parts.append([caption(picture, f"{motion.name}\n", size=_SMALL) for picture in pictures])
+    pages = [_in_rows(page, columns) for page in zip(*parts, strict=True)]
+    legends = [[legend] for legend in _legends(scene, style, pages[0].shape[1])]
+    return [contact_sheet([[_with_timeline(page, scene, k)], *legends]) for k, page in enumerate(pages)]
+
+
+def _in_rows(pictures: Sequence[Picture], columns: int) -> Picture:
+    firsts = range(0, len(pictures), columns)
+    return contact_sheet([pictures[first : first + columns] for first in firsts])
+
+
+def fit(pictures: int) -> tuple[int, int]:
+    """Choose how many pictures stand beside each other within `WIDEST` pixels, and their width.
+
+    Examples:
+        >>> fit(7), fit(16), fit(2)
+        ((7, 225), (8, 196), (2, 400))
+    """
+    most = (WIDEST + GAP) // (_NARROWEST_FRAME + GAP)
+    columns = -(-pictures // -(-pictures // most))  # rows of nearly equal length
+    return columns, min((WIDEST + GAP) // columns - GAP, _WIDEST_FRAME)
 
 
 def heat_pictures(scene: Scene, view: RunView, style: Style) -> list[Picture]:
@@ -57,7 +93,7 @@ def motion_pictures(frames: Picture, motion: Motion, style: Style) -> list[Pictu
     return [overlay(*pair, motion.square, style.opacity) for pair in zip(frames, layers, strict=True)]
 
 
-def timeline(width: int, times: tuple[float, ...], now: int) -> Picture:
+def timeline(width: int, times: Sequence[float], now: int) -> Picture:
     """Draw the clip as a line (9, width, 3) with a tick at each time in [0, 1], that of frame `now` thick."""
     strip = np.full((_LINE_HEIGHT, width, 3), 255, np.uint8)
     strip[4:6] = _LINE
@@ -77,8 +113,7 @@ def _heading(scene: Scene, gap: str) -> str:
 
 def _legends(scene: Scene, style: Style, width: int) -> list[Picture]:
     """Draw the colour scale once for heat, and once for motion where there is any."""
-    height, length = _BAR
-    bar = np.full((height, width, 3), 255, np.uint8)
-    scale = np.linspace(0, 1, min(length, width))
-    bar[:, : len(scale)] = colour(scale[None], style.colours)
-    return [caption(bar, legend) for legend in scene.legends]
+    return [
+        caption(colour_bar(width, top, style.colours), legend, size=_SMALL)
+        for legend, top in zip(scene.legends, (scene.peak, 1.0), strict=False)
+    ]

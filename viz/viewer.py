@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +26,13 @@ from models.build import build_trained
 from selfsup import MotionSettings
 from selfsup.targets import MOVING_SHARE, binary, pool_maps
 from viz.heat import find_heat, require_heat
-from viz.overlay import centre_square
-from viz.scene import Motion, RunView, Scene
+from viz.overlay import centre_square, resized
+from viz.scene import Film, Motion, RunView, Scene
 
 _GRID_ENDING = re.compile(r"-seed\d+-[0-9a-f]{10}$")
 _VIDEO_SHORT_SIDE = 256  # as clips are prepared, and enough detail for small pictures
+_MOST_IN_FILM, _FILM_WIDTH = 90, 480  # so that a page with all clips of a test stays small
+_CLIP_PER_SECOND = 15.0  # GTEA's rate; trees of frames do not say theirs
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,14 @@ def run_names(runs: Sequence[Path]) -> list[str]:
     raise AssertionError("different paths have different names")
 
 
-def view_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
-    """Show a clip to every run: the frames that the RGB runs take, or if none does those of the flow runs."""
+def view_clip(clip: Clip, viewers: Sequence[Viewer], *, film: bool = False) -> Scene:
+    """Show a clip to every run: the frames that the RGB runs take, or if none does those of the flow runs.
+
+    Args:
+        clip: The clip.
+        viewers: The runs.
+        film: Read the frames between, too, for a page that plays the clip.
+    """
     leader = max(viewers, key=lambda viewer: "frames" in viewer.inputs.names)
     numbers = leader.inputs.shown_numbers(clip)
     frames = read_frames(clip.frames, numbers.tolist())
@@ -166,12 +175,31 @@ def view_clip(clip: Clip, viewers: Sequence[Viewer]) -> Scene:
         clip.key,
         clip.action,
         frames.permute(0, 2, 3, 1).numpy(),  # (T, 3, H, W) to (T, H, W, 3)
-        tuple(f"frame {number} of {clip.num_frames}" for number in numbers),
-        tuple(((numbers - 1) / max(clip.num_frames - 1, 1)).tolist()),
+        _labels(clip, numbers),
+        _times(clip, numbers),
         views,
         leader.heat,
         _motion_map(clip, numbers, leader.inputs.sizes, views),
+        _film(clip, numbers) if film else None,
     )
+
+
+def _labels(clip: Clip, numbers: Numbers) -> tuple[str, ...]:
+    return tuple(f"frame {number} of {clip.num_frames}" for number in numbers)
+
+
+def _times(clip: Clip, numbers: Numbers) -> tuple[float, ...]:
+    return tuple(((numbers - 1) / max(clip.num_frames - 1, 1)).tolist())
+
+
+def _film(clip: Clip, seen: Numbers) -> Film:
+    """Read all frames of a clip, of a long one every few, and those that are seen."""
+    step = -(-clip.num_frames // _MOST_IN_FILM)
+    numbers = np.union1d(np.arange(1, clip.num_frames + 1, step), seen)
+    frames = read_frames(clip.frames, numbers.tolist()).permute(0, 2, 3, 1).numpy()  # to (N, H, W, 3)
+    if frames.shape[2] > _FILM_WIDTH:
+        frames = resized(frames, _FILM_WIDTH)
+    return Film(frames, _labels(clip, numbers), _times(clip, numbers), _CLIP_PER_SECOND / step)
 
 
 def view_window(name: str, window: Window, viewers: Sequence[Viewer]) -> Scene:

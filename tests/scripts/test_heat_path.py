@@ -76,6 +76,16 @@ def test_every_stream_on_the_same_frames_with_the_predictions_of_its_test(
             assert (np.isclose(sums, 1, atol=1e-5) | (sums == 0)).all()
 
 
+def test_a_page_gets_the_frames_between_as_well(tree, stage_1):
+    clip = clip_of(tree)
+    scene = view_clip(clip, open_viewers([stage_1], "cpu"), film=True)
+    assert scene.film is not None and len(scene.film.frames) == clip.num_frames
+    every = read_frames(clip.frames, list(range(1, clip.num_frames + 1))).permute(0, 2, 3, 1).numpy()
+    assert (scene.film.frames == every).all() and set(scene.labels) < set(scene.film.labels)
+    seen = [scene.film.labels.index(label) for label in scene.labels]
+    assert (scene.film.frames[seen] == scene.frames).all()
+
+
 def test_flow_alone_shows_the_frames_its_stacks_begin_with(moving_tree, flow_run, tmp_path):
     cam_viz.main(cam_viz.Config(runs=(flow_run,), data=moving_tree, clips=(KEY,), heat="cam", out=tmp_path))
     clip = clip_of(moving_tree)

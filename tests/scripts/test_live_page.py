@@ -67,7 +67,7 @@ def scenes(answer):
 
 def test_a_clip_looks_as_it_does_in_the_page_on_disk(live):
     (clip,) = live.clips.find([KEY]).clips
-    expected = player_page([view_clip(clip, live.viewers)], live.style)
+    expected = player_page([view_clip(clip, live.viewers, film=True)], live.style)
     assert played(live.show_clip(KEY)) == expected
     assert "no clip S9/none/1" in live.show_clip("S9/none/1") and "pick one" in live.show_clip(None)
 

@@ -86,7 +86,7 @@ def test_what_a_run_with_heads_leaves(mapped_tree, stage_1, both_heads):
         assert found[f"motion_{layer}_iou_all_static"] == 0
         assert after[f"motion.{layer}.frequency"].shape == (cells, cells)
     sheet = np.asarray(Image.open(both_heads / "motion.png"))
-    assert sheet.shape[1] == 3 * 228 + 2 * 4 and sheet.shape[0] > 4 * 2 * 2 * 128
+    assert sheet.shape[1] == 3 * 400 + 2 * 4 and sheet.shape[0] > 4 * 2 * 2 * 128 * 400 // 228
 
 
 def test_evaluate_repeats_the_motion_numbers_and_does_without_maps(

@@ -84,6 +84,12 @@ class Page:
             place = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
             self._call("Input.dispatchMouseEvent", type=kind, **place)
 
+    def press(self, key: str) -> None:
+        """Press a key, named as in JavaScript's KeyboardEvent.key; letters also as text."""
+        text = {"text": key} if len(key) == 1 else {}
+        self._call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+        self._call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
     def set(self, selector: str, value: object) -> None:
         """Set a slider or a list, as a user does."""
         self.run(

@@ -11,6 +11,7 @@ from viz.overlay import (
     caption,
     centre_square,
     colour,
+    colour_bar,
     contact_sheet,
     heat_layer,
     motion_layer,
@@ -18,6 +19,7 @@ from viz.overlay import (
     scale_to_peak,
 )
 from viz.scene import Motion
+from viz.storyboard import fit
 
 
 def red(height=60, width=90):
@@ -80,6 +82,45 @@ def test_jet_is_red_at_the_top_and_blue_at_the_bottom():
     assert low[2] > 100 and low[0] == 0 and high[0] > 100 and high[2] == 0
 
 
+@pytest.mark.parametrize("name", ["inferno", "viridis", "cividis"])
+def test_heat_never_darkens_a_dark_frame(name):
+    """Whatever the heat, a nearly black frame gains light from it, and more from more heat."""
+    frame, square = np.full((40, 40, 3), 8, np.uint8), Square(0, 0, 40)
+    lights = []
+    for level in (0.0, 0.2, 0.5, 1.0):
+        drawn = overlay(frame, heat_layer(np.full((4, 4), level), 40, name), square, 0.6)[1:-1, 1:-1]
+        assert (drawn.mean() > frame.mean()) == (level > 0)
+        lights.append(float(drawn.mean()))
+    assert lights == sorted(lights)
+
+
+def test_coarse_cells_keep_their_edges_and_fine_ones_are_blended():
+    for cells, levels in ((4, 2), (7, 10)):
+        heat = np.zeros((cells, cells))
+        heat[1, 1] = 1
+        cover = heat_layer(heat, 20 * cells)[1]
+        assert (len(np.unique(cover)) > 2) == (levels > 2)
+
+
+def test_the_colour_bar_runs_from_left_to_right_under_its_numbers():
+    bar = colour_bar(500, 5.6, "inferno")
+    assert bar.shape[1] == 500 and (bar[:10, 430:] == 255).all()
+    ends = colour(np.array([[0.0, 1.0]]), "inferno")[0]
+    assert (bar[5, 0] == ends[0]).all() and (bar[5, 419] == ends[1]).all()
+    inked = np.flatnonzero((bar[22:] < 100).all(axis=2).any(axis=0))
+    assert inked.min() < 12 and inked.max() > 405 and ((inked > 190) & (inked < 230)).any()
+
+
+def test_a_verdict_has_a_colour_and_a_sign():
+    inks = {}
+    for verdict in ("right", "wrong", ""):
+        words = caption(red(), "words", verdict=verdict)[:-60].astype(int)
+        inks[verdict] = words[words.sum(axis=2).argmin() // 90, words.sum(axis=2).argmin() % 90]
+        left = np.flatnonzero((words.sum(axis=2) < 500).any(axis=0)).min()
+        assert left < 8
+    assert inks["right"][1] > inks["right"][0] + 50 and inks["wrong"][0] > inks["wrong"][1] + 50
+
+
 def test_captions_keep_the_picture_and_shorten_long_text():
     picture = caption(red(), "true: a very long action name that does not fit\nsecond line")
     assert (picture[-60:] == red()).all()
@@ -129,10 +170,11 @@ def test_truth_stands_above_prediction():
     square = Square(10, 0, 40)
     rows = [Motion(name, cells, 0.1, square) for name, cells in (("moves", moves), ("predicted", predicted))]
     sheet = motion_sheet([(frames, row) for row in rows])
-    bright = [(sheet[top : top + 40, 12:48] > 50).any(axis=2).mean() for top in _pictures(sheet)]
-    assert bright[0] > 0.9 and bright[1] < 0.2
-    assert sheet.shape[1] == 2 * 60 + 4
-    assert Image.fromarray(sheet).size == (124, sheet.shape[0])
+    width = fit(2)[1]  # of a picture; its height is 2/3 of it
+    middles = [sheet[top + width // 3, width // 6 + 20 : width - 20] for top in _pictures(sheet)]
+    bright = [(middle > 50).any(axis=1).mean() for middle in middles]
+    assert bright[0] > 0.7 and bright[1] < 0.1
+    assert sheet.shape[1] == 2 * width + 4
 
 
 def _pictures(sheet: np.ndarray) -> list[int]:

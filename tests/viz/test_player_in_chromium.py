@@ -9,7 +9,7 @@ from tests.support import chromium
 from viz.film import save_mp4
 from viz.overlay import Style, centre_square, colour
 from viz.player import write_player
-from viz.scene import Motion, RunView, Scene
+from viz.scene import Film, Motion, RunView, Scene
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
 
@@ -85,8 +85,8 @@ def test_it_opens_on_the_first_clip_with_every_run(page):
     assert page.run("document.querySelector('#count').textContent") == "3 of 3"
     assert shown_figures(page) == [
         "S2/open_jam/1 – true: open_jam",
-        "a: open_jam (50 %) – right",
-        "b: open_jam (50 %) – right",
+        "✓ a: open_jam (50 %) – right",
+        "✓ b: open_jam (50 %) – right",
         "motion map",
     ]
     assert "0 to 4.0 times even heat" in page.run("document.querySelector('#scale').textContent")
@@ -135,9 +135,9 @@ def test_playing_goes_on_by_itself_until_it_is_stopped(page):
 
 def test_a_run_is_taken_away_and_brought_back_also_on_other_clips(page):
     page.click("#runs label:nth-child(1) input")
-    assert [text[0] for text in shown_figures(page)] == ["S", "b", "m"]
+    assert [text.split(":")[0] for text in shown_figures(page)][1:] == ["✓ b", "motion map"]
     page.set("#clip", 1)
-    assert shown_figures(page)[1:] == ["b: open_jam (50 %) – wrong"]
+    assert shown_figures(page)[1:] == ["✗ b: open_jam (50 %) – wrong"]
     page.click("#runs label:nth-child(1) input")
     assert len(shown_figures(page)) == 3
 
@@ -178,6 +178,81 @@ def test_filters_keep_what_they_name(page, action, outcome, expected):
     assert page.run("document.querySelector('#count').textContent") == f"{len(expected)} of 3"
     assert page.run("!document.querySelector('#none').hidden") == (not expected)
     assert [text.split(" ")[0] for text in shown_figures(page)][:1] == expected[:1]
+
+
+def test_a_tick_or_a_cross_picks_the_clip(page):
+    assert page.run("[...at('clips').children].map((b) => b.textContent)") == [
+        "✓ S2/open_jam/1",
+        "✗ S2/close_jam/1",
+        "✗ S2/open_jam/2",
+    ]
+    page.run("at('clips').scrollIntoView()")
+    page.click("#clips button:nth-child(3)")
+    assert shown_figures(page)[0] == "S2/open_jam/2 – true: open_jam"
+    page.click("#next")
+    assert shown_figures(page)[0] == "S2/open_jam/1 – true: open_jam", "round"
+    page.click("#previous")
+    assert page.run("at('clip').value") == "2"
+    assert page.run("[...at('clips').children].map((b) => b.getAttribute('aria-current')).join()") == (
+        "false,false,true"
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_clip(tmp_path_factory):
+    """Two clips of nine frames; the second, fifth and ninth are seen, each with another hot cell."""
+    path = tmp_path_factory.mktemp("film") / "index.html"
+    film = Film(
+        np.stack([np.full((65, 91, 3), 20 * k, np.uint8) for k in range(1, 10)]),
+        tuple(f"frame {k} of 9" for k in range(1, 10)),
+        tuple(np.linspace(0, 1, 9)),
+        per_second=40.0,
+    )
+    heat = np.zeros((3, 2, 2))
+    heat[[0, 1, 2], [0, 0, 1], [0, 1, 1]] = 1
+    views = (RunView("a", heat, SQUARE, "open_jam", 0.5),)
+    frames, labels = film.frames[[1, 4, 8]], tuple(film.labels[k] for k in (1, 4, 8))
+    times = tuple(film.times[k] for k in (1, 4, 8))
+    first = Scene("S2/open_jam/1", "open_jam", frames, labels, times, views, film=film)
+    write_player(path, iter([first, replace(first, name="S2/open_jam/2")]), Style(opacity=1))
+    with chromium.Page(path) as page:
+        yield page
+    assert page.errors == []
+
+
+def test_the_whole_clip_plays_and_heat_is_held_between_the_frames_that_are_seen(whole_clip):
+    page = whole_clip
+    top = colour(np.ones((1, 1)))[0, 0].astype(int)
+    middles = {0: (13, 13), 1: (39, 13), 2: (39, 39)}  # x and y of the hot cell for each frame that is seen
+    for frame, held in ((0, 0), (1, 0), (3, 0), (4, 1), (7, 1), (8, 2)):
+        page.set("#time", frame)
+        page.until("[...document.images].every((image) => image.complete)")
+        x, y = middles[held]
+        assert np.abs(pixel(page, 2, SQUARE.left + x, SQUARE.top + y) - top).max() < 30, frame
+        assert np.abs(pixel(page, 1, 60, 50)[0] - 20 * (frame + 1)) < 8
+    page.set("#time", 5)
+    assert label(page) == "frame 6 of 9 (heat of 2 of 3 seen)"
+    page.click("#back")
+    assert label(page) == "frame 5 of 9 (2 of 3 seen)"
+
+
+def test_keys_play_step_and_change_the_clip(whole_clip):
+    page = whole_clip
+    page.reload()
+    page.press("ArrowRight")
+    assert label(page) == "frame 5 of 9 (2 of 3 seen)"
+    page.press("ArrowLeft")
+    assert label(page) == "frame 2 of 9 (1 of 3 seen)"
+    page.press("n")
+    assert page.run("at('clip').value") == "1"
+    page.press("p")
+    assert page.run("at('clip').value") == "0"
+    page.run("at('on').checked = true")
+    page.press(" ")
+    assert page.run("at('play').textContent") == "Pause"
+    page.until("at('clip').value === '1'")  # it went on to the next clip by itself
+    page.press(" ")
+    assert page.run("at('play').textContent") == "Play"
 
 
 def test_films_play_in_the_browser_also_of_odd_sizes(tmp_path):

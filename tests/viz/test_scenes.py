@@ -18,7 +18,7 @@ from viz.film import save_gif, save_mp4, save_png
 from viz.overlay import Style, centre_square, colour
 from viz.player import write_player
 from viz.scene import Motion, RunView, Scene
-from viz.storyboard import heat_pictures, scene_film, scene_sheet, timeline
+from viz.storyboard import WIDEST, fit, heat_pictures, scene_film, scene_sheet, timeline
 
 RED = (200, 20, 10)
 
@@ -135,13 +135,17 @@ def test_motion_stands_beside_heat_in_every_file_on_its_own_scale(tmp_path):
     shown = replace(scene(replace(without.views[0], motion=(told,))), motion_map=truth)
     assert shown.motion == (told, truth) and without.motion == ()
     full, gap = colour(np.ones((1, 1)))[0, 0].astype(int), 4
-    film = scene_film(shown, style)
-    assert film[0].shape[1] == 4 * 91 + 3 * gap and scene_film(without, style)[0].shape[1] == 2 * 91 + gap
-    top = next(k for k, row in enumerate(film[0][:, 40]) if (row == 120).all())  # grey begins under the words
-    for column, (y, x) in ((2, (45, 58)), (3, (19, 32))):
-        place = film[0][top + y, column * (91 + gap) + x].astype(int)
+    film, width = scene_film(shown, style), fit(4)[1]
+    zoom = width / 91
+    assert film[0].shape[1] == 4 * width + 3 * gap
+    assert scene_film(without, style)[0].shape[1] == 2 * fit(2)[1] + gap
+    column = film[0][:, round(40 * zoom)]
+    top = next(k for k in range(len(column)) if (column[k : k + 20] == 120).all())  # grey, under the words
+    for part, (y, x) in ((2, (45, 58)), (3, (19, 32))):
+        left = part * (width + gap)
+        place = film[0][top + round(y * zoom), left + round(x * zoom)].astype(int)
         assert np.abs(place - full).max() <= 1, "the middle of the cell"
-        opposite = film[0][top + 64 - y, column * (91 + gap) + 90 - x].astype(int)
+        opposite = film[0][top + round((64 - y) * zoom), left + round((90 - x) * zoom)].astype(int)
         assert np.abs(opposite - 120).max() <= 1, "a cell that does not move is left alone"
     assert scene_sheet(shown, style).shape[0] > scene_sheet(without, style).shape[0] + 2 * 65
     write_player(tmp_path / "index.html", [shown], style)
@@ -157,6 +161,17 @@ def test_the_time_line_marks_the_frame_that_is_shown():
     assert strip.shape == (9, 100, 3)
     black = (strip == 20).all(axis=(0, 2)) | (strip[1:] == 20).all(axis=(0, 2))
     assert np.flatnonzero(black).tolist() == [48, 49, 50, 51, 52]
+
+
+@pytest.mark.parametrize("frames_seen, runs", [(1, 1), (7, 2), (16, 1), (25, 9)])
+def test_sheets_and_films_fit_a_slide(frames_seen, runs):
+    shown = scene(*(view(f"run{k}", even(4, frames_seen)) for k in range(runs)))
+    sheet, film = scene_sheet(shown, Style()), scene_film(shown, Style())
+    assert sheet.shape[1] <= WIDEST and film[0].shape[1] <= WIDEST and len(film) == frames_seen
+    columns, width = fit(frames_seen)
+    assert 180 <= width <= 400
+    grey = (sheet == 120).all(axis=2)
+    assert grey.sum() > 0.3 * frames_seen * width**2 * 65 / 91, "every frame is there"
 
 
 def test_right_wrong_and_unknown():
@@ -177,8 +192,9 @@ def test_heat_of_a_cell_lies_on_its_pixels_in_the_page(tmp_path, row, column):
     assert (left, top, width, height) == (19, 6, 52, 52)
     cover = picture_in(found["layers"][0])[..., 3]
     assert cover.shape == (52, 52)
-    y, x = np.unravel_index(cover.argmax(), cover.shape)
-    assert y * 3 // 52 == row and x * 3 // 52 == column and cover.max() > 240
+    found = np.argwhere(cover > 240).mean(axis=0)
+    expected = (np.array([row, column]) + 0.5) * 52 / 3
+    np.testing.assert_allclose(found, expected, atol=1)
 
 
 def test_the_page_is_self_contained_and_nothing_breaks_out_of_it(tmp_path):

@@ -62,7 +62,7 @@ class Live:
             raise UserError("no clip was picked; pick one from the list")
         found = self.clips.find([key])
         found.require(list({kind for viewer in self.viewers for kind in viewer.inputs.kinds}))
-        yield from (view_clip(clip, self.viewers) for clip in found.clips)
+        yield from (view_clip(clip, self.viewers, film=True) for clip in found.clips)
 
     def _video_scenes(self, upload: Path | None, start_sec: object, stop_sec: object) -> Iterator[Scene]:
         if upload is None or not upload.is_file():
