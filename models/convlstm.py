@@ -43,24 +43,28 @@ class ConvLSTM(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Run over a clip, maps (B, T, C, h, w), and return the cell state after it, c_T (B, D, h, w)."""
-        return self._run(maps)[-1]
+        return self._run(maps)[0][-1]
 
     def states(self, maps: Tensor) -> Tensor:
         """Run over a clip, maps (B, T, C, h, w), and return c_1 to c_T, (B, T, D, h, w)."""
-        return torch.stack(self._run(maps), dim=1)
+        return torch.stack(self._run(maps)[0], dim=1)
 
-    def _run(self, maps: Tensor) -> list[Tensor]:
+    def outputs(self, maps: Tensor) -> Tensor:
+        """Run over a clip, maps (B, T, C, h, w), and return h_1 to h_T, (B, T, D, h, w)."""
+        return torch.stack(self._run(maps)[1], dim=1)
+
+    def _run(self, maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         from_input = self.input_conv(maps.flatten(0, 1))  # all frames at once: (B * T, 4D, h, w)
         from_input = from_input.view(*maps.shape[:2], *from_input.shape[1:])  # (B, T, 4D, h, w)
         cells: list[Tensor] = []
-        hidden: Tensor | None = None
+        outputs: list[Tensor] = []
         for gates in from_input.unbind(dim=1):
-            if hidden is not None:  # h_0 = 0 needs no convolution
-                gates = gates + self.hidden_conv(hidden)
+            if outputs:  # h_0 = 0 needs no convolution
+                gates = gates + self.hidden_conv(outputs[-1])
             input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)  # (B, D, h, w)
             cell = input_gate.sigmoid() * candidate.tanh()
             if cells:  # c_0 = 0
                 cell = cell + forget_gate.sigmoid() * cells[-1]
             cells.append(cell)
-            hidden = output_gate.sigmoid() * cell.tanh()
-        return cells
+            outputs.append(output_gate.sigmoid() * cell.tanh())
+        return cells, outputs

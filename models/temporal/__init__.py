@@ -12,8 +12,25 @@ from models.temporal.base import TemporalHead
 # Name: its class, by file, and what it is in one line.
 _LINES = {
     "convlstm": ("convlstm.ConvLSTMHead", "Ego-RNN's own: a convolutional LSTM, its last cell state"),
-    "lstm": ("vectors.LSTMHead", "an LSTM over pooled frames, its last state"),
     "avgpool": ("pooling.AveragePoolHead", "mean over the frames, blind to their order"),
+    "maxpool": (
+        "pooling.MaxPoolHead",
+        "maximum over the frames, cell by cell (conv pooling); blind to order",
+    ),
+    "concat": ("vectors.ConcatHead", "late fusion: a perceptron over all pooled frames"),
+    "lstm": ("vectors.LSTMHead", "an LSTM over pooled frames, its last state"),
+    "lstm5": ("vectors.DeepLSTMHead", "five LSTMs on top of each other (Beyond Short Snippets)"),
+    "bilstm": ("vectors.BidirectionalLSTMHead", "two layers of LSTMs that read both ways (DB-LSTM)"),
+    "convrnn": ("convrnn.ConvRNNHead", "a convolutional recurrence without gates"),
+    "convgru": ("convrnn.ConvGRUHead", "a convolutional gated recurrent unit"),
+    "softattention": ("soft_attention.SoftAttentionHead", "an LSTM with learned attention (Sharma et al.)"),
+    "lsta": (
+        "lsta.LSTAHead",
+        "LSTA as released: attention that remembers, pooled output gate; needs the CAM",
+    ),
+    "lsta-mended": ("lsta.MendedLSTAHead", "LSTA whose coupling learns"),
+    "lsta-attention": ("lsta.LSTAAttentionHead", "LSTA's attention recurrence alone, before a ConvLSTM"),
+    "lsta-gating": ("lsta.LSTAGatingHead", "LSTA's pooled output gate alone, behind the CAM's softmax"),
 }
 
 

@@ -35,6 +35,8 @@ class TemporalHead(nn.Module):
     """The widest that it is built, which is then also its width where none is asked for; None: any."""
     hidden_step: ClassVar[int] = 1
     """Its width is a multiple of this."""
+    untrained: ClassVar[tuple[str, ...]] = ()
+    """Names of parameters that no gradient reaches, where the published network has such."""
     no_cells: ClassVar[str] = "joins the frames by a head whose score lies on no cells"
     """Why its feature lies on no cells, for heads without `cell_features`."""
     features: int
@@ -129,7 +131,8 @@ class TemporalHead(nn.Module):
         """
         if not self.published_names:
             raise UserError(
-                "published checkpoints hold a ConvLSTM (--temporal convlstm); there are none with such a head"
+                "published checkpoints hold a ConvLSTM (--temporal convlstm) or LSTA (--temporal lsta), none "
+                "has such a head"
             )
         own = self.state_dict()
         return {
