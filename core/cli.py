@@ -1,16 +1,25 @@
 """Starts every command of the project: flags become a typed config, mistakes become status 2."""
 
 import errno
+import inspect
 import io
 import os
 import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 from core.config import Config
 from core.errors import UserError
@@ -79,13 +88,12 @@ def _reader_is_gone() -> bool:
 
 def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | None) -> int:
     try:
-        config = tyro.cli(config_class, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
-    except SystemExit as stopped:  # after --help, or a mistake that tyro has explained
-        return int(stopped.code or 0)
-    try:
+        config = parse(config_class, prog=prog)
         with interrupted_by_signals():
             status = main(config)
         sys.stdout.flush()  # a full disk is told like any other
+    except SystemExit as stopped:  # after --help, or a mistake that tyro has explained
+        return int(stopped.code or 0)
     except Terminated:
         print("terminated", file=sys.stderr)
         return 143
@@ -103,6 +111,66 @@ def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | Non
         print(f"error: {printable(message)}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def parse(config_class: type[C], words: Sequence[str] | None = None, *, prog: str | None = None) -> C:
+    """Make a config from the words of a command line.
+
+    Args:
+        config_class: What to make; its field docs become `--help`.
+        words: The flags and their values; by default, those of this process.
+        prog: Name shown in the usage line.
+
+    Raises:
+        UserError: The config refuses a value.
+        SystemExit: After `--help`, or after a flag that is unknown or missing has been explained.
+    """
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def flags(info: StructTypeInfo) -> StructConstructorSpec | None:
+        # As plain values: a config made by tyro would have its message wrapped in one of tyro's.
+        return StructConstructorSpec(dict, _flags(config_class)) if info.type is config_class else None
+
+    @registry.primitive_rule
+    def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        # What is no number is left to the config, whose messages name the flag.
+        if info.type not in (int, float):
+            return None
+        kind, kinds = info.type, (int, float, str)
+
+        def read(words: list[str]) -> int | float | str:
+            try:
+                found: int | float = kind(words[0])
+            except ValueError:
+                return words[0]
+            return found
+
+        name = kind.__name__.upper()
+        return PrimitiveConstructorSpec(
+            1, name, read, lambda value: isinstance(value, kinds), lambda value: [str(value)]
+        )
+
+    with registry:
+        values: Any = tyro.cli(
+            config_class,
+            args=words,
+            prog=prog,
+            description=inspect.getdoc(config_class),
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        )
+    return config_class(**values)
+
+
+def _flags(config_class: type[Config]) -> tuple[StructFieldSpec, ...]:
+    """Describe the flags of a config, those that are required first."""
+    hints = get_type_hints(config_class, include_extras=True)
+    flags = []
+    for name, field in sorted(config_class.model_fields.items(), key=lambda item: not item[1].is_required()):
+        default = tyro.MISSING if field.is_required() else field.get_default(call_default_factory=True)
+        kind: Any = Annotated[hints[name], tyro.conf.arg(help_behavior_hint=config_class.hint(name))]
+        flags.append(StructFieldSpec(name, kind, default, " ".join((field.description or "").split())))
+    return tuple(flags)
 
 
 def printable(message: str) -> str:

@@ -15,6 +15,13 @@ from core.files import write_text
 COSTS_MEMORY: JsonDict = {"costs_memory": True}
 """`json_schema_extra` of a field that memory grows with: its flag is named when memory runs out."""
 
+# Kinds of Pydantic's errors that its own words say at length.
+_PLAIN = {
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+}
+
 
 class Config(BaseModel):
     """Base of every config: frozen; the docstring under a field is its help.
@@ -27,14 +34,6 @@ class Config(BaseModel):
 
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
     """Values of flags that were left out, by the case where they depend on one; the help names them."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        for name, value in vars(cls).get("DEFAULTS", {}).items():
-            if isinstance(value, dict):
-                value = ", ".join(f"{default} ({case})" for case, default in value.items())
-            field = cls.model_fields[name]
-            field.description = f"{field.description} Left out: {value}."
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -49,6 +48,20 @@ class Config(BaseModel):
     def to_yaml(self, path: Path) -> None:
         """Write every setting to `path`; `from_yaml` reads it back."""
         write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+
+    @classmethod
+    def hint(cls, name: str) -> str | None:
+        """Say what the help says of a field that is left out; None: its default."""
+        for base in cls.__mro__:
+            if name in (defaults := vars(base).get("DEFAULTS", {})):
+                value = defaults[name]
+                if isinstance(value, dict):
+                    value = ", ".join(f"{default} with {case}" for case, default in value.items())
+                return f"(default: {value})"
+        default = cls.model_fields[name].get_default(call_default_factory=True)
+        if isinstance(default, bool):  # --no-warp is off by default too
+            return "(default: off)"
+        return "(optional)" if default in (None, ()) else None
 
     @classmethod
     def memory_flags(cls) -> list[str]:
@@ -120,14 +133,17 @@ def _readable(error: ValidationError) -> str:
 
 
 def _one_line(error: ErrorDetails) -> str:
-    location, kind, message, value = error["loc"], error["type"], error["msg"], error["input"]
-    flag = "--" + ".".join(str(part) for part in location).replace("_", "-")
+    location, kind, value = error["loc"], error["type"], error["input"]
+    message = _PLAIN.get(kind) or error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    *names, last = location or ("",)
+    names += [] if isinstance(last, int) else [last]  # of a list of values, which one is seen by its value
+    flag = "--" + ".".join(map(str, names)).replace("_", "-")
     if kind == "extra_forbidden":
         return f"unknown key {'.'.join(map(str, location))!r}; check its spelling"
     if kind == "missing":
         return f"{flag} is missing"
     if not location:
-        return message.removeprefix("Value error, ")
+        return message
     if isinstance(error.get("ctx", {}).get("error"), UserError):  # from a nested config
-        return f"{flag}: {message.removeprefix('Value error, ')}"
-    return f"{flag}: {message.removeprefix('Value error, ')}, got {value!r}"
+        return f"{flag}: {message}"
+    return f"{flag}: {message}, got {value!r}"

@@ -50,7 +50,8 @@ class TrainConfig(Config):
     """Compile the model with torch.compile; falls back with a message where it can't. On the CPUs measured it
     is slower (docs/performance.md)."""
     workers: int = Field(default_factory=spare_cores, ge=0, json_schema_extra=COSTS_MEMORY)
-    """Processes that load and augment; 0 loads in the main process. Left out: all cores but one, to 8."""
+    """Processes that load and augment; 0 loads in the main process. By default all cores but one, at most
+    8."""
     resume: bool = False
     """Go on with the unfinished run in --out; without one, begin."""
     eval_every: int = Field(1, ge=1)

@@ -18,6 +18,7 @@ from core.cli import run
 from core.config import COSTS_MEMORY, Config
 from core.errors import UserError
 from core.jobs import SpreadConfig
+from data.motion.command import MotionConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +51,44 @@ def test_a_stopped_command_closes_what_it_opened(number, status, word):
         process.send_signal(number)
         said, complaint = process.communicate(timeout=10)
     assert (process.returncode, said, complaint) == (status, "closed\n", f"{word}\n")
+
+
+@pytest.mark.parametrize("script", [train_rgb.Config, evaluate.Config, MotionConfig])
+def test_the_help_names_every_flag_and_the_value_of_one_that_is_left_out(command, script):
+    status, said, _ = command(lambda _: None, script, "--help")
+    words = said.replace("│", " ").split()
+    for name in script.model_fields:
+        flag = name.replace("_", "-")
+        assert f"--{flag}" in words or f"--no-{flag}" in words
+    text = " ".join(words)
+    assert status == 0 and not [odd for odd in ("None", "False", "True", "default: )") if odd in text]
+
+
+def test_the_help_tells_defaults_that_depend_on_another_flag(command):
+    text = " ".join(command(lambda _: None, train_rgb.Config, "--help")[1].replace("│", " ").split())
+    assert "Loss of a cell. (default: cross_entropy with classification, mse with regression)" in text
+    assert "Frames T of a clip. (default: 7)" in text and "(default: S1 S3 S4)" in text
+    assert (
+        "torch.compile; falls back with a message where it can't. On the CPUs measured it is slower" in text
+    )
+    assert text.index("--out PATH") < text.index("--data PATH") < text.index("--cache PATH")  # required first
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--lr", "-1"], "--lr: should be greater than 0, got -1.0"),
+        (["--epochs", "ten"], "--epochs: should be a whole number, got 'ten'"),
+        (["--epochs", "2.5"], "--epochs: should be a whole number, got '2.5'"),
+        (["--lr", "1,5"], "--lr: should be a number, got '1,5'"),
+        (["--milestones", "3", "x"], "--milestones: should be a whole number, got 'x'"),
+        (["--milestones", "3", "2"], "--milestones: should be rising epoch numbers from 1, got (3, 2)"),
+        (["--stage", "2"], "--stage 2 needs --init RUN, the run directory of a finished stage 1"),
+    ],
+)
+def test_a_refused_value_is_one_sentence(command, flags, said):
+    required = ["--out", "o", "--data", "d", *([] if "--stage" in flags else ["--stage", "1"])]
+    assert command(train_rgb.main, train_rgb.Config, *required, *flags) == (2, "", f"error: {said}\n")
 
 
 class Sizes(Config):

@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-import tyro
 import yaml
 
+from core.cli import parse
 from core.errors import UserError
 from core.stage import Stage
 from core.train_config import TrainConfig
@@ -46,7 +46,7 @@ def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, 
         assert done >= {parent.folder for parent in run.parents}, f"{run.name} stands before a parent"
         done.add(run.folder)
         config_class = load_script(step.training.script).Config
-        given = tyro.cli(config_class, args=run.command[1:], config=(tyro.conf.FlagCreatePairsOff,))
+        given = parse(config_class, run.command[1:])
         assert (given.out, given.seed, given.resume) == (run.folder, run.config.seed, True)
         asked = {name: getattr(given, name) for name in step.training.settings}
         assert asked == {name: getattr(run.config, name) for name in asked}

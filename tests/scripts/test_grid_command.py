@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import tyro
 import yaml
 
 import grid
+from core.cli import parse
 from data.index import ClipIndex
 from grids.plan import TablePlan
 from grids.run import Run
@@ -41,7 +41,7 @@ class InThisProcess:
 
     def start(self, run: Run) -> None:
         script = grid.load_script(run.training.script)
-        script.main(tyro.cli(script.Config, args=run.command[1:], config=(tyro.conf.FlagCreatePairsOff,)))
+        script.main(parse(script.Config, run.command[1:]))
         self.over.append((run, run.done))
 
     def ended(self) -> list[tuple[Run, bool]]:
