@@ -2,7 +2,8 @@
 
 On clips (--data) it learns actions from single frames and is tested on the mean over a clip's frames. On
 class folders of pictures (--images) it learns their classes; its class weights then give the CAM of
-train_rgb.py a meaning where ImageNet weights can't be downloaded.
+train_rgb.py a meaning where ImageNet weights can't be downloaded. In metrics.csv, `clips_per_sec` of the
+training counts the single frames, or the pictures.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from core.train_config import ClipTrainConfig
 from data.epochs import EpochSampler, evaluation_keys
 from data.parts import ClipInput, SingleFrames
 from data.pictures import PictureIndex, Pictures, picture_key
-from data.split import stratified_split
+from data.split import first_names, stratified_split
 from data.transforms import Preprocessing
 from metrics.predictions import Relations
 from models import FrameClassifier
@@ -80,13 +81,18 @@ class PictureData:
         kept, held = stratified_split(self.pictures.labels, self.held_out, settings.seed)
         train, test = self.pictures.subset(kept), self.pictures.subset(held)
         ranks.say(f"{len(train.class_names)} classes, {len(train)} training, {len(test)} test pictures")
+        if untested := [name for label, name in enumerate(test.class_names) if label not in test.labels]:
+            ranks.say(
+                f"note: --held-out {self.held_out} leaves {len(untested)} small classes without a test "
+                f"picture: {first_names(untested)}"
+            )
         sampler = EpochSampler(len(train), settings.seed, picture_key, ranks=ranks)
         keys = KeyBatches.of_epochs(sampler, settings.batch_size)
         learned = load(Pictures(train, self.inputs.sizes), keys, settings.workers)
         keys = KeyBatches(ranks.part(evaluation_keys(len(test))), settings.batch_size)
         batches = load(Pictures(test, self.inputs.sizes), keys, settings.workers)
         measured = EvaluationSet("test", test.keys, batches, "centre crop")
-        return Sets(TrainingSet(train.keys, by_epoch(sampler, learned)), measured, measured)
+        return Sets(TrainingSet(train.keys, by_epoch(sampler, learned), "pictures"), measured, measured)
 
 
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import atomic_path
 
 
@@ -38,10 +38,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # damaged and forged files make torch's reader fail in many ways
         if (kind := _kind_of_file(path)) is not None:
             raise UserError(f"{path} is no checkpoint but {kind}") from None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        why = reason(error).splitlines()[0]
         if "weights_only" in str(error).lower():  # torch's advice is to trust the file: none of it
-            reason = _NOT_PLAIN
-        raise UserError(f"{path} can't be read as a checkpoint: {reason}") from None
+            why = _NOT_PLAIN
+        raise UserError(f"{path} can't be read as a checkpoint: {why}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a dictionary of tensors, found {type(content).__name__}")
     return content

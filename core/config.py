@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import write_text
 
 COSTS_MEMORY: JsonDict = {"costs_memory": True}
@@ -97,9 +97,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = _OnceLoader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"can't read {path}: {error}") from None
+        raise UserError(f"can't read {path}: {reason(error)}") from None
     except Exception as error:  # senseless tags, dates and nesting raise errors of many kinds
-        raise UserError(f"{path} is not valid YAML: {error or type(error).__name__}") from None
+        raise UserError(f"{path} is not valid YAML: {reason(error)}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} should hold `key: value` lines, found {type(values).__name__}")
     return {str(key): value for key, value in values.items()}

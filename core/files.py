@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from core.errors import UserError
+from core.errors import UserError, reason
 
 # What `tempfile` makes of the prefix and suffix of `atomic_path` and `atomic_folder`.
 _TEMPORARY = re.compile(r"\..*\.tmp-[a-z0-9_]{8}(\..*)?", re.DOTALL)
@@ -90,7 +90,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is missing or damaged: {error}") from None
+        raise UserError(f"{path} is missing or damaged: {reason(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: it should hold an object, found {type(content).__name__}")
     return content
@@ -110,7 +110,7 @@ def read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
         with file.open(encoding="utf-8", newline="") as lines:
             header, *rows = list(csv.reader(lines)) or [[]]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} is missing or damaged: {error}") from None
+        raise UserError(f"{file} is missing or damaged: {reason(error)}") from None
     if repeated := [name for name in header if header.count(name) > 1]:
         raise UserError(f"{file} is damaged: it has the column {repeated[0]} twice")
     if not rows or set(columns) - set(header) or max(map(len, rows)) > len(header):

@@ -308,6 +308,11 @@ class ClipInput:
         """Open the clips of an index."""
         return ClipDataset(index, self)
 
+    @property
+    def counted(self) -> str:
+        """What the items of a training epoch are, in the plural."""
+        return "clips" if self.part(SingleFrames) is None else "frames"
+
     def training_items(self, index: ClipIndex) -> int:
         """Number of items of a training epoch."""
         return len(index) * max(part.items_per_clip for part in self.parts)

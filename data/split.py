@@ -84,8 +84,12 @@ def _held_out_counts(sizes: Counter[int], fraction: float) -> Counter[int]:
 
 
 def _unseen(index: ClipIndex, classes: Sequence[str], test_users: Sequence[str]) -> str:
-    shown = ", ".join(classes[:5]) + (" and others" if len(classes) > 5 else "")
     return (
         f"{index.root}: classes only in the clips of test users {', '.join(test_users)} can't be learned: "
-        f"{shown}; add a user who has them to --train-users, or take these clips out"
+        f"{first_names(classes)}; add a user who has them to --train-users, or take these clips out"
     )
+
+
+def first_names(names: Sequence[str]) -> str:
+    """List the first five names, and say whether there are others."""
+    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")

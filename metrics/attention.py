@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from data.clips import Clip
 from data.images import read_maps
 from data.index import ClipIndex
@@ -208,7 +208,9 @@ def _read_truth(path: Path, num_frames: int) -> dict[str, npt.NDArray[np.bool_]]
         with np.load(path) as truth:
             masks = {name: truth[name] for name in TRUE_MASKS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} holds no truth of the synthetic kitchen ({error}); {remedy}") from None
+        raise UserError(
+            f"{path} holds no truth of the synthetic kitchen ({reason(error)}); {remedy}"
+        ) from None
     if any(len(mask) != num_frames for mask in masks.values()):
         raise UserError(f"{path} does not fit its clip, which has {num_frames} frames; {remedy}")
     return masks

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import atomic_path, write_json, write_text
 from core.task import Details
 from metrics.accuracy import (
@@ -82,7 +82,7 @@ class Predictions:
                 keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
             _check_predictions(keys, labels, logits)
         except Exception as error:  # a damaged or forged file can fail in numpy's reader in any way
-            raise UserError(f"{path} holds no predictions of this project: {error}") from None
+            raise UserError(f"{path} holds no predictions of this project: {reason(error)}") from None
         return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
 
 
@@ -177,7 +177,8 @@ def unpredicted_note(summary: Mapping[str, Any]) -> str:
     without a test clip are not counted, since not to predict them is right.
     """
     predicted, tested = summary["predicted_classes"], summary["tested_classes"]
-    return f"{predicted} of {tested} classes are ever predicted" if predicted < tested else ""
+    verb = "is" if predicted == 1 else "are"
+    return f"{predicted} of {tested} classes {verb} ever predicted" if predicted < tested else ""
 
 
 def write_evaluation(

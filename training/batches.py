@@ -201,7 +201,9 @@ class ClipData:
         keys = inputs.validation_keys(index)
         if split.val is not None or keys != test_keys:
             validation = measured(name, index, keys, inputs.validation_protocol())
-        return Sets(TrainingSet(split.train.keys, by_epoch(sampler, learned)), validation, test)
+        return Sets(
+            TrainingSet(split.train.keys, by_epoch(sampler, learned), inputs.counted), validation, test
+        )
 
 
 def open_clips(config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -> ClipData:

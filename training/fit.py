@@ -49,10 +49,12 @@ class TrainingSet:
     Attributes:
         keys: Name of each item.
         batches: Makes the batches of an epoch, counted from 1, with each item once.
+        counted: What the items are, in the plural.
     """
 
     keys: tuple[str, ...]
     batches: Callable[[int], Batches]
+    counted: str = "clips"
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,9 @@ class Loop:
                 state.epoch = epoch
                 self.recorder.record(state, rows)
                 if ranks.first:
-                    bar.write(epoch_line(rows, self.stage.epochs, batches.waited_sec))
+                    bar.write(
+                        epoch_line(rows, self.stage.epochs, batches.waited_sec, self.sets.train.counted)
+                    )
 
     def train_epoch(self, epoch: int, batches: "TimedBatches", bar: "tqdm[Any]") -> Row:
         """Take a step for each batch; returns the row of metrics.csv, averaged over all ranks' items.
@@ -408,10 +412,10 @@ class TimedBatches:
             start = self.clock()
 
 
-def epoch_line(rows: list[Row], epochs: int, waited_sec: float) -> str:
+def epoch_line(rows: list[Row], epochs: int, waited_sec: float, counted: str = "clips") -> str:
     """Sum an epoch up for the terminal."""
     learned = rows[0]
     parts = [f"{row['split']} loss {row['loss']:.3f} accuracy {row['accuracy']:.1f} %" for row in rows]
     waited = 100 * waited_sec / max(learned["seconds"], 1e-9)
-    speed = f"{learned['clips_per_sec']:.1f} clips/s, {waited:.0f} % of the time waiting for data"
+    speed = f"{learned['clips_per_sec']:.1f} {counted}/s, {waited:.0f} % of the time waiting for data"
     return f"epoch {learned['epoch']}/{epochs}: {', '.join(parts)}, {speed}"

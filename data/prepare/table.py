@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import UserError, reason
 
 _DELIMITERS = ",;\t"
 _DOCUMENTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how workbooks of spreadsheets begin
@@ -77,7 +77,7 @@ def _read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"can't read the annotations {path}: {error}") from None
+        raise UserError(f"can't read the annotations {path}: {reason(error)}") from None
     if content.startswith(_DOCUMENTS):
         raise UserError(f"{path} is a spreadsheet's own document; save it as CSV (UTF-8)")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

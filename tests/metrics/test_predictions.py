@@ -42,9 +42,9 @@ def test_predictions_survive_a_file(tmp_path):
 @pytest.mark.parametrize(
     "labels, predicted, note",
     [
-        ([0, 0, 0, 0, 1, 2, 3, 4], [0] * 8, "1 of 5 classes are ever predicted"),
+        ([0, 0, 0, 0, 1, 2, 3, 4], [0] * 8, "1 of 5 classes is ever predicted"),
         ([0, 0, 0, 0, 1, 2, 3, 4], [0, 0, 0, 0, 1, 1, 1, 1], "2 of 5 classes are ever predicted"),
-        ([0, 1], [0, 5], "1 of 2 classes are ever predicted"),  # a class that is not tested does not help
+        ([0, 1], [0, 5], "1 of 2 classes is ever predicted"),  # a class that is not tested does not help
         ([0, 1], [5, 5], "0 of 2 classes are ever predicted"),
         ([0, 1], [1, 0], ""),  # all wrong, but both are predicted
         ([0, 0], [0, 0], ""),  # one class is tested, and predicting no other is right

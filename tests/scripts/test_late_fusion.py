@@ -127,7 +127,7 @@ def test_a_fusion_says_what_it_never_predicts(tmp_path, capsys):
     runs = tuple(made(tmp_path / name, [[3, 0], [1, 0], [2, 0], [1, 0]]) for name in ("rgb", "flow"))
     summary = json.loads((fused(runs) / "eval.json").read_text())
     assert (summary["top1"], summary["tested_classes"], summary["predicted_classes"]) == (50, 2, 1)
-    assert "on 4 clips; 1 of 2 classes are ever predicted\n" in capsys.readouterr().out
+    assert "on 4 clips; 1 of 2 classes is ever predicted\n" in capsys.readouterr().out
 
 
 def test_a_run_without_predictions(runs):

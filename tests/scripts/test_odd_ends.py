@@ -10,7 +10,11 @@ import train_flow
 import train_frame
 import train_rgb
 from core.errors import UserError
+from data.parts import ClipInput, SingleFrames
+from data.pictures import PictureIndex
+from data.transforms import Preprocessing
 from tests.support.small_runs import flow_config, stage_1_config
+from training.batches import LoaderSettings
 
 ONE_CELL = {"image_size": 32, "epochs": 1}
 
@@ -59,7 +63,7 @@ def test_batches_of_one_are_taken_where_batch_norm_sees_several_cells(moving_tre
     train_flow.main(flow_config(moving_tree, frame_run, tmp_path / "a", batch_size=1, epochs=1))
 
 
-def test_a_last_picture_joins_the_batch_before(tmp_path):
+def test_a_last_picture_joins_the_batch_before(tmp_path, capfd):
     """Two classes of five pictures, of which one each is held out: 8 in batches of 7."""
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
@@ -75,3 +79,25 @@ def test_a_last_picture_joins_the_batch_before(tmp_path):
             )
         )
     assert losses(tmp_path / "x") == losses(tmp_path / "y")
+    assert " pictures/s, " in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "sizes, named",
+    [
+        ([10, 4, 1], "2 small classes without a test picture: b, c\n"),
+        ([1] * 6 + [10], ": a, b, c, d, e and others"),
+        ([10, 10], ""),
+    ],
+)
+def test_classes_that_have_no_test_picture_are_named(tmp_path, capsys, sizes, named):
+    classes = dict(zip("abcdefg", sizes, strict=False))
+    labels = tuple(label for label, size in enumerate(sizes) for _ in range(size))
+    paths = tuple(
+        tmp_path / name / f"{number}.png" for name, size in classes.items() for number in range(size)
+    )
+    pictures = PictureIndex(tmp_path, paths, labels, tuple(classes))
+    shown = ClipInput(SingleFrames(1, Preprocessing.rgb(32)))
+    train_frame.PictureData(pictures, 0.1, shown).sets(LoaderSettings(batch_size=2, workers=0, seed=0))
+    said = capsys.readouterr().out
+    assert named in said if named else "note" not in said

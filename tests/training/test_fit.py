@@ -143,3 +143,4 @@ def test_only_the_time_until_a_batch_is_there_counts_as_waiting():
     assert timed.waited_sec == 6.0
     row = {"epoch": 1, "split": "train", "loss": 1.0, "accuracy": 2.0, "seconds": 21.0, "clips_per_sec": 3.0}
     assert epoch_line([row], 4, timed.waited_sec).endswith("3.0 clips/s, 29 % of the time waiting for data")
+    assert epoch_line([row], 4, 0.0, "frames").endswith("3.0 frames/s, 0 % of the time waiting for data")
