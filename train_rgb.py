@@ -15,7 +15,7 @@ from core.config import COSTS_MEMORY
 from core.errors import UserError
 from core.ranks import Ranks
 from core.stage import Stage
-from core.task import Classification, Task
+from core.task import Classification, Predict, Task
 from core.train_config import ClipTrainConfig
 from data.clips import Kind
 from data.parts import ClipInput, Frames, Maps
@@ -80,6 +80,10 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Width of the head: the channels of the recurrence."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout before the classifier."""
+    predict: Predict | None = None
+    """What is learned from: the scores after the last frame, or those after every frame, alike or with
+    weights that rise as t / T. The number to report is always that after the last frame. Left out: last, and
+    in stage 2 what stage 1 learned from."""
 
     @property
     def reads(self) -> tuple[Kind, ...]:
@@ -126,13 +130,15 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
                 raise UserError(
                     f"--{flag} {asked}: {config.init} was trained with {value}; leave the flag out"
                 )
+        values["predict"] = saved.get("predict")  # which changes no network, so another one is no mistake
     else:
         values = config.DEFAULTS | ({"attention": "none"} if config.stage == "joint" else {})
         largest = HEADS[config.temporal or values["temporal"]].largest_hidden
         values |= {"hidden": min(values["hidden"], largest or values["hidden"])}
     config = config.fill(values | config.motion_values())
-    if config.observed == 1:  # as a flag that was left out, which runs from before it have recorded
-        config = config.replace(observed=None)
+    # As if left out, so that runs from before there were these flags are still the same runs.
+    usual = {"observed": 1, "predict": "last"}
+    config = config.replace(**{name: None for name, value in usual.items() if getattr(config, name) == value})
     assert config.temporal is not None and config.hidden is not None
     attends = config.attention == "cam"
     require_head(config.temporal, attention=attends, hidden=config.hidden, frames=config.frames)
@@ -183,10 +189,12 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
 
 
 def make_task(config: Config, entry: Entry, names: tuple[str, ...]) -> Task:
-    """Learn the actions, and with --ms the motion."""
+    """Learn the actions, after the last frame or after each, and with --ms the motion."""
+    predict = config.predict or "last"
+    entry.model.every_frame = predict != "last"
     if config.ms == "none":
-        return Classification(entry.model, names, entry=entry)
-    return MotionSegmentation(entry.model, names, config, entry=entry)
+        return Classification(entry.model, names, keep=("along",), entry=entry, predict=predict)
+    return MotionSegmentation(entry.model, names, config, entry=entry, predict=predict)
 
 
 def notes(config: Config, parents: Parents) -> list[str]:

@@ -39,6 +39,7 @@ class RunDirectory:
         self.best = path / "best.pt"
         self.eval = path / "eval.json"
         self.cost = path / "cost.json"
+        self.early = path / "early.npz"  # of networks that are read along their frames
         self.tensorboard = path / "tensorboard"
         self.log = path / "log.txt"  # the run's output, when a grid has started it
         self._lock_file = path / ".lock"

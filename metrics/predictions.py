@@ -80,13 +80,13 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 keys, labels, logits = (saved[name] for name in ("clip", "label", "logits"))
-            _check_predictions(keys, labels, logits)
+            check_predictions(keys, labels, logits)
         except Exception as error:  # a damaged or forged file can fail in numpy's reader in any way
             raise UserError(f"{path} holds no predictions of this project: {reason(error)}") from None
         return cls(tuple(keys.tolist()), labels, logits, cross_entropy(logits, labels), {})
 
 
-def _check_predictions(keys: npt.NDArray[Any], labels: npt.NDArray[Any], logits: npt.NDArray[Any]) -> None:
+def check_predictions(keys: npt.NDArray[Any], labels: npt.NDArray[Any], logits: npt.NDArray[Any]) -> None:
     """Refuse what can't be scores of N items over K classes, or can't be logits."""
     sizes = keys.shape, labels.shape, logits.shape[:1]
     if len(set(sizes)) > 1 or logits.ndim != 2 or not logits.size or labels.dtype.kind != "i":

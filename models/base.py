@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
@@ -27,6 +28,8 @@ class ClipOutput(NamedTuple):
             the network has none. Shape: (B, T, h, w).
         maps: Feature maps of the backbone by name, each of shape (B, T, C, h, w).
         motion: Scores of the motion heads by the name of their feature map, see `selfsup.MotionHead`.
+        along: Class scores as they stand after each frame, from a network that was asked for them
+            (`ClipModel.every_frame`); the last are `logits`. Shape: (B, T, K).
 
     Examples:
         >>> import torch
@@ -39,6 +42,7 @@ class ClipOutput(NamedTuple):
     heat: Tensor | None = None
     maps: dict[str, Tensor] = {}
     motion: dict[str, Tensor] = {}
+    along: Tensor | None = None
 
 
 class LastMaps(NamedTuple):
@@ -86,6 +90,10 @@ class ClipModel(nn.Module):
 
     takes: ClassVar[tuple[str, ...]]
     """Names of the inputs of `forward`."""
+    reads_along: ClassVar[bool] = False
+    """Whether the network can tell its scores as they stand after each frame of a clip."""
+    every_frame: bool = False
+    """Whether it does, under `ClipOutput.along`; set where wanted, by networks that `reads_along`."""
 
     def prefixes(self, stage: Stage) -> tuple[Prefix, ...]:
         """Return the first layers, as far as a stage neither trains them nor puts them in train mode.
@@ -97,6 +105,10 @@ class ClipModel(nn.Module):
     def after(self, **given: Tensor) -> ClipOutput:
         """Classify clips from the outputs of one prefix, and from the inputs that no prefix takes."""
         raise NotImplementedError(f"{type(self).__name__} has no prefix")
+
+    def head_cost(self, frames: int, image_size: int, device: torch.device) -> dict[str, float]:
+        """Measure the head that joins the frames (`models.cost.head_cost`); nothing without one."""
+        return {}
 
     def heats(self) -> tuple[HeatName, ...]:
         """Return the names of the heat maps that the network can show."""

@@ -15,6 +15,7 @@ from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneMaps, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
 from models.cam import class_activation_map
+from models.cost import head_cost
 from models.published import below, load_over, prefixed, resnet_name, size_of
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 
@@ -95,6 +96,7 @@ class EgoRNN(ClipModel):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("frames",)
+    reads_along: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -188,10 +190,25 @@ class EgoRNN(ClipModel):
         return self._classify(*self.attend(maps), named)
 
     def _classify(self, recurrent_input: Tensor, cam: Tensor | None, maps: dict[str, Tensor]) -> ClipOutput:
-        features, heat = self.temporal.with_heat(recurrent_input, cam)  # (B, D), (B, T, h, w)
+        states = None
+        if self.every_frame:
+            states = self.temporal.states(recurrent_input, cam)  # (B, T, D)
+        if states is None or self.temporal.own_attention:  # whose heat comes with the feature
+            features, heat = self.temporal.with_heat(recurrent_input, cam)  # (B, D), (B, T, h, w)
+        else:
+            features, heat = states[:, -1], self.temporal.attention(cam)
         motion = self.motion(maps) if self.motion is not None and maps else {}
-        logits = self.classifier(self.dropout(features))  # (B, K)
-        return ClipOutput(logits, features, heat, maps, motion)
+        if states is None:
+            logits = self.classifier(self.dropout(features))  # (B, K)
+            return ClipOutput(logits, features, heat, maps, motion)
+        along = self.classifier(self.dropout(states))  # (B, T, K)
+        return ClipOutput(along[:, -1], features, heat, maps, motion, along)
+
+    def head_cost(self, frames: int, image_size: int, device: torch.device) -> dict[str, float]:
+        """Measure the temporal head over maps of the backbone's size."""
+        side = -(-image_size // 32)
+        shape = (frames, self.backbone.channels, side, side)
+        return head_cost(self.temporal, device, shape, self.attention == "cam")
 
     def missing_heats(self) -> dict[HeatName, str]:
         """Without the CAM few heads attend, and the features of some lie on no cells."""

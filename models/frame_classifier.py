@@ -57,6 +57,7 @@ class FrameClassifier(PooledImages):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("frames",)
+    reads_along: ClassVar[bool] = True
     STAGE: ClassVar[Stage] = Stage(
         name="single frames",
         groups=(Group(("*",)),),
@@ -77,4 +78,8 @@ class FrameClassifier(PooledImages):
         """Classify pictures (B, 3, H, W), or clips (B, T, 3, H, W) frame by frame."""
         maps = self.read(frames)
         features = maps.layer4.mean(dim=(1, 3, 4))  # (B, C)
-        return ClipOutput(maps.logits.mean(dim=1), features, self.heat(maps), {"layer4": maps.layer4})
+        logits, along = maps.logits.mean(dim=1), None
+        if self.every_frame:  # the mean over the frames so far
+            seen = torch.arange(1, maps.logits.shape[1] + 1, device=logits.device)[:, None]
+            along = maps.logits.cumsum(dim=1) / seen  # (B, T, K)
+        return ClipOutput(logits, features, self.heat(maps), {"layer4": maps.layer4}, along=along)

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from core.task import Batch, Details, StepOutput
+from core.task import Batch, Details, Predict, StepOutput, action_loss
 from selfsup.head import MotionHeads
 from selfsup.settings import MotionSettings
 from selfsup.targets import truth
@@ -24,6 +23,7 @@ class MotionSegmentation:
         inputs: Names of the batch's tensors that the model takes.
         settings: The run's `--ms` flags.
         entry: Called in place of the model, such as `models.base.Entry`.
+        predict: Which scores the actions are learned from.
 
     Examples:
         >>> from models import EgoRNN
@@ -43,12 +43,14 @@ class MotionSegmentation:
         inputs: tuple[str, ...],
         settings: MotionSettings,
         entry: nn.Module | None = None,
+        predict: Predict = "last",
     ) -> None:
         assert isinstance(model.motion, MotionHeads), "the model has no motion heads"
         self.model = model
         self.entry = model if entry is None else entry
         self.heads = model.motion.by_layer()
         self.inputs = inputs
+        self.predict = predict
         self.weight = float(settings.motion_values()["ms_weight"])
         self.target = settings.motion_target()
         self.loss = settings.motion_loss()
@@ -58,12 +60,14 @@ class MotionSegmentation:
 
         Returns:
             The parts "action" and, for each head, "motion_layer4"; details "layer4_predicted" and
-            "layer4_target", shapes (B, T, n, n), and with attention "heat", shape (B, T, h, w).
+            "layer4_target", shapes (B, T, n, n), with attention "heat", shape (B, T, h, w), and from a
+            network that tells its scores after each frame "along", shape (B, T, K).
         """
         output = self.entry(**{name: batch[name] for name in self.inputs})
         logits = output.logits.float()
-        parts = {"action": F.cross_entropy(logits, batch["label"])}
-        details: dict[str, Tensor] = {} if output.heat is None else {"heat": output.heat.detach()}
+        parts = {"action": action_loss(logits, output.along, batch["label"], self.predict)}
+        kept = {"heat": output.heat, "along": output.along}
+        details = {name: detail.detach() for name, detail in kept.items() if detail is not None}
         for layer, scores in output.motion.items():
             head = self.heads[layer]
             target = self.target(batch["maps"], head.size)

@@ -46,6 +46,26 @@ def predict(
     return _joined(task, found, keys)
 
 
+def predict_along(
+    task: Task, batches: Iterable[Batch], keys: tuple[str, ...], *, show: str = "", ranks: Ranks = ONE
+) -> Predictions:
+    """Run a task as `predict` does; the scores after each frame (N, T, K) are among the details, as "along".
+
+    Args:
+        task: Of a `ClipModel` that `reads_along`; it keeps "along".
+        batches: As of `predict`.
+        keys: As of `predict`.
+        show: As of `predict`.
+        ranks: As of `predict`.
+    """
+    model: Any = task.model
+    before, model.every_frame = model.every_frame, True
+    try:
+        return predict(task, batches, keys, show=show, ranks=ranks)
+    finally:
+        model.every_frame = before
+
+
 def _run(task: Task, batch: Batch) -> tuple[Tensor, StepOutput]:
     """Run a batch; nothing waits for the device. Returns its items, and what the task made of them."""
     device = next(task.model.parameters()).device

@@ -26,12 +26,13 @@ from core.seeding import choose_device, seed_everything, set_up_numerics
 from core.stage import Stage
 from core.task import Classification, Task
 from core.train_config import ClipTrainConfig, TrainConfig
-from data.parts import ClipInput
+from data.parts import ClipInput, Frames
+from metrics.early import EarlyPredictions, measurable, summarise_early
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
 from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, open_clips
 from training.cache.store import CacheFlags
-from training.evaluate import predict, result_line
+from training.evaluate import predict, predict_along, result_line
 from training.fit import FitSettings, Loop, Recorder, Sets
 from training.parents import Parent, ParentKind, open_parents
 
@@ -47,7 +48,7 @@ Architecture = dict[str, Any]
 
 def classification(config: Any, entry: Entry, names: tuple[str, ...]) -> Task:
     """Make the task of the networks that learn actions alone."""
-    return Classification(entry.model, names, entry=entry)
+    return Classification(entry.model, names, keep=("along",), entry=entry)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def train(config: C, training: Training[C]) -> None:
             refuse_single_items(task, stage, sets)
         with RunDirectory.begin(config, ranks) as run:
             draw = None if training.draw is None else partial(training.draw, config, model, data, run.path)
-            summary = train_and_evaluate(config, run, task, stage, sets, about, draw, ranks)
+            clips = model.reads_along and isinstance(data, ClipData)
+            frames = inputs.part(Frames) if clips else None
+            summary = train_and_evaluate(config, run, task, stage, sets, about, draw, ranks, frames)
         ranks.say(result_line(summary))
 
 
@@ -212,10 +215,12 @@ def train_and_evaluate(
     about: Description,
     draw: Callable[[], None] | None = None,
     ranks: Ranks = ONE,
+    frames: Frames | None = None,
 ) -> dict[str, Any]:
     """Train a stage, measure its last and its selected epoch on the test items, and write the run's files.
 
     The number to report is the last epoch's; the selected epoch's stands beside it, under its selection.
+    Where frames lie at quarters of a clip, the network of the last epoch is also read along them.
 
     Args:
         config: The run's flags, resolved.
@@ -226,6 +231,7 @@ def train_and_evaluate(
         about: What checkpoints say about the model.
         draw: Draws the run's own picture, before eval.json says that the run has finished.
         ranks: The processes of the training.
+        frames: The frames of a clip that the model can be read along, if it can.
 
     Returns:
         The content of eval.json.
@@ -254,13 +260,33 @@ def train_and_evaluate(
         "selection": "last_epoch",
         "selected": selected,
     }
+    early = None if frames is None else _read_along(task, sets, last, frames, ranks)
+    if early is not None:
+        summary["early"] = summarise_early(early, about.relations)
     if ranks.first:
         run.refuse_if_gone()
-        write_json(run.cost, measure_cost(device))
+        cost = measure_cost(device)
+        if frames is not None and isinstance(task.model, ClipModel):
+            cost |= task.model.head_cost(frames.frames, frames.pixels.image_size, device)
+        write_json(run.cost, cost)
         if draw is not None:
             draw()
+        if early is not None:
+            early.save(run.early)
         write_evaluation(run.path, last, about.class_names, summary)  # eval.json is the last of its files
     return summary
+
+
+def _read_along(
+    task: Task, sets: Sets, last: Predictions, frames: Frames, ranks: Ranks
+) -> EarlyPredictions | None:
+    """Read the test clips along their frames; None where no frame lies at a quarter of a clip."""
+    if not (shares := measurable(frames.frames, frames.observed)):
+        return None
+    if "along" not in last.details:
+        along = predict_along(task, sets.test.batches, sets.test.keys, ranks=ranks).details["along"]
+        last = replace(last, details={**last.details, "along": along})
+    return EarlyPredictions.read_off(last, shares, frames.observed)
 
 
 def _predict_best(task: Task, run: RunDirectory, sets: Sets, ranks: Ranks) -> Predictions:

@@ -16,6 +16,8 @@ from core.errors import UserError
 from core.files import read_json
 from data import ClipIndex
 from data.parts import Frames, read_input
+from metrics.early import EarlyPredictions
+from models.build import build_trained
 from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
 from viz.viewer import open_viewers
 
@@ -103,3 +105,51 @@ def test_the_joint_network_keeps_the_share(moving_tree, frame_run, flow_run, tmp
     checkpoint = torch.load(out / "last.pt", weights_only=True)
     inputs = read_input(checkpoint["preprocessing"])
     assert inputs.part(Frames).observed == 0.5
+
+
+def test_learning_after_every_frame(tree, mapped_tree, frame_run, tmp_path):
+    """Another loss of the same first forward pass; kept outputs change no bit, and stage 2 inherits it."""
+    found = {}
+    for name in ("last", "every-frame", "every-frame-rising", "kept"):
+        flags = {"cache": tmp_path / "cache"} if name == "kept" else {}
+        flags |= {"predict": "every-frame" if name == "kept" else name, "frames": 4}
+        train_rgb.main(stage_1_config(mapped_tree, frame_run, tmp_path / name, **flags))
+        with (tmp_path / name / "metrics.csv").open() as file:
+            found[name] = [line.split(",")[2] for line in file][1:]
+    assert found["kept"] == found["every-frame"]
+    first = [found[name][0] for name in ("last", "every-frame", "every-frame-rising")]
+    assert len(set(first)) == 3
+    np.testing.assert_array_equal(logits(tmp_path / "kept"), logits(tmp_path / "every-frame"))
+    assert (np.abs(logits(tmp_path / "last") - logits(tmp_path / "kept")) > 0).any()
+    train_rgb.main(
+        stage_2_config(mapped_tree, tmp_path / "kept", tmp_path / "two", epochs=1, ms="regression")
+    )
+    assert train_rgb.Config.from_yaml(tmp_path / "two/config.yaml").predict == "every-frame"
+    train_rgb.main(stage_2_config(mapped_tree, tmp_path / "kept", tmp_path / "new", epochs=1, predict="last"))
+    assert train_rgb.Config.from_yaml(tmp_path / "new/config.yaml").predict is None
+    for name in ("last", "kept", "two"):
+        saved = read_json(tmp_path / name / "eval.json")
+        early = EarlyPredictions.load(tmp_path / name / "early.npz")
+        assert early.shares == (25, 50, 75, 100) and early.frames == (2, 3, 4, 4)
+        np.testing.assert_array_equal(early.at(100).logits, logits(tmp_path / name))
+        assert [line["top1"] for line in saved["early"]["shares"]][-1] == saved["top1"]
+        evaluate.main(evaluate.Config(run=tmp_path / name, data=mapped_tree, out=tmp_path / "o", workers=0))
+        np.testing.assert_allclose(logits(tmp_path / "o"), logits(tmp_path / name), rtol=1e-4, atol=1e-5)
+    cost = read_json(tmp_path / "last/cost.json")
+    assert cost["head_parameters"] > 0 and cost["head_ms_per_clip"] > 0
+
+
+def test_scores_along_the_frames_are_those_of_the_clip_cut_short(mapped_tree, frame_run, tmp_path):
+    """A run of the average over four frames, read after two, is what the network says of these two frames."""
+    train_rgb.main(
+        stage_1_config(mapped_tree, frame_run, tmp_path / "run", epochs=1, frames=4, temporal="avgpool")
+    )
+    checkpoint = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    model = build_trained(checkpoint["architecture"], checkpoint["model"], "run").eval()
+    index, early = ClipIndex.from_tree(mapped_tree).select(["S2"]), tmp_path / "run/early.npz"
+    inputs = read_input(checkpoint["preprocessing"])
+    dataset, scores = inputs.dataset(index), EarlyPredictions.load(early)
+    for number, key in enumerate(inputs.test_keys(index)):
+        with torch.no_grad():
+            expected = model(dataset[key]["frames"][None, :2]).logits[0]
+        torch.testing.assert_close(torch.tensor(scores.at(25).logits[number]), expected, rtol=1e-4, atol=1e-5)
