@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from core.config import COSTS_MEMORY, Config
 from data.check.contents import Contents
 from data.check.mend import mend_tree
+from data.check.page import page_path, write_check_page
 from data.clips import Clip, natural_key
 from data.faults import decode_faults
 from data.tree import scan_tree
@@ -28,6 +29,9 @@ class CheckConfig(Config):
     """Copy the tree to this new folder, mend there what is safe (second uploads, other names, numbering from
     elsewhere than 1, a missing first map, a missing last flow image), print what was mended, and check the
     copy."""
+    page: Path | None = None
+    """New folder for a page to look at (index.html): clips of every class and user, lengths, flow and maps,
+    and faults with their pictures."""
 
 
 def main(config: CheckConfig) -> int:
@@ -39,6 +43,7 @@ def main(config: CheckConfig) -> int:
     Raises:
         UserError: There is no tree, it holds no clips, or the copy can't be made.
     """
+    page = None if config.page is None else page_path(config.page)
     scan = scan_tree(config.root)
     if config.fix is not None:
         lines = mend_tree(scan, config.fix)
@@ -51,11 +56,16 @@ def main(config: CheckConfig) -> int:
     faults = scan.faults + decoded
     if scan.clips:
         print(f"{class_table(scan.clips)}\n\n{user_table(scan.clips)}\n")
-    for note in (*scan.notes, *contents.notes(), *_odd_classes(scan.clips)):
+    notes = [*scan.notes, *contents.notes(), *_odd_classes(scan.clips)]
+    for note in notes:
         print(f"note: {note}")
-    for fault in sorted(faults, key=lambda fault: (natural_key(fault.clip), natural_key(str(fault.path)))):
+    faults = sorted(faults, key=lambda fault: (natural_key(fault.clip), natural_key(str(fault.path))))
+    for fault in faults:
         print(f"fault: {fault}")
     print(f"{len(faults)} faults" if faults else "no faults")
+    if page is not None:
+        write_check_page(page, config.fix or config.root, scan.clips, notes, faults)
+        print(f"open {page}")
     return 1 if faults else 0
 
 
