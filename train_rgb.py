@@ -23,6 +23,7 @@ from data.transforms import Preprocessing
 from models.backbone import BackboneName
 from models.base import Entry
 from models.egornn import AttentionName, EgoRNN, StageName
+from models.inserts import ModuleName
 from models.temporal import HEADS, TemporalName, require_head
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
@@ -70,6 +71,9 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
     backbone: BackboneName | None = None
     """Which torchvision ResNet."""
+    module: ModuleName = "none"
+    """Stage joint: what is put into the ResNet so that the frames of a clip know of each other below the
+    attention and the head. It learns with the layers around it, which stages 1 and 2 freeze."""
     weights: str | None = None
     """Stage 1 and joint: imagenet, none, a state_dict file, or a run directory of train_frame.py."""
     attention: AttentionName | None = None
@@ -102,6 +106,11 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
             raise ValueError(
                 f"--ms {self.ms} needs --stage 2 or joint: stage 1 leaves the backbone as it is, so the "
                 "motion loss could change nothing but its own head"
+            )
+        if self.stage != "joint" and self.module != "none":
+            raise ValueError(
+                f"--module {self.module} needs --stage joint: a module learns with the layers around it, and "
+                f"stage {self.stage} freezes them"
             )
         return self
 
@@ -177,6 +186,8 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         if HEADS[arguments["temporal"]].needs_frames:
             arguments["frames"] = config.frames
         architecture = {"name": "EgoRNN", **arguments, "backbone_classes": count_classes(weights)}
+        if config.module != "none":
+            architecture |= {"module": config.module, "frames": config.frames}
         model = build_model(architecture)
         if weights is not None:
             load_backbone_weights(model.backbone, weights)

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet, resnet18, resnet34, resnet50
 
+from core.errors import UserError
+from models.inserts import ModuleName, insert, takes_single_frames
+
 BackboneName = Literal["resnet18", "resnet34", "resnet50"]
 BACKBONES: dict[str, Callable[..., ResNet]] = {
     model.__name__: model for model in (resnet18, resnet34, resnet50)
@@ -50,6 +53,12 @@ class Backbone(nn.Module):
         name: Which ResNet.
         num_classes: Classes of the backbone's own classifier, 1000 for ImageNet weights.
         in_channels: Channels of the input, 3 for RGB.
+        module: What is put into the ResNet so that the frames of a clip know of each other
+            (`models.inserts`).
+        frames: Frames T of a clip, which a module needs to know.
+
+    Raises:
+        UserError: The network has no place for the module, or T leaves it nothing to join.
 
     Examples:
         >>> maps = Backbone("resnet18", num_classes=5).eval()(torch.zeros(2, 3, 3, 64, 64))
@@ -60,7 +69,13 @@ class Backbone(nn.Module):
     CPU_CHUNK_PIXELS = 8 * 224 * 224
 
     def __init__(
-        self, name: BackboneName = "resnet34", num_classes: int = 1000, *, in_channels: int = 3
+        self,
+        name: BackboneName = "resnet34",
+        num_classes: int = 1000,
+        *,
+        in_channels: int = 3,
+        module: ModuleName = "none",
+        frames: int | None = None,
     ) -> None:
         super().__init__()
         self.resnet: ResNet = BACKBONES[name](weights=None, num_classes=num_classes)
@@ -68,7 +83,21 @@ class Backbone(nn.Module):
             first = nn.Conv2d(in_channels, self.resnet.conv1.out_channels, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
             self.resnet.conv1 = first
+        own = self.resnet.state_dict().keys()
+        self.module, self.frames = module, frames
+        if module != "none":
+            assert frames is not None, "a module needs to know the frames of a clip"
+            insert(self.resnet, module, frames)
+        self.inserted = frozenset(self.resnet.state_dict().keys() - own)
+        """Names of the module's weights, below `resnet`."""
         self.channels: int = self.resnet.fc.in_features
+
+    def tell_apart(self, part: str) -> str:
+        """Name a part so that what is kept of it is told from the same part with another module.
+
+        Weights alone don't tell them apart: a shift has none.
+        """
+        return part if self.module == "none" else f"{part} {self.module}"
 
     @property
     def trunk_modules(self) -> tuple[nn.Module, ...]:
@@ -100,14 +129,26 @@ class Backbone(nn.Module):
         modules: tuple[nn.Module, ...],
     ) -> tuple[Tensor, ...]:
         """Run `layers` over frames (N, ...) in chunks of whole clips; `pixels` is the size of a frame."""
+        one_by_one = self._takes_single_frames(clips.shape[1])
         at_once = len(clips)
         # In joint training layer4 alone is in train mode, so each part is asked and not the backbone.
-        if not clips.is_cuda and not _in_train_mode(modules):
+        if not clips.is_cuda and not _in_train_mode(modules) and not one_by_one:
             at_once = self.CPU_CHUNK_PIXELS // (pixels * clips.shape[1])
         chunks = torch.split(clips, max(1, at_once))
         parts = [layers(chunk.flatten(0, 1)) for chunk in chunks]  # (N, ...)
         joined = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return tuple(tensor.view(*clips.shape[:2], *tensor.shape[1:]) for tensor in joined)  # (B, T, ...)
+
+    def _takes_single_frames(self, length: int) -> bool:
+        """Check the length of clips against that of a module; it may get frame by frame what it remembers."""
+        if self.module == "none" or length == self.frames:
+            return False
+        if length == 1 and takes_single_frames(self.resnet):
+            return True
+        raise UserError(
+            f"clips of {length} frames: the network joins its frames with the module {self.module} and was "
+            f"built for clips of {self.frames}"
+        )
 
     def _trunk(self, frames: Tensor) -> tuple[Tensor]:
         net = self.resnet

@@ -16,6 +16,7 @@ from models.backbone import Backbone, BackboneMaps, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
 from models.cam import class_activation_map
 from models.cost import head_cost
+from models.inserts import ModuleName
 from models.published import below, load_over, prefixed, resnet_name, size_of
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 
@@ -27,8 +28,8 @@ RECURRENCE = ("temporal.*",)
 CLASSIFIER = ("classifier.*",)
 # Only the convolutions: batch norm's affine parameters and the downsample convolution stay as they were. The
 # backbone's own class weights learn too, through the CAM; its bias plays no part in the CAM and stays.
-LAST_STAGE = ("backbone.resnet.layer4.*.conv*.weight", "backbone.resnet.fc.weight")
-_LAYER3 = ("backbone.resnet.layer3.*.conv*.weight",)
+LAST_STAGE = ("backbone.resnet.layer4.*.conv?.weight", "backbone.resnet.fc.weight")
+_LAYER3 = ("backbone.resnet.layer3.*.conv?.weight",)
 
 # Ego-RNN, section 4.2, and its released code. Where the two differ (300 or 200 epochs of stage 1), the code's
 # value stands here, since the published numbers came from it.
@@ -81,10 +82,12 @@ class EgoRNN(ClipModel):
         backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
         motion: Motion heads over the backbone's maps (`selfsup.MotionHeads`), for training with a second
             task; they change nothing of the action scores.
-        frames: Frames T of a clip, for heads that are built for a number of them.
+        module: What is put into the ResNet so that the frames know of each other below the CAM and the head
+            (`models.inserts`).
+        frames: Frames T of a clip, for heads and modules that are built for a number of them.
 
     Raises:
-        UserError: There is no such head, or it can't be built so.
+        UserError: There is no such head, or it or the module can't be built so.
 
     Examples:
         >>> model = EgoRNN(num_classes=61, backbone="resnet18", hidden=8).eval()
@@ -109,12 +112,13 @@ class EgoRNN(ClipModel):
         dropout: float = 0.7,
         backbone_classes: int = 1000,
         motion: nn.Module | None = None,
+        module: ModuleName = "none",
         frames: int | None = None,
     ) -> None:
         super().__init__()
         require_head(temporal, attention=attention == "cam", hidden=hidden, frames=frames)
         self.attention = attention
-        self.backbone = Backbone(backbone, backbone_classes)
+        self.backbone = Backbone(backbone, backbone_classes, module=module, frames=frames)
         self.temporal = build_temporal(temporal, self.backbone.channels, hidden, frames)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.temporal.features, num_classes)
@@ -157,7 +161,8 @@ class EgoRNN(ClipModel):
     def trunk_prefix(self) -> Prefix:
         """Return the layers from frames to "layer3"."""
         backbone = self.backbone
-        return Prefix("layer3", backbone.trunk_modules, lambda frames: {"layer3": backbone.trunk(frames)})
+        name = backbone.tell_apart("layer3")
+        return Prefix(name, backbone.trunk_modules, lambda frames: {"layer3": backbone.trunk(frames)})
 
     def _attention_prefix(self) -> Prefix:
         def run(layer3: Tensor) -> dict[str, Tensor]:
@@ -167,7 +172,8 @@ class EgoRNN(ClipModel):
         net = self.backbone.resnet
         # The CAM goes through a softmax, for which 16 bits are too coarse.
         exact = () if self.attention == "none" else ("cam",)
-        return Prefix(f"attention {self.attention}", (net.layer4, net.fc), run, exact)
+        name = self.backbone.tell_apart(f"attention {self.attention}")
+        return Prefix(name, (net.layer4, net.fc), run, exact)
 
     def after(self, **given: Tensor) -> ClipOutput:
         """Classify clips from "layer3", or from "recurrent_input" and, with attention, "cam".
@@ -270,6 +276,11 @@ class EgoRNN(ClipModel):
         if self.attention != "cam":
             raise UserError(
                 "published checkpoints have CAM attention; a run with --attention none has no such form"
+            )
+        if self.backbone.module != "none":
+            raise UserError(
+                f"published checkpoints have no modules in the ResNet; a run with --module "
+                f"{self.backbone.module} has no such form"
             )
         state = prefixed("resNet.", self.backbone.resnet.state_dict()) | self.temporal.published_state()
         return state | prefixed("fc.", self.classifier.state_dict())

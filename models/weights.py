@@ -74,14 +74,15 @@ def cross_modality(rgb_weight: Tensor, in_channels: int) -> Tensor:
 
 
 def load_backbone_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
-    """Copy weights into a backbone, all of them or none.
+    """Copy weights into a backbone, all of them or none; those of a module may be missing, and only those.
 
     Raises:
         UserError: They are of another ResNet; the message names the first keys that don't fit.
     """
     own = backbone.resnet.state_dict()
     # Checkpoints from before batch norm counted its batches lack the counters, which nothing here reads.
-    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    optional = {key for key in own if key.endswith("num_batches_tracked")} | backbone.inserted
+    missing = [key for key in own if key not in weights and key not in optional]
     wrong = [key for key in weights if key not in own or weights[key].shape != own[key].shape]
     if missing or wrong:
         raise UserError(

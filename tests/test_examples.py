@@ -8,6 +8,7 @@ import pytest
 
 import models
 import selfsup
+from models.inserts import MODULES as INSERTS
 from models.temporal import HEADS
 
 PACKAGES = (models, selfsup)
@@ -26,6 +27,6 @@ def test_examples_run(name: str) -> None:
 
 def test_every_public_class_has_an_example() -> None:
     public = [getattr(package, name) for package in PACKAGES for name in package.__all__]
-    classes = [thing for thing in public if isinstance(thing, type)] + list(HEADS.values())
+    classes = [thing for thing in public if isinstance(thing, type)] + [*HEADS.values(), *INSERTS.values()]
     assert len(classes) > 12
     assert [kind.__name__ for kind in classes if ">>>" not in (kind.__doc__ or "")] == []

@@ -251,6 +251,22 @@ def test_mistakes_are_named_before_anything_is_written(tree, frame_run, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_module_in_the_resnet_below_attention_and_recurrence(tree, frame_run, tmp_path):
+    """From the weights of single frames to a run that is measured and drawn like any other."""
+    changes = {"stage": "joint", "attention": "cam", "module": "gsm", "epochs": 1}
+    train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "run", **changes))
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert saved["architecture"].items() >= {"module": "gsm", "frames": 3, "attention": "cam"}.items()
+    assert saved["model"]["backbone.resnet.layer4.1.conv2.gate.plane.weight"].any(), "it has learned"
+    evaluate.main(evaluate.Config(run=tmp_path / "run", data=tree, out=tmp_path / "again", workers=0))
+    again, first = (np.load(tmp_path / name / "predictions.npz")["logits"] for name in ("again", "run"))
+    np.testing.assert_array_equal(again, first)
+    cam_viz.main(
+        cam_viz.Config(runs=(tmp_path / "run",), data=tree, clips=("S2/open_jam/1",), out=tmp_path / "heat")
+    )
+    assert len(list((tmp_path / "heat").rglob("*.png"))) == 1
+
+
 def test_mistakes_about_stages(tree, frame_run, stage_1, tmp_path):
     def mistake(**changes):
         with pytest.raises(UserError) as error:
@@ -266,6 +282,8 @@ def test_mistakes_about_stages(tree, frame_run, stage_1, tmp_path):
     assert "--weights belongs to --stage 1" in mistake(weights="none")
     with pytest.raises(UserError, match="finished run"):
         train_rgb.main(stage_1_config(tree, frame_run, stage_1))
+    with pytest.raises(UserError, match="--module tsm needs --stage joint"):
+        stage_1_config(tree, frame_run, tmp_path / "run", module="tsm")
     with pytest.raises(UserError, match="--init belongs to --stage 2"):
         stage_1_config(tree, frame_run, tmp_path / "run", init=stage_1)
 
