@@ -37,6 +37,7 @@ class RunDirectory:
         self.metrics = path / "metrics.csv"
         self.last = path / "last.pt"
         self.best = path / "best.pt"
+        self.next_best = path / ".next-best.pt"  # until last.pt speaks of it
         self.eval = path / "eval.json"
         self.cost = path / "cost.json"
         self.early = path / "early.npz"  # of networks that are read along their frames

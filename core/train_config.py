@@ -12,7 +12,7 @@ from core.seeding import DeviceName
 from core.stage import Stage
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
-FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib")
+FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib", "save_every_sec")
 
 
 def spare_cores() -> int:
@@ -56,6 +56,8 @@ class TrainConfig(Config):
     """Go on with the unfinished run in --out; without one, begin."""
     eval_every: int = Field(1, ge=1)
     """Measure after every so many epochs, and always after the last."""
+    save_every_sec: float = Field(30.0, ge=0)
+    """Least seconds between two writings of last.pt and best.pt, which go on beside the training."""
     val_fraction: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the training clips held out to select best.pt on, stratified by class; 0 selects on the test
     clips, labelled best_on_test since it is optimistic."""

@@ -33,8 +33,9 @@ from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, open_clips
 from training.cache.store import CacheFlags
 from training.evaluate import predict, predict_along, result_line
-from training.fit import FitSettings, Loop, Recorder, Sets
+from training.fit import FitSettings, Loop, Sets
 from training.parents import Parent, ParentKind, open_parents
+from training.record import Recorder
 
 C = TypeVar("C", bound=ClipTrainConfig)
 M = TypeVar("M", bound=nn.Module)
@@ -238,7 +239,7 @@ def train_and_evaluate(
     """
     device = choose_device(config.device)
     settings = FitSettings(config.seed, device, bf16=config.amp == "bf16", eval_every=config.eval_every)
-    with Recorder(run, about.for_checkpoint(config, sets), ranks) as recorder:
+    with Recorder(run, about.for_checkpoint(config, sets), ranks, config.save_every_sec) as recorder:
         loop = Loop(task, stage, sets, recorder, settings, ranks)
         loop.run()
     state, last = loop.state, loop.found

@@ -19,7 +19,7 @@ from core.errors import UserError
 from data import ClipIndex, Flow, Preprocessing
 from models import build_model
 from tests.support.small_runs import flow_config, joint_config
-from training.fit import Recorder
+from training.record import Recorder
 
 
 def metrics(run: Path) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from core.processes import GRACE_SEC, interrupted_by_signals
 from data.index import ClipIndex
 from tests.support.processes import children, gone
 from tests.support.small_runs import stage_1_config
-from training.fit import Recorder
+from training.record import Recorder
 
 CONTEXT = multiprocessing.get_context("fork")
 GROWTH = 0.02

@@ -31,7 +31,7 @@ def training(request) -> Callable[[str], Callable[[Path], None]]:
 
     def choose(script: str) -> Callable[[Path], None]:
         made = request.getfixturevalue
-        again = {"epochs": 3, "resume": True}
+        again = {"epochs": 3, "resume": True, "save_every_sec": 0}
         if script == "frame":
             settings = SMALL | {"frames": 2, "batch_size": 24, "backbone": "resnet18", "weights": "none"}
             settings |= {"data": made("tree")} | again

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ from core.errors import UserError
 from core.files import release_lock, take_lock
 from core.run_dir import RunDirectory
 from core.train_config import TrainConfig
-from tests.support.toy import contents, left_behind, main, run
+from tests.support.toy import contents, left_behind, main, run, saved_first
 
 CONTEXT = multiprocessing.get_context("fork")  # a child that need not import torch again
 
@@ -27,7 +28,7 @@ def whole(tmp_path_factory):
     out, replace, made = tmp_path_factory.mktemp("whole") / "run", os.replace, []
     os.replace = lambda *names: made.append(names[1].name) or replace(*names)
     try:
-        run(out)
+        run(out, save_every_sec=0, at_epoch=saved_first(out))
     finally:
         os.replace = replace
     return out, made
@@ -61,14 +62,15 @@ def die_at_rename(out, number, after):
             replace(*names)
 
     os.replace = renamed
-    run(out, resume=True)
+    run(out, resume=True, save_every_sec=0, at_epoch=saved_first(out))
 
 
 def test_killed_in_any_save_it_ends_as_the_undisturbed_run(whole, tmp_path, stress, figures):
     undisturbed, renames = whole
     moments = [(number, after) for number in range(len(renames)) for after in (False, True)]
     moments.pop()  # after eval.json the run has ended
-    chosen = moments if stress else [(0, False), (5, False), (5, True), (len(renames) - 1, False)]
+    assert renames[2:6] == [".next-best.pt", "metrics.csv", "last.pt", "best.pt"], "of the first epoch"
+    chosen = moments if stress else [(0, False), (3, False), (4, True), (len(renames) - 1, False)]
     for number, after in chosen:
         out = tmp_path / f"{number}{after}"
         child = in_a_child(die_at_rename, out, number, after)
@@ -76,7 +78,36 @@ def test_killed_in_any_save_it_ends_as_the_undisturbed_run(whole, tmp_path, stre
         assert child.exitcode == -signal.SIGKILL
         run(out, resume=True)
         assert contents(out) == contents(undisturbed) and not left_behind(out)
+        shutil.rmtree(out)
     figures["kills in saves, before and after a file gets its name"] += len(chosen)
+
+
+def die_while_epochs_pass(out, number):
+    """Train beside a disk that is slower than an epoch, and be killed at its number-th file."""
+    replace, left = os.replace, [number]
+
+    def slowly(*names):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)
+        replace(*names)
+
+    os.replace = slowly
+    run(out, resume=True, epochs=12, save_every_sec=0)
+
+
+def test_killed_while_epochs_pass_beside_a_slow_disk(tmp_path, stress, figures):
+    run(tmp_path / "whole", epochs=12)
+    for number in range(2, 12) if stress else (6,):
+        out = tmp_path / str(number)
+        for again in (0, 1):
+            child = in_a_child(die_while_epochs_pass, out, number + again)
+            child.join(30)
+            assert child.exitcode == -signal.SIGKILL
+        run(out, epochs=12, resume=True)
+        assert contents(out) == contents(tmp_path / "whole") and not left_behind(out)
+        figures["kills in saves beside which epochs passed"] += 2
 
 
 def die_in_evaluation(out, number):

@@ -16,7 +16,8 @@ from core.task import Classification
 from core.train_config import TrainConfig
 from tests.support.toy import KEYS, Toy, batches, rows, run, stage
 from training.evaluate import predict
-from training.fit import EvaluationSet, FitSettings, Loop, Recorder, Sets, TimedBatches, TrainingSet
+from training.fit import EvaluationSet, FitSettings, Loop, Sets, TimedBatches, TrainingSet
+from training.record import Recorder
 
 CPU = torch.device("cpu")
 
