@@ -31,6 +31,19 @@ _LINES = {
     "lsta-mended": ("lsta.MendedLSTAHead", "LSTA whose coupling learns"),
     "lsta-attention": ("lsta.LSTAAttentionHead", "LSTA's attention recurrence alone, before a ConvLSTM"),
     "lsta-gating": ("lsta.LSTAGatingHead", "LSTA's pooled output gate alone, behind the CAM's softmax"),
+    "tavlad": ("vlad.TopDownVLADHead", "attention-weighted residuals to visual words (after TA-VLAD's idea)"),
+    "convtt": ("conv_tt.ConvTTHead", "Conv-TT-LSTM of order 3: a ConvLSTM that sees its last three outputs"),
+    "horst": ("horst.HORSTHead", "HORST: attention in space and time to the last 8 states"),
+    "horst1": ("horst.FirstOrderHORSTHead", "HORST of the first order: attention to the last state alone"),
+    "mpnnel": ("mpnnel.MPNNELHead", "MPNNEL: a recurrence of messages between the cells of a frame"),
+    "e3d": ("e3d.E3DHead", "E3D-LSTM: windows of two frames and recall of all past cells, at most 64 wide"),
+    "trn": ("relations.RelationHead", "TRN: relations between fixed sets of 2 to T frames"),
+    "avt": ("transformers.AVTHead", "AVT-h: a causal transformer over pooled frames, two blocks"),
+    "transformer": (
+        "transformers.TransformerHead",
+        "ViViT's temporal half: a class token sees pooled frames",
+    ),
+    "nonlocal": ("non_local.NonLocalHead", "attention between all cells of all frames, then their mean"),
 }
 
 

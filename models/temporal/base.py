@@ -88,6 +88,10 @@ class TemporalHead(nn.Module):
         attention = self.attention(cam)
         return maps if attention is None else maps * attention[:, :, None]
 
+    def focus(self, maps: Tensor, cam: Tensor | None) -> Tensor:
+        """Weight the cells as `attend` does, times their number: an even attention changes nothing."""
+        return maps if cam is None else self.attend(maps, cam) * (cam.shape[-2] * cam.shape[-1])
+
     def pool(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Pool each frame's cells to (B, T, C): their mean, or their mean weighted by the attention."""
         return maps.mean(dim=(3, 4)) if cam is None else self.attend(maps, cam).sum(dim=(3, 4))

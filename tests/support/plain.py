@@ -82,7 +82,31 @@ def flow_features(w: Weights, stream: str, flow: Tensor, counting: tuple[str, ..
 
 
 def linear(w: Weights, name: str, x: Tensor) -> Tensor:
-    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+    """W x, and b where there is one."""
+    product = x @ w[f"{name}.weight"].T
+    return product + w[f"{name}.bias"] if f"{name}.bias" in w else product
+
+
+def layer_norm(w: Weights, name: str, x: Tensor) -> Tensor:
+    """Normalise the last axis."""
+    centred = x - x.mean(dim=-1, keepdim=True)
+    scaled = centred / torch.sqrt((centred**2).mean(dim=-1, keepdim=True) + 1e-5)
+    return scaled * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def attention(w: Weights, name: str, tokens: Tensor, heads: int, causal: bool = False) -> Tensor:
+    """Attention of tokens (B, N, D) to each other, every token and head by itself."""
+    q, k, v = (tokens @ w[f"{name}.in_proj_weight"].T + w[f"{name}.in_proj_bias"]).chunk(3, dim=2)
+    size, rows = q.shape[2] // heads, []
+    for place in range(tokens.shape[1]):
+        seen = place + 1 if causal else tokens.shape[1]
+        parts = []
+        for head in range(heads):
+            of = slice(head * size, (head + 1) * size)
+            scores = torch.einsum("bd,bsd->bs", q[:, place, of], k[:, :seen, of]) / size**0.5
+            parts.append(torch.einsum("bs,bsd->bd", scores.softmax(dim=1), v[:, :seen, of]))
+        rows.append(torch.cat(parts, dim=1))
+    return linear(w, f"{name}.out_proj", torch.stack(rows, dim=1))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
