@@ -28,7 +28,7 @@ from models.temporal import HEADS, TemporalName, require_head
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.head import MotionHeads, describe_heads
-from training.batches import ClipData, KeyBatches, load_clips
+from training.batches import ClipData, KeyBatches
 from training.cache.store import CacheFlags
 from training.parents import ParentKind, untrained_note
 from training.run import Architecture, Parents, Settings, Training, train
@@ -228,7 +228,7 @@ def learn_motion_prior(config: Config, model: EgoRNN, data: ClipData, ranks: Ran
     assert isinstance(model.motion, MotionHeads)
     train, maps = data.split.train, data.inputs.without(Frames)
     keys = KeyBatches(maps.test_keys(train), config.batch_size)
-    batches = load_clips(maps, config.workers, train, keys)
+    batches = data.load(maps, config.workers, train, keys)
     if learn_prior(model.motion, config.motion_target(), batches, balanced=config.ms_classes == "balanced"):
         taken = "brighter than half count as moving" if config.ms == "classification" else "are kept"
         ranks.say(f"note: motion maps of {config.data} hold grey levels, not 0 and 255 alone; those {taken}")

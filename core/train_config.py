@@ -1,5 +1,6 @@
 """The flags every training script has."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from core.seeding import DeviceName
 from core.stage import Stage
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
-FREE_ON_RESUME = ("out", "resume", "device", "workers", "cache", "cache_gib", "save_every_sec")
+FREE_ON_RESUME = ("out", "resume", "device", "workers", "resident", "cache", "cache_gib", "save_every_sec")
 
 
 def spare_cores() -> int:
@@ -52,6 +53,9 @@ class TrainConfig(Config):
     workers: int = Field(default_factory=spare_cores, ge=0, json_schema_extra=COSTS_MEMORY)
     """Processes that load and augment; 0 loads in the main process. By default all cores but one, at most
     8."""
+    resident: Literal["auto", "off"] | float = Field("auto", json_schema_extra=COSTS_MEMORY)
+    """Hold decoded pixels on the GPU, in at most so many GiB (auto: half of what is free), else in half of
+    the free RAM; off, and what does not fit, is read from disk whenever it is needed."""
     resume: bool = False
     """Go on with the unfinished run in --out; without one, begin."""
     eval_every: int = Field(1, ge=1)
@@ -80,6 +84,16 @@ class TrainConfig(Config):
         """Fill the schedule from a stage, and return the stage with the schedule that was asked for."""
         stage = stage.override(lr=self.lr, epochs=self.epochs, milestones=self.milestones)
         return self.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
+
+    @field_validator("resident", mode="before")
+    @classmethod
+    def _some_memory(cls, value: Any) -> Any:
+        try:
+            if value in ("auto", "off") or 0 < float(value) < math.inf:
+                return value
+        except (TypeError, ValueError):
+            pass
+        raise ValueError("should be auto, off or a number of GiB above 0")
 
     @field_validator("milestones")
     @classmethod

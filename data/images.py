@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from data.clips import Series
-from data.decoding import BadImage, Pixels, decode_grey, decode_rgb
+from data.decoding import BadImage, Pixels, decode_grey, decode_rgb, read_size
 from data.transforms import scale_short_side
 
 
@@ -83,6 +83,17 @@ class FrameReader:
             UserError: A frame is missing, can't be decoded or has another size than the others.
         """
         return scale_short_side(read_frames(series, numbers), short_side)
+
+
+def scaled_size(path: Path, short_side: int) -> tuple[int, int]:
+    """Read an image's size from its header, scaled as its frames are: (H, W).
+
+    Raises:
+        BadImage: It is missing or damaged.
+    """
+    width, height = read_size(path)
+    long_side = short_side * max(width, height) // min(width, height)
+    return (short_side, long_side) if height <= width else (long_side, short_side)
 
 
 def _stack(images: dict[int, Tensor], series: Series, numbers: Sequence[int]) -> Tensor:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import InterpolationMode
 
 from core.errors import UserError
 from data.clips import Clip, Kind
@@ -30,7 +32,16 @@ from data.sampling import (
     observed_length,
     rgb_frame_numbers,
 )
-from data.transforms import Draw, Preprocessing, transform_flow, transform_frames, transform_maps
+from data.transforms import (
+    Draw,
+    Orientation,
+    Preprocessing,
+    normalise,
+    scale_short_side,
+    transform_flow,
+    transform_frames,
+    transform_maps,
+)
 
 When = Literal["validation", "test"]
 
@@ -41,11 +52,17 @@ class Part(ABC):
     Attributes:
         name: The tensor's name in items and batches.
         kinds: The images that are read.
+        interpolation: How crops are scaled.
+        dtype: Of the tensor.
+        layout: Of images in memory.
         pixels: How they are scaled, cropped and normalised.
     """
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[Kind, ...]]
+    interpolation: ClassVar[InterpolationMode] = InterpolationMode.BILINEAR
+    dtype: ClassVar[torch.dtype] = torch.float32
+    layout: ClassVar[torch.memory_format] = torch.contiguous_format
     pixels: Preprocessing
 
     @abstractmethod
@@ -64,6 +81,32 @@ class Part(ABC):
     @abstractmethod
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read what was picked, under a draw; the clip must have these images."""
+
+    # The same in two steps, for pixels that are read once and cropped in every epoch.
+
+    def numbers(self, clip: Clip, picks: Sequence[int]) -> Picks:
+        """List the images that picks stand for, N of them, from 1."""
+        return tuple(picks)
+
+    def may_train_on(self, clip: Clip) -> Picks:
+        """List every image of a clip that training may read."""
+        return self.numbers(clip, self.pick(clip))
+
+    @abstractmethod
+    def load(self, clip: Clip, numbers: Sequence[int]) -> Tensor:
+        """Read images as crops are cut out of them, uint8 at the short side. Shape: (N, P planes, H, W)."""
+
+    def planes(self, scaled: bool) -> int:
+        """Count the planes P that `load` makes of an image, where the file's short side had to be scaled."""
+        return 1
+
+    def orientation(self, planes: int, draw: Draw | None) -> Orientation:
+        """Say how the planes that `load` made are shown under a draw."""
+        return tuple(range(planes)), (0,) * planes
+
+    def finish(self, crops: Tensor, out: Tensor | None = None) -> Tensor:
+        """Turn crops (..., C, S, S), uint8, into what the network takes, into `out` where it is given."""
+        return normalise(crops, self.pixels, out)
 
 
 class Stream(Part):
@@ -115,6 +158,7 @@ class Frames(Stream):
     stream: ClassVar[str] = "rgb"
     settings: ClassVar[tuple[str, ...]] = ("frames",)
     unless_default: ClassVar[tuple[str, ...]] = ("observed",)
+    layout: ClassVar[torch.memory_format] = torch.channels_last  # as files are decoded
     frames: int
     pixels: Preprocessing
     reader: FrameReader = field(default_factory=FrameReader, compare=False)
@@ -131,8 +175,15 @@ class Frames(Stream):
 
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read frames as normalised float32. Shape: (T, 3, S, S)."""
-        scaled = self.reader.read(clip.frames, picks, self.pixels.short_side)
-        return transform_frames(scaled, self.pixels, draw)
+        return transform_frames(self.load(clip, picks), self.pixels, draw)
+
+    def load(self, clip: Clip, numbers: Sequence[int]) -> Tensor:
+        """Decode and scale frames, or take those that the reader has kept. Shape: (N, 3, H, W)."""
+        return self.reader.read(clip.frames, numbers, self.pixels.short_side)
+
+    def planes(self, scaled: bool) -> int:
+        """Count the colours."""
+        return 3
 
     def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> Tensor:
         """Transform the frames that were read."""
@@ -147,6 +198,10 @@ class SingleFrames(Frames):
         """Pick any frame of the clip."""
         last = observed_length(clip.num_frames, self.observed)
         return (int(rng.integers(1, last, endpoint=True)),)
+
+    def may_train_on(self, clip: Clip) -> Picks:
+        """List all frames that are observed."""
+        return tuple(range(1, observed_length(clip.num_frames, self.observed) + 1))
 
     @property
     def items_per_clip(self) -> int:
@@ -165,6 +220,8 @@ class Maps(Part):
 
     name: ClassVar[str] = "maps"
     kinds: ClassVar[tuple[Kind, ...]] = ("maps",)
+    interpolation: ClassVar[InterpolationMode] = InterpolationMode.NEAREST_EXACT
+    dtype: ClassVar[torch.dtype] = torch.uint8
     frames: int
     pixels: Preprocessing
     observed: float = 1.0
@@ -180,8 +237,16 @@ class Maps(Part):
 
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read maps as uint8, the nearest one for a frame that has none. Shape: (T, 1, S, S)."""
+        return transform_maps(self.load(clip, picks), self.pixels, draw)
+
+    def load(self, clip: Clip, numbers: Sequence[int]) -> Tensor:
+        """Decode maps and scale them to the nearest pixels, as crops of them are. Shape: (N, 1, H, W)."""
         assert clip.maps is not None
-        return transform_maps(read_maps(clip.maps, picks), self.pixels, draw)
+        return scale_short_side(read_maps(clip.maps, numbers), self.pixels.short_side, self.interpolation)
+
+    def finish(self, crops: Tensor, out: Tensor | None = None) -> Tensor:
+        """Leave crops as they are."""
+        return crops if out is None else out.copy_(crops)
 
 
 @dataclass(frozen=True)
@@ -219,12 +284,43 @@ class Flow(Stream):
 
     def read(self, clip: Clip, picks: Sequence[int], draw: Draw | None) -> Tensor:
         """Read stacks as normalised float32, channels x1, y1, x2, y2, ... Shape: (N, 2 * stack, S, S)."""
+        flow = transform_flow(*self._series(clip, self.numbers(clip, picks)), self.pixels, draw)
+        return flow.reshape(len(picks), -1, *flow.shape[1:])  # from (2 * N * stack, S, S)
+
+    def numbers(self, clip: Clip, picks: Sequence[int]) -> Picks:
+        """List the flow images of the stacks that begin with the picks."""
+        stacks = (flow_stack_numbers(clip.num_flow, start, self.stack).tolist() for start in picks)
+        return tuple(number for stack in stacks for number in stack)
+
+    def may_train_on(self, clip: Clip) -> Picks:
+        """List all flow images."""
+        return tuple(range(1, clip.num_flow + 1))
+
+    def load(self, clip: Clip, numbers: Sequence[int]) -> Tensor:
+        """Decode flow images: x, y, and where they are scaled 255 - x too. Shape: (N, 2 or 3, H, W).
+
+        A flip turns levels round before they are scaled and rounded, which is not the same as afterwards.
+        """
+        x, y = self._series(clip, numbers)
+        scaled = scale_short_side(pairs := torch.cat([x, y], dim=1), self.pixels.short_side)
+        if scaled is pairs:
+            return pairs
+        turned = scale_short_side(torch.cat([255 - x, y], dim=1), self.pixels.short_side)
+        return torch.cat([scaled, turned[:, :1]], dim=1)
+
+    def planes(self, scaled: bool) -> int:
+        """Count x and y, and 255 - x where images are scaled."""
+        return 3 if scaled else 2
+
+    def orientation(self, planes: int, draw: Draw | None) -> Orientation:
+        """Show x and y, on a flip 255 - x and y."""
+        if draw is None or not draw.flip:
+            return (0, 1), (0, 0)
+        return ((2, 1), (0, 0)) if planes == 3 else ((0, 1), (255, 0))
+
+    def _series(self, clip: Clip, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         assert clip.flow_x is not None and clip.flow_y is not None
-        stacks = [flow_stack_numbers(clip.num_flow, start, self.stack).tolist() for start in picks]
-        numbers = [number for numbers in stacks for number in numbers]
-        series = read_maps(clip.flow_x, numbers), read_maps(clip.flow_y, numbers)
-        flow = transform_flow(*series, self.pixels, draw)  # (2 * N * stack, S, S)
-        return flow.reshape(len(picks), -1, *flow.shape[1:])
+        return read_maps(clip.flow_x, numbers), read_maps(clip.flow_y, numbers)
 
     def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> Tensor:
         """Read the stack that begins with each of the frames, or the clip's last whole one."""

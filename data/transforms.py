@@ -8,11 +8,14 @@ Axes: B clips, T frames, C channels, H and W pixels, S pixels a side of what the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import groupby
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -118,6 +121,9 @@ class Preprocessing:
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
+Orientation = tuple[tuple[int, ...], tuple[int, ...]]
+"""Planes of an image in the order that is shown, and for each 255 where levels v become 255 - v, else 0."""
+
 Draws = Draw | None | Sequence[Draw | None]
 """The draw of a clip (None is the centre crop of the test), or one for each clip of a batch."""
 
@@ -155,6 +161,29 @@ def place_crop(width: int, height: int, image_size: int, draw: Draw | None) -> C
     right, bottom = width - side, height - side
     corners = ((right // 2, bottom // 2), (0, 0), (right, 0), (0, bottom), (right, bottom))
     return Crop(*corners[draw.position], side)
+
+
+def place_in_file(width: int, height: int, image_size: int, draw: Draw | None) -> tuple[Crop, bool]:
+    """Place the crop in an image as it is before the flip; arguments as of `place_crop`.
+
+    Returns:
+        The square that is cut out, and whether it is flipped then: the same pixels as the crop of the flipped
+        image, of which the rest needn't be flipped.
+    """
+    place = place_crop(width, height, image_size, draw)
+    if draw is None or not draw.flip:
+        return place, False
+    return Crop(width - place.left - place.side, place.top, place.side), True
+
+
+def orient(images: Tensor, orientation: Orientation) -> Tensor:
+    """Show planes of images (N, P, H, W) as an orientation says: (N, C, H, W)."""
+    planes, turned = orientation
+    if planes != tuple(range(images.shape[1])):
+        images = images[:, list(planes)]
+    if any(turned):
+        images = images ^ torch.tensor(turned, dtype=torch.uint8).view(-1, 1, 1)  # 255 - v
+    return images
 
 
 def scale_short_side(
@@ -196,13 +225,25 @@ def crop(
     """
 
     def crop_clip(clip: Tensor, draw: Draw | None) -> Tensor:
-        if draw is not None and draw.flip:
-            clip = F.horizontal_flip(clip)
-        place = place_crop(clip.shape[-1], clip.shape[-2], preprocessing.image_size, draw)
-        cropped = F.crop(clip, place.top, place.left, place.side, place.side)
-        return scale_short_side(cropped, preprocessing.image_size, interpolation)
+        return scale_short_side(cut(clip, preprocessing, draw), preprocessing.image_size, interpolation)
 
     return _each_clip(crop_clip, scale_short_side(images, preprocessing.short_side, interpolation), draws)
+
+
+def cut(images: Tensor, preprocessing: Preprocessing, draw: Draw | None) -> Tensor:
+    """Cut a clip's crop out of images whose short side is scaled already, flipped where the draw says so.
+
+    Args:
+        images: Shape: (..., H, W).
+        preprocessing: The sizes.
+        draw: The draw of the clip.
+
+    Returns:
+        A view where nothing is flipped. Shape: (..., side of the crop, side of the crop).
+    """
+    place, flip = place_in_file(images.shape[-1], images.shape[-2], preprocessing.image_size, draw)
+    cropped = images[..., place.top : place.top + place.side, place.left : place.left + place.side]
+    return cropped.flip(-1) if flip else cropped
 
 
 def transform_frames(frames: Tensor, preprocessing: Preprocessing, draws: Draws) -> Tensor:
@@ -251,23 +292,102 @@ def transform_maps(maps: Tensor, preprocessing: Preprocessing, draws: Draws) -> 
     return crop(maps, preprocessing, draws, interpolation=InterpolationMode.NEAREST_EXACT)
 
 
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalise(images: Tensor, preprocessing: Preprocessing, out: Tensor | None = None) -> Tensor:
     """Scale uint8 to [0, 1], subtract the mean, divide by the std.
 
     Args:
         images: uint8. Shape: (..., C, H, W).
         preprocessing: Mean and std, one for each channel or one for all.
+        out: Where the result goes.
 
     Returns:
         float32 of the same shape.
     """
     assert images.dtype == torch.uint8, f"pixels are normalised once, from uint8; these are {images.dtype}"
+    if out is None:  # the layout of a clip's images is kept
+        layout = torch.preserve_format if images.dim() <= 4 else torch.contiguous_format
+        out = torch.empty_like(images, dtype=torch.float32, memory_format=layout)
     mean, std = (
         torch.tensor(values, device=images.device).view(-1, 1, 1)
         for values in (preprocessing.mean, preprocessing.std)
     )
-    scaled: Tensor = F.to_dtype(images, torch.float32, scale=True)
-    return scaled.sub_(mean).div_(std)
+    if images.is_cuda:
+        return out.copy_(images).mul_(1 / 255).sub_(mean).div_(std)
+    # The same arithmetic image by image, which stays in the processor's cache. NumPy has no threads of its
+    # own, which would disturb those that train where several threads crop.
+    shape = images.shape[-3:]
+    for image, result in zip(images.reshape(-1, *shape).numpy(), out.view(-1, *shape).numpy(), strict=True):
+        np.multiply(image, np.float32(1 / 255), out=result, dtype=np.float32)
+        np.subtract(result, mean.numpy(), out=result)
+        np.divide(result, std.numpy(), out=result)
+    return out
+
+
+def crop_together(
+    images: Tensor,
+    which: Sequence[Sequence[int]],
+    preprocessing: Preprocessing,
+    draws: Sequence[Draw | None],
+    orientations: Sequence[Orientation],
+    *,
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR,
+) -> Tensor:
+    """Crop a batch where its images lie, in a few kernels for each side that its crops have.
+
+    Made for a GPU, where a kernel for every clip would take longer than the pixels. There is no bilinear
+    kernel for whole grey levels there: the one in float32, rounded, differs from the CPU's by one level at
+    most. Crops of maps, the nearest pixels, are the same everywhere.
+
+    Args:
+        images: All images of one size, their short side scaled already, uint8. Shape: (M, P, H, W).
+        which: For each clip, the positions of its N images among them.
+        preprocessing: The sizes.
+        draws: The draw of each clip.
+        orientations: Which of the P planes each clip shows, C of them.
+        interpolation: Bilinear with antialiasing, or the nearest pixel.
+
+    Returns:
+        uint8. Shape: (B, N, C, S, S).
+    """
+    size, device = preprocessing.image_size, images.device
+    places = [place_in_file(images.shape[-1], images.shape[-2], size, draw) for draw in draws]
+    by_side = sorted(range(len(which)), key=lambda number: places[number][0].side)
+    back = sorted(range(len(which)), key=by_side.__getitem__)  # from there to the order of the batch
+    rows = []  # what tells the clips apart, and goes to the device at once
+    for number, position in zip(by_side, back, strict=True):
+        (place, flip), orientation = places[number], orientations[number]
+        rows.append([place.top, place.left, int(flip), position, *sum(orientation, ()), *which[number]])
+    told = torch.tensor(rows)
+    told = (told.pin_memory() if device.type == "cuda" else told).to(device, non_blocking=True)
+    shown = len(orientations[0][0])
+    made, start = list[Tensor](), 0
+    for side, members in groupby(places[number][0].side for number in by_side):
+        part = told[start : (start := start + len(list(members)))]
+        steps = torch.arange(side, device=device)
+        if interpolation is not InterpolationMode.BILINEAR:
+            steps = _nearest(side, size).to(device, non_blocking=True)
+        top, left, flipped = part[:, 0:1], part[:, 1:2], part[:, 2:3]
+        down, across = top + steps, left + (side - 1) * flipped + (1 - 2 * flipped) * steps
+        plane, turned = part[:, 4 : 4 + shown], part[:, 4 + shown : 4 + 2 * shown]
+        crops = images[  # (n, N, C, side, side)
+            part[:, 4 + 2 * shown :, None, None, None],
+            plane[:, None, :, None, None],
+            down[:, None, None, :, None],
+            across[:, None, None, None, :],
+        ]
+        crops ^= turned.to(torch.uint8)[:, None, :, None, None]
+        if crops.shape[-1] != size:
+            levels = interpolate(crops.flatten(0, 1).float(), (size, size), mode="bilinear", antialias=True)
+            crops = levels.round_().to(torch.uint8).view(*crops.shape[:3], size, size)
+        made.append(crops)
+    return torch.cat(made)[told[:, 3]]
+
+
+@cache
+def _nearest(side: int, size: int) -> Tensor:
+    """List the `size` of `side` pixels in a row that the CPU's kernel takes as the nearest ones."""
+    row = torch.arange(side, dtype=torch.float32).view(1, 1, 1, side)
+    return interpolate(row, (1, size), mode="nearest-exact").flatten().long()
 
 
 def _each_clip(change: Callable[[Tensor, Draw | None], Tensor], images: Tensor, draws: Draws) -> Tensor:

@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from core.processes import become_worker
 from core.ranks import ONE, Batches, Ranks
+from core.seeding import choose_device
+from core.task import Batch
 from core.train_config import ClipTrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
@@ -23,6 +26,9 @@ from metrics.predictions import Relations
 from training.cache.store import CacheFlags
 from training.fit import EvaluationSet, Sets, TrainingSet
 from training.parents import refuse_seen_users
+
+if TYPE_CHECKING:
+    from data.resident import Resident
 
 
 @dataclass(frozen=True)
@@ -73,14 +79,15 @@ class KeyBatches:
         return -(-len(self.keys) // self.batch_size) - self.join_last
 
     def __iter__(self) -> Iterator[list[Any]]:
-        keys, last = list(self.keys), len(self) - 1
+        keys, last = iter(self.keys), len(self) - 1
         for number in range(last + 1):
-            end = len(keys) if number == last else (number + 1) * self.batch_size
-            yield keys[number * self.batch_size : end]
+            yield list(keys if number == last else islice(keys, self.batch_size))
 
 
 MakeBatches = Callable[[ClipIndex, KeyBatches], Batches]
 """Makes batches of an index's clips."""
+LoadClips = Callable[[ClipInput, int, ClipIndex, KeyBatches], Batches]
+"""Makes batches of what an input describes of an index's clips, in so many processes or threads."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +170,17 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class ClipData:
-    """Clips, divided by user, and what is read of them."""
+    """Clips, divided by user, and what is read of them.
+
+    Attributes:
+        split: The clips.
+        inputs: What is read of each.
+        load: Makes batches of them, from disk or from pixels that are held.
+    """
 
     split: Split
     inputs: ClipInput
+    load: LoadClips = field(default_factory=lambda: load_clips)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -186,7 +200,7 @@ class ClipData:
     def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:
         """Make the batches; the test set is the validation set where both are measured in the same way."""
         split, inputs = self.split, self.inputs
-        make = make or partial(load_clips, inputs, settings.workers)
+        make = make or partial(self.load, inputs, settings.workers)
         items, key = inputs.training_items(split.train), inputs.training_key(split.train)
         sampler = EpochSampler(items, settings.seed, key, ranks=ranks)
         learned = make(split.train, KeyBatches.of_epochs(sampler, settings.batch_size))
@@ -214,7 +228,12 @@ def open_clips(config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -
     """
     split = open_split(config, inputs.kinds, ranks)
     refuse_seen_users(getattr(config, "weights", None), config.test_users)
-    return ClipData(split, inputs)
+    if config.resident == "off":
+        return ClipData(split, inputs)
+    from data.resident import Resident
+
+    device = choose_device(config.device)
+    return ClipData(split, inputs, ResidentClips(Resident(config.resident, device, ranks, config.epochs)))
 
 
 def by_epoch(sampler: EpochSampler[Any], batches: Batches) -> Callable[[int], Batches]:
@@ -230,6 +249,47 @@ def by_epoch(sampler: EpochSampler[Any], batches: Batches) -> Callable[[int], Ba
 def load_clips(inputs: ClipInput, workers: int, index: ClipIndex, keys: KeyBatches) -> Batches:
     """Load what `inputs` describes of an index's clips."""
     return load(inputs.dataset(index), keys, workers)
+
+
+class ResidentClips:
+    """Loads clips from pixels that are held, or as `load_clips` where there is no room for them."""
+
+    def __init__(self, resident: "Resident") -> None:
+        """Hold pixels in `resident`."""
+        self.resident = resident
+
+    def __call__(self, inputs: ClipInput, workers: int, index: ClipIndex, keys: KeyBatches) -> Batches:
+        """Make batches of what `inputs` describes of an index's clips; nothing is read yet.
+
+        Raises:
+            UserError: A clip lacks images that are read.
+        """
+        index.require(inputs.kinds)
+        self.resident.want(inputs, index, keys.keys if isinstance(keys.keys, Sequence) else None)
+        return ResidentBatches(self.resident, inputs, workers, index, keys)
+
+
+@dataclass
+class ResidentBatches:
+    """Batches of clips from pixels that are held; the first iteration decodes them, or starts to load."""
+
+    resident: "Resident"
+    inputs: ClipInput
+    workers: int
+    index: ClipIndex
+    keys: KeyBatches
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.resident.holds(self.inputs, self.index):
+            return self.resident.batches(self.inputs, self.index, self.keys, self.workers)
+        return iter(self._loader)
+
+    @cached_property
+    def _loader(self) -> Batches:
+        return load_clips(self.inputs, self.workers, self.index, self.keys)
 
 
 def evaluation_set(

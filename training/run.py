@@ -152,7 +152,7 @@ def make_sets(
     data = replace(data, inputs=with_kept_frames(data.inputs, cache))
     if not (prefixes := model.prefixes(stage)):
         return data.sets(settings, ranks), data.inputs.names
-    cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train)
+    cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train, data.load)
     return data.sets(settings, ranks, cached.batches), cached.names
 
 

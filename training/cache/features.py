@@ -19,12 +19,12 @@ from core.files import identify
 from core.ranks import Batches
 from core.task import Batch
 from data.epochs import ClipKey
+from data.images import scaled_size
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import KeyBatches, load, load_clips
-from training.cache.frames import scaled_size
+from training.batches import KeyBatches, LoadClips, load_clips
 from training.cache.store import CacheFolder, TensorStore
 
 _CLIPS_AT_ONCE = 8
@@ -44,6 +44,7 @@ class CachedInput:
         cache: CacheFolder,
         workers: int,
         training: ClipIndex,
+        load: LoadClips = load_clips,
     ) -> None:
         """Open the stores of the training clips, and say how much of the disk they may take.
 
@@ -53,11 +54,12 @@ class CachedInput:
             cache: Where they are kept.
             workers: Processes that load.
             training: The clips to learn from.
+            load: Makes batches of what is read.
         """
         frames = inputs.part(Frames)
         assert frames is not None, "prefixes begin with frames"
         self.frames, self.others = frames, inputs.without(Frames)
-        self.cache, self.workers, self.training = cache, workers, training
+        self.cache, self.workers, self.training, self.load = cache, workers, training, load
         example = torch.zeros(1, frames.frames, 3, frames.pixels.image_size, frames.pixels.image_size)
         self.layers = list[FrozenLayers]()
         for prefix in prefixes:
@@ -72,12 +74,14 @@ class CachedInput:
         """Make batches of an index's clips; `keys` as in `KeptBatches`."""
         clips, others = self.kept if index is self.training else self._open(index), None
         if self.others.parts:
-            others = load_clips(self.others, self.workers, index, keys)
+            others = self.load(self.others, self.workers, index, keys)
         return KeptBatches(clips, keys, others)
 
     def _open(self, index: ClipIndex) -> "KeptOutputs":
         first, *following = self.layers
-        clips = KeptOutputs(DecodedFrames(self.frames, index, self.workers), first, index, self.cache)
+        clips = KeptOutputs(
+            DecodedFrames(self.frames, index, self.workers, self.load), first, index, self.cache
+        )
         for layers in following:
             clips = KeptOutputs(clips, layers, index, self.cache)
         return clips
@@ -120,10 +124,10 @@ class FrozenLayers:
 class DecodedFrames:
     """Frames from their images, or from where the input's reader keeps them."""
 
-    def __init__(self, frames: Frames, index: ClipIndex, workers: int) -> None:
+    def __init__(self, frames: Frames, index: ClipIndex, workers: int, load: LoadClips) -> None:
         """Read the frames of an index's clips in `workers` processes."""
-        self.frames, self.index, self.workers = frames, index, workers
-        self.dataset = ClipInput(frames).dataset(index)
+        self.frames, self.index, self.workers, self.load = frames, index, workers, load
+        index.require(frames.kinds)
         files = identify(clip.frames.path(number) for clip in index.clips for number in frames.pick(clip))
         self.identity: list[Any] = [frames.frames, frames.pixels.to_dict(), index.keys, files]
 
@@ -138,7 +142,7 @@ class DecodedFrames:
         if not keys:
             return
         workers = self.workers if len(keys) > _CLIPS_AT_ONCE else 0
-        for batch in load(self.dataset, KeyBatches(keys, 1), workers):
+        for batch in self.load(ClipInput(self.frames), workers, self.index, KeyBatches(keys, 1)):
             yield batch["frames"][0]
 
 

@@ -6,14 +6,13 @@ pixels are exactly those of decoding again. Axes: T frames, H W pixels.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from torch import Tensor
 
 from core.files import identify
 from data.clips import Series
-from data.decoding import BadImage, read_size
-from data.images import FrameReader
+from data.decoding import BadImage
+from data.images import FrameReader, scaled_size
 from data.parts import ClipInput, Frames
 from training.cache.store import CacheFolder, TensorStore
 
@@ -45,14 +44,3 @@ class KeptFrames(FrameReader):
         frames = super().read(series, numbers, short_side)
         store.write(0, frames)
         return frames
-
-
-def scaled_size(path: Path, short_side: int) -> tuple[int, int]:
-    """Read an image's size from its header, scaled as its frames are: (H, W).
-
-    Raises:
-        BadImage: It is missing or damaged.
-    """
-    width, height = read_size(path)
-    long_side = short_side * max(width, height) // min(width, height)
-    return (short_side, long_side) if height <= width else (long_side, short_side)
