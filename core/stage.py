@@ -18,10 +18,14 @@ class Group:
     Attributes:
         parameters: Patterns of parameter names ("*" matches anything, dots too).
         lr: Learning rate; None takes the stage's.
+        factor: What the stage's learning rate is multiplied by, where `lr` is None.
+        but: Patterns of names that are left out.
     """
 
     parameters: tuple[str, ...]
     lr: float | None = None
+    factor: float = 1.0
+    but: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Stage:
         lr: Learning rate of the groups that name none.
         weight_decay: L2 penalty, as the optimiser understands it.
         milestones: Epochs after which the learning rates are multiplied by `gamma`; None means every epoch.
+        falls: The same as shares of the length, in (0, 1), for stages that are trained at any length; they
+            make the milestones when the stage is given its length (`override`).
         gamma: The factor.
         epochs: Length of the stage.
         eps: Adam's epsilon.
@@ -46,7 +52,7 @@ class Stage:
     name: str
     groups: tuple[Group, ...]
     train_modules: tuple[str, ...]
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "adamw", "sgd"]
     lr: float
     weight_decay: float
     milestones: tuple[int, ...] | None
@@ -54,6 +60,7 @@ class Stage:
     epochs: int
     eps: float = 1e-8
     momentum: float = 0.9
+    falls: tuple[float, ...] = ()
 
     def override(
         self,
@@ -63,12 +70,13 @@ class Stage:
         milestones: tuple[int, ...] | None = None,
     ) -> "Stage":
         """Return the stage with the values that are not None in place of its own."""
-        return replace(
-            self,
-            lr=self.lr if lr is None else lr,
-            epochs=self.epochs if epochs is None else epochs,
-            milestones=self.milestones if milestones is None else milestones,
-        )
+        epochs = self.epochs if epochs is None else epochs
+        if milestones is None:
+            milestones = self.milestones
+            if self.falls:
+                found = {round(share * epochs) for share in self.falls}
+                milestones = tuple(sorted(found & set(range(1, epochs))))
+        return replace(self, lr=self.lr if lr is None else lr, epochs=epochs, milestones=milestones)
 
     def freeze(self, model: nn.Module) -> None:
         """Let exactly the stage's parameters take gradients.
@@ -104,7 +112,7 @@ class Stage:
         groups = [
             {
                 "params": [parameter for _, parameter in _matching(model, group)],
-                "lr": self.lr if group.lr is None else group.lr,
+                "lr": self.lr * group.factor if group.lr is None else group.lr,
             }
             for group in self.groups
         ]
@@ -112,6 +120,8 @@ class Stage:
         shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
         if self.optimizer == "adam":
             return torch.optim.Adam(groups, eps=self.eps, **shared)
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(groups, eps=self.eps, **shared)
         return torch.optim.SGD(groups, momentum=self.momentum, **shared)
 
     def build_scheduler(self, optimizer: Optimizer) -> LRScheduler:
@@ -126,5 +136,5 @@ def _matching(model: nn.Module, group: Group) -> list[tuple[str, nn.Parameter]]:
     for pattern in group.parameters:
         matches = [item for item in model.named_parameters() if fnmatchcase(item[0], pattern)]
         assert matches, f"no parameter of {type(model).__name__} is called {pattern}"
-        found += matches
+        found += [item for item in matches if not any(fnmatchcase(item[0], but) for but in group.but)]
     return found

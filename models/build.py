@@ -17,11 +17,15 @@ from models.flow_stream import FlowStream
 from models.frame_classifier import FrameClassifier
 from models.published import load_reference_state
 from models.two_stream import TwoStream
+from models.video import NETWORKS
 from selfsup.head import MotionHead, MotionHeads
 
 MODELS: dict[str, type[nn.Module]] = {
     model.__name__: model
-    for model in (EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream)
+    for model in (
+        *(EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream),
+        *NETWORKS.values(),
+    )
 }
 
 

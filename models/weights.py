@@ -5,7 +5,7 @@ from typing import Any
 from urllib.error import URLError
 
 from torch import Tensor
-from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
+from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights, WeightsEnum
 
 from core.checkpoint import load_checkpoint, weights_in
 from core.errors import UserError
@@ -105,6 +105,43 @@ def _download(name: BackboneName) -> dict[str, Tensor]:
             f"ImageNet weights of {name} can't be downloaded ({error}). Two ways on: --weights PATH to a "
             "state_dict with torchvision's names, or pre-train a backbone with train_frame.py and give its "
             "run directory as --weights"
+        ) from None
+    return weights
+
+
+def read_library_weights(source: str, name: str, published: WeightsEnum) -> dict[str, Tensor] | None:
+    """Find the weights of a network of torchvision's that is no ResNet over pictures.
+
+    Args:
+        source: "kinetics400" (torchvision's download, hash checked), "none", or the path of a state_dict with
+            torchvision's names.
+        name: The network's name, for messages.
+        published: torchvision's entry of the download.
+
+    Returns:
+        Weights by torchvision's names, or None for "none".
+
+    Raises:
+        UserError: The download failed, the path holds no weights, or the source is of 2D networks.
+    """
+    if source == "none":
+        return None
+    if source == "imagenet":
+        raise UserError(
+            f"{name} is no 2D network, and no ImageNet weights fit it: --weights kinetics400, none, or a "
+            "state_dict file with torchvision's names"
+        )
+    if source != "kinetics400":
+        content, how = weights_in(load_checkpoint(Path(source)))
+        if how:
+            print(f"note: the weights of {source} were found {how}")
+        return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    try:
+        weights: dict[str, Tensor] = published.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"Kinetics-400 weights of {name} can't be downloaded ({error}). Two ways on: --weights PATH to "
+            f"{published.url.rpartition('/')[2]}, which torchvision names {published}, or --weights none"
         ) from None
     return weights
 

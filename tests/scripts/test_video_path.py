@@ -1,0 +1,105 @@
+"""Networks over whole clips end to end on the tiny kitchen: train, evaluate, draw, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import cam_viz
+import evaluate
+import published
+import train_video
+from core.errors import UserError
+from core.run_dir import RunDirectory
+from models.build import build_trained
+
+SMALL = {"image_size": 32, "workers": 0, "batch_size": 12, "epochs": 1, "device": "cpu", "frames": 3}
+
+
+def config(tree, out, **changes):
+    return train_video.Config(**({"data": tree, "out": out, "weights": "none"} | SMALL | changes))
+
+
+@pytest.fixture(scope="module")
+def early_run(tree, frame_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("video") / "early"
+    train_video.main(config(tree, out, network="early", weights=str(frame_run)))
+    return out
+
+
+def test_the_first_weights_are_those_it_was_given(tree, frame_run, tmp_path):
+    given = torch.load(frame_run / "last.pt", weights_only=True)["model"]
+    asked = config(tree, tmp_path / "run", network="early", weights=str(frame_run))
+    _, model = train_video.build(train_video.resolve(asked, {})[0], ("open_jam", "put_jam"), {})
+    assert model.net.layer4[1].conv2.weight.equal(given["backbone.resnet.layer4.1.conv2.weight"])
+    first = given["backbone.resnet.conv1.weight"]
+    torch.testing.assert_close(model.net.conv1.weight[:, 3:6], first / 3)
+
+
+def test_evaluate_repeats_the_runs_numbers_and_measures_its_attention(tree, early_run, tmp_path):
+    evaluate.main(evaluate.Config(run=early_run, data=tree, out=tmp_path, workers=0))
+    ours, theirs = (np.load(folder / "predictions.npz") for folder in (tmp_path, early_run))
+    np.testing.assert_array_equal(ours["logits"], theirs["logits"])
+    assert set(json.loads((tmp_path / "eval.json").read_text())["attention"])
+
+
+def test_heat_is_drawn_for_every_frame(tree, early_run, tmp_path):
+    for heat in ("attention", "cam"):
+        asked = {"runs": (early_run,), "data": tree, "clips": ("S2/open_jam/1",), "device": "cpu"}
+        cam_viz.main(cam_viz.Config(**asked, out=tmp_path / heat, heat=heat))
+        (drawn,) = (tmp_path / heat).glob("*.npy")
+        assert np.load(drawn).shape[0] == 3
+
+
+def test_it_has_no_published_form(early_run, tmp_path):
+    with pytest.raises(UserError, match="EarlyFusion has no published form"):
+        published.main(published.Config(run=early_run, out=tmp_path / "x.pth"))
+
+
+def test_the_schedule_falls_at_thirds_of_any_length(tree, tmp_path):
+    for epochs, milestones in ((1, ()), (2, (1,)), (12, (4, 8)), (50, (17, 33))):
+        asked = config(tree, tmp_path / "run", network="early", epochs=epochs)
+        resolved, stage = train_video.resolve(asked, {})
+        assert resolved.milestones == stage.milestones == milestones
+    asked = config(tree, tmp_path / "run", network="swin3d_t", milestones=(7,))
+    _, stage = train_video.resolve(asked, {})
+    assert (stage.optimizer, stage.milestones) == ("adamw", (7,))
+
+
+def test_what_trains_is_in_two_groups_where_a_transformer_begins_trained():
+    from models.video import NETWORKS
+
+    with torch.device("meta"):
+        model = NETWORKS["swin3d_t"]("swin3d_t", 5, frames=4)
+    optimizer = NETWORKS["swin3d_t"].STAGE.override(lr=0.01).build_optimizer(model)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.001]
+
+
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"network": "i3d-resnet18", "temporal": "avgpool"}, "--temporal belongs to resnet18, resnet34"),
+        ({"network": "c3d", "time_padding": "zeros"}, "--time-padding belongs to i3d-resnet18"),
+        ({"network": "s3d", "module": "tsm"}, "--module belongs to resnet18"),
+        ({"network": "s3d", "partial_bn": True}, "--partial-bn belongs to resnet18"),
+        ({"network": "resnet18", "partial_bn": True, "module": "tsm"}, "leave one of them out"),
+        ({"network": "mvit_v2_s"}, "takes clips of 16 frames of 224 pixels and nothing else"),
+    ],
+)
+def test_flags_that_do_not_fit_the_network_are_refused(tree, tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        train_video.main(config(tree, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_network_is_answered_with_the_list(tree, tmp_path):
+    with pytest.raises(UserError, match=r"no network is called 'x3d'; there are\n +resnet18 .*\n"):
+        config(tree, tmp_path, network="x3d")
+
+
+def test_checkpoints_carry_all_that_builds_the_network(early_run):
+    checkpoint = RunDirectory(early_run).checkpoint()
+    model = build_trained(checkpoint["architecture"], checkpoint["model"], "the run")
+    assert (model.network, model.frames) == ("early", 3)

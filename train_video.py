@@ -1,0 +1,118 @@
+"""Trains a network over whole clips end to end: 2D with a head in time, inflated, 3D, SlowFast, transformers.
+
+What a user would compare Ego-RNN with, under the same index, frames, protocol and report. docs/systems.md has
+a row for each network.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from core.cli import run
+from core.config import COSTS_MEMORY
+from core.errors import UserError
+from core.stage import Stage
+from core.train_config import ClipTrainConfig
+from data.parts import ClipInput, Frames
+from models.base import ClipModel
+from models.inserts import ModuleName
+from models.temporal import TemporalName
+from models.video import NETWORKS, NetworkName
+from training.cache.store import CacheFlags
+from training.run import Architecture, Parents, Settings, Training, train
+
+
+class Config(ClipTrainConfig, CacheFlags):
+    """Train a network over whole clips end to end."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "weights": {
+            "networks that begin as a 2D ResNet": "imagenet",
+            "torchvision's": "kinetics400",
+            "c3d, csn26 and csn50": "none",
+        },
+        "temporal": "avgpool",
+        "hidden": 512,
+        "module": "none",
+        "time_padding": "replicate",
+    }
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "dropout")
+
+    network: NetworkName
+    """Which network; a wrong name lists all of them."""
+    frames: int = Field(7, ge=1, json_schema_extra=COSTS_MEMORY)
+    """Frames T of a clip, spread over it."""
+    image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
+    """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
+    weights: str | None = None
+    """imagenet, none, a state_dict file, or a run directory of train_frame.py, for networks that begin as a
+    2D ResNet; kinetics400, none, or a file with torchvision's names for torchvision's."""
+    temporal: TemporalName | None = None
+    """With a 2D ResNet: the head that joins the frames."""
+    hidden: int | None = Field(None, ge=1)
+    """With a 2D ResNet: width of the head."""
+    module: ModuleName | None = None
+    """With a 2D ResNet: what is put into it so that the frames know of each other below the head."""
+    time_padding: Literal["replicate", "zeros"] | None = None
+    """With an inflated ResNet: what lies beyond the first and the last frame; zeros as published, which
+    spoils the 2D weights at few frames."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout before the classifier."""
+    partial_bn: bool = False
+    """Leave every batch norm but the first as it is, as TSN does (2D, early, slow and inflated ResNets)."""
+
+
+def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
+    """Fill the flags that were left out, by the network's defaults.
+
+    Raises:
+        UserError: A flag belongs to other networks, or the network can't take such clips.
+    """
+    network = NETWORKS[config.network]
+    flags = {flag for other in NETWORKS.values() for flag in other.FLAGS}
+    for flag in sorted(flags - network.FLAGS.keys()):
+        if getattr(config, flag) is not None:
+            theirs = ", ".join(name for name, other in NETWORKS.items() if flag in other.FLAGS)
+            raise UserError(f"--{flag.replace('_', '-')} belongs to {theirs}, not to {config.network}")
+    stage = network.STAGE
+    if config.partial_bn:
+        if network.PARTIAL_BN is None:
+            theirs = ", ".join(name for name, other in NETWORKS.items() if other.PARTIAL_BN is not None)
+            raise UserError(f"--partial-bn belongs to {theirs}, not to {config.network}")
+        if config.module not in (None, "none"):
+            raise UserError("--partial-bn would leave the norms of --module untrained; leave one of them out")
+        stage = network.PARTIAL_BN
+    network.check(config.network, config.frames, config.image_size)
+    return config.fill({"weights": network.START, **network.FLAGS}).schedule(stage)
+
+
+def show(config: Config, parents: Parents) -> ClipInput:
+    """Describe what is read of a clip: frames spread over it, as of every RGB stream."""
+    pixels = NETWORKS[config.network].preprocessing(config.network, config.image_size)
+    return ClipInput(Frames(config.frames, pixels))
+
+
+def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tuple[Architecture, ClipModel]:
+    """Make the network with its first weights.
+
+    Returns:
+        The architecture as checkpoints store it, and the model.
+
+    Raises:
+        UserError: The weights can't be had or don't fit.
+    """
+    network = NETWORKS[config.network]
+    arguments = {name: getattr(config, name) for name in ("network", "frames", "dropout", *network.FLAGS)}
+    model = network(num_classes=len(class_names), **arguments)
+    assert config.weights is not None
+    model.start(config.weights)
+    return {"name": network.__name__, "num_classes": len(class_names), **arguments}, model
+
+
+def main(config: Config) -> None:
+    """Train the network and measure it on the test users."""
+    train(config, Training(resolve, show, build))
+
+
+if __name__ == "__main__":
+    run(main, Config)
