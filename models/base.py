@@ -125,8 +125,9 @@ class ClipModel(nn.Module):
     def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor | None:
         """Class activation map of an action: the classifier's weights on the maps that it sees pooled.
 
-        Behind a ConvLSTM these maps are its cell states after each frame, so that the mean of the last map
-        is the score, but for the bias; elsewhere they are each frame's own, and the score is the mean of all.
+        Behind a recurrence over cells, such as the ConvLSTM, these maps are its states after each frame, so
+        that the mean of the last map is the score, but for the bias; elsewhere they are each frame's own, and
+        the score is the mean of all.
         Of two streams it is the RGB stream's part.
 
         Args:

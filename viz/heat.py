@@ -36,9 +36,9 @@ def find_heat(
 
     - attention: the weights of the recurrence's input; of networks without a recurrence the softmax over the
       cells of the class activation map of each frame's own winning class.
-    - cam: the class activation map of the clip's winning action (`ClipModel.evidence`): behind a ConvLSTM the
-      action classifier's weights on the cell state after each frame, which holds all frames until then;
-      elsewhere on the frame's last map. Evidence against the action is left out.
+    - cam: the class activation map of the clip's winning action (`ClipModel.evidence`): behind a recurrence
+      over cells, such as the ConvLSTM, the action classifier's weights on its state after each frame, which
+      holds all frames until then; elsewhere on the frame's last map. Evidence against the action is left out.
     - gradcam: Grad-CAM (Selvaraju et al., ICCV 2017) of the clip's winning action in the last maps of each
       frame (`ClipModel.last_maps`), as the package pytorch-grad-cam has it: the lowest cell counts 0.
 

@@ -72,8 +72,8 @@ class E3DLSTM(nn.Module):
         """Run over a clip, maps (B, T, C, h, w), and return h_1 to h_T, (B, T, D, L, h, w)."""
         clips, frames = maps.shape[:2]
         padded = F.pad(maps, (0, 0, 0, 0, 0, 0, self.window - 1, 0))
-        windows = padded.unfold(1, self.window, 1)  # (B, T, C, h, w, L)
-        from_input: Tensor = self.input(windows.flatten(0, 1).movedim(-1, 2))  # (B * T, 7D, L, h, w)
+        windows = torch.stack([padded[:, n : n + frames] for n in range(self.window)], dim=3)
+        from_input: Tensor = self.input(windows.flatten(0, 1))  # (B * T, 7D, L, h, w)
         gates = from_input.view(clips, frames, *from_input.shape[1:])
         hidden = memory = from_input.new_zeros(clips, self.hidden, *from_input.shape[2:])
         cells, outputs = [hidden], []

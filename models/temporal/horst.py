@@ -93,8 +93,15 @@ class HORST(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Run over a clip, maps (B, T, C, h, w), and return y_1 to y_T, (B, T, D, h, w)."""
-        flat = maps.flatten(0, 1)  # (B * T, C, h, w)
-        embedded: Tensor = F.silu(self.embed(flat))  # (B * T, D, h, w)
+        return self._read(maps, self._context(maps))
+
+    def last(self, maps: Tensor) -> Tensor:
+        """Run over a clip, maps (B, T, C, h, w), and return y_T alone, (B, D, h, w)."""
+        return self._read(maps[:, -1:], self._context(maps)[:, -1:])[:, 0]
+
+    def _context(self, maps: Tensor) -> Tensor:
+        """Return a_t + e_t, (B, T, D, h, w)."""
+        embedded: Tensor = F.silu(self.embed(maps.flatten(0, 1)))  # (B * T, D, h, w)
         shape = *maps.shape[:2], *embedded.shape[1:]
         queries, embeddings = self.query(embedded).view(shape), embedded.view(shape)
         nothing = self._keep(embedded.new_zeros(len(maps), 2 * self.hidden, *maps.shape[3:]))
@@ -105,9 +112,13 @@ class HORST(nn.Module):
                 last = torch.cat([embeddings[:, step - 1], attended[-1]], dim=1)  # (B, 2D, h, w)
                 states = [*states, self._keep(last)][-self.queue :]
             attended.append(self._attend(query, states or [nothing]))
-        context = torch.stack(attended, dim=1).flatten(0, 1) + embedded
-        output: Tensor = self.gate(F.silu(self.output(torch.cat([flat, context], dim=1))))
-        return output.view(shape)
+        return torch.stack(attended, dim=1) + embeddings
+
+    def _read(self, maps: Tensor, context: Tensor) -> Tensor:
+        """Return y (B, T, D, h, w) of frames (B, T, C, h, w) and their a_t + e_t."""
+        seen = torch.cat([maps, context], dim=2).flatten(0, 1)
+        output: Tensor = self.gate(F.silu(self.output(seen)))
+        return output.view_as(context)
 
     def _keep(self, state: Tensor) -> _State:
         """Turn [e_j, a_j] (B, 2D, h, w) into K_j, f_K(K_j) and V_j."""
@@ -147,7 +158,7 @@ class HORSTHead(TemporalHead):
 
     def forward(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Map (B, T, C, h, w) to (B, D)."""
-        return self.states(maps, cam)[:, -1]
+        return self.cell.last(self.focus(maps, cam)).mean(dim=(2, 3))
 
     def states(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Return the pooled outputs y_1 to y_T, (B, T, D)."""

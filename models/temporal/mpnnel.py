@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.temporal.base import TemporalHead
+from models.temporal.transformers import deterministic_attention
 
 
 class _Messages(nn.Module):
@@ -26,7 +27,8 @@ class _Messages(nn.Module):
     def forward(self, nodes: Tensor) -> Tensor:
         """Pass messages between the nodes of each frame (B, N, D), every one with every other."""
         normed = self.norm(nodes)
-        heard, _ = self.attention(normed, normed, normed, need_weights=False)
+        with deterministic_attention():
+            heard, _ = self.attention(normed, normed, normed, need_weights=False)
         joined: Tensor = self.feed_forward(heard + nodes)
         return joined
 

@@ -3,7 +3,8 @@
 Axes: B clips, T frames, N cells of all frames, C channels, D inner channels, h w cells.
 """
 
-import torch.nn.functional as F
+import math
+
 from torch import Tensor, nn
 
 from models.temporal.base import TemporalHead
@@ -50,7 +51,7 @@ class NonLocalHead(TemporalHead):
         """Return z of every frame (B, T, C, h, w); the mean over frames and cells is the feature."""
         cells = self.focus(maps, cam).flatten(3).transpose(2, 3)  # (B, T, h * w, C)
         nodes = cells.flatten(1, 2)  # (B, N, C)
-        # PyTorch's attention divides by sqrt(D) too.
-        seen = F.scaled_dot_product_attention(self.query(nodes), self.key(nodes), self.value(nodes))
+        scores = self.query(nodes) @ self.key(nodes).transpose(1, 2) / math.sqrt(self.query.out_features)
+        seen = scores.softmax(dim=2) @ self.value(nodes)
         joined: Tensor = (nodes + self.output(seen)).view_as(cells)
         return joined.transpose(2, 3).reshape(maps.shape)

@@ -4,16 +4,23 @@ Axes: B clips, T frames, C channels, D features, h w cells.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.temporal.base import TemporalHead
 
 _NO_CELLS = "joins pooled frames by a transformer, whose score lies on no cells"
+
+
+def deterministic_attention() -> AbstractContextManager[None]:
+    """Let torch's attention run by the kernel whose gradients are the same every time on a GPU too."""
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _blocks(
@@ -76,7 +83,8 @@ class AVTHead(TemporalHead):
         assert frames <= len(self.positions), f"built for {len(self.positions)} frames, got {frames}"
         tokens = self.dropout(self.encode(self.pool(maps, cam)) + self.positions[:frames])
         later = torch.ones(frames, frames, dtype=torch.bool, device=maps.device).triu(diagonal=1)
-        states: Tensor = self.decode(self.blocks(tokens, mask=later, is_causal=True))
+        with deterministic_attention():
+            states: Tensor = self.decode(self.blocks(tokens, mask=later, is_causal=True))
         return states
 
 
@@ -113,5 +121,6 @@ class TransformerHead(TemporalHead):
         most, given = len(self.positions) - 1, maps.shape[1]
         assert given <= most, f"built for {most} frames, got {given}"
         tokens = torch.cat([self.token.expand(len(maps), -1, -1), self.encode(self.pool(maps, cam))], dim=1)
-        feature: Tensor = self.blocks(tokens + self.positions[: 1 + given])[:, 0]
+        with deterministic_attention():
+            feature: Tensor = self.blocks(tokens + self.positions[: 1 + given])[:, 0]
         return feature

@@ -5,6 +5,7 @@ Axes: B clips, T frames, K words, N cells, C channels, h w cells.
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -55,7 +56,9 @@ class TopDownVLADHead(TemporalHead):
 
     def states(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Return the features of the frames until each, (B, T, K C)."""
-        return _scaled(self._summed(maps, cam).cumsum(dim=1))
+        frames = self._summed(maps, cam).unbind(dim=1)
+        # torch.cumsum has no deterministic kernel on a GPU.
+        return _scaled(torch.stack(list(accumulate(frames, torch.add)), dim=1))
 
     def cell_features(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Return T N times each cell's part, (B, T, K C, h, w): the mean of all is the feature."""

@@ -9,6 +9,7 @@ import torch
 
 import train_rgb
 import train_twostream
+from models.temporal import HEADS
 from tests.support.small_runs import joint_config, stage_1_config, stage_2_config
 
 
@@ -33,11 +34,14 @@ def same(one, other):
     assert all(torch.equal(value, other[1][key]) for key, value in one[1].items())
 
 
-def test_same_bits_in_both_stages_and_from_a_half_filled_store(tree, frame_run, tmp_path):
-    cache = tmp_path / "cache"
-    plain = run(stage_1_config(tree, frame_run, tmp_path / "plain1", epochs=2))
+@pytest.mark.parametrize(
+    "head", [name if name == "convlstm" else pytest.param(name, marks=pytest.mark.stress) for name in HEADS]
+)
+def test_same_bits_in_both_stages_and_from_a_half_filled_store(head, tree, frame_run, tmp_path):
+    cache, first = tmp_path / "cache", {"epochs": 2, "temporal": head}
+    plain = run(stage_1_config(tree, frame_run, tmp_path / "plain1", **first))
     train_rgb.main(stage_1_config(tree, frame_run, tmp_path / "filler", epochs=1, cache=cache))
-    kept = run(stage_1_config(tree, frame_run, tmp_path / "kept1", epochs=2, cache=cache))
+    kept = run(stage_1_config(tree, frame_run, tmp_path / "kept1", cache=cache, **first))
     same(plain, kept)
     kept_before = contents(cache)
     plain2 = run(stage_2_config(tree, tmp_path / "plain1", tmp_path / "plain2"))

@@ -18,11 +18,13 @@ import train_flow
 import train_frame
 import train_rgb
 import train_twostream
+from models.temporal import HEADS
 from tests.support.small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
 TIMES = ("seconds", "clips_per_sec")
 CONTEXT = multiprocessing.get_context("fork")  # a child that need not import torch again
 SCRIPTS = ("frame", "stage 1", "stage 2", "stage 2 with --ms", "stage joint with --ms", "flow", "two streams")
+WITH_HEADS = tuple(f"stage 1 with --temporal {name}" for name in HEADS)
 
 
 @pytest.fixture
@@ -36,9 +38,10 @@ def training(request) -> Callable[[str], Callable[[Path], None]]:
             settings = SMALL | {"frames": 2, "batch_size": 24, "backbone": "resnet18", "weights": "none"}
             settings |= {"data": made("tree")} | again
             return lambda out: train_frame.main(train_frame.Config(out=out, **settings))
-        if script == "stage 1":
+        if script.startswith("stage 1"):
             parts = made("tree"), made("frame_run")
-            return lambda out: train_rgb.main(stage_1_config(*parts, out, **again))
+            head = {"temporal": script.split()[-1]} if script in WITH_HEADS else {}
+            return lambda out: train_rgb.main(stage_1_config(*parts, out, **again, **head))
         if script == "stage 2":
             parts = made("moving_tree"), made("stage_1")
             return lambda out: train_rgb.main(stage_2_config(*parts, out, **again))
@@ -106,7 +109,8 @@ def same(one: object, other: object) -> bool:
 
 def pytest_generate_tests(metafunc):
     if "script" in metafunc.fixturenames:
-        metafunc.parametrize("script", SCRIPTS if metafunc.config.getoption("--stress") else ["stage 2"])
+        every = SCRIPTS + WITH_HEADS
+        metafunc.parametrize("script", every if metafunc.config.getoption("--stress") else ["stage 2"])
 
 
 def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_path, stress, figures):
@@ -115,7 +119,7 @@ def test_killed_at_random_it_ends_as_the_undisturbed_run(script, training, tmp_p
     start = time.monotonic()
     assert not kill_once(train, whole, 600), "an undisturbed child ends"
     lasts_sec = time.monotonic() - start
-    wanted, kills, runs = (9 if stress else 2), 0, 0
+    wanted, kills, runs = (9 if stress and script in SCRIPTS else 2), 0, 0
     while kills < wanted:
         out = tmp_path / f"killed{runs}"
         while kill_once(train, out, float(rng.uniform(0, 1.1 * lasts_sec))):

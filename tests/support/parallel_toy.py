@@ -93,10 +93,11 @@ def toy_config(out: Path, **changes: Any) -> TrainConfig:
 
 
 if __name__ == "__main__":
-    folder, rgb = Path(sys.argv[1]), json.loads(sys.argv[2])
+    folder, streams = Path(sys.argv[1]), json.loads(sys.argv[2])
     main(toy_config(folder / "toy"))
     with thin_networks():
-        train_rgb.main(train_rgb.Config(**rgb))
+        for rgb in streams:
+            train_rgb.main(train_rgb.Config(**rgb))
     Batches.broken_epoch = 2
     sys.argv = ["toy", "--out", str(folder / "stopped"), "--batch-size", "4", "--device", "cpu"]
     run(main, TrainConfig)
