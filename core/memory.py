@@ -1,18 +1,89 @@
-"""How much memory is free: of this machine, under the limits of a container, and of a GPU.
-
-Imports nothing that takes time; torch is there already where a device is asked about.
-"""
+"""How much memory is free, and large blocks of it: on a GPU, else in RAM, else none."""
 
 import os
 import re
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch import Tensor
+
+from core.ranks import ONE, Ranks
 
 GIB = 2**30
+Limit = Literal["auto"] | float
+"""How many GiB may be taken of a device; auto: half of what is free."""
+
+_SHARE = 0.5  # of what is free, where nothing else was asked for
+
+
+class Room:
+    """Memory for what is kept between epochs: on the device, else in RAM; what it gives is said in a line."""
+
+    def __init__(self, limit: Limit, device: torch.device, ranks: Ranks = ONE) -> None:
+        """Take nothing yet.
+
+        Args:
+            limit: How much of the device's memory may be taken; of the RAM beside a GPU it is half of what is
+                free.
+            device: Where it is wanted.
+            ranks: The processes of the training; the first one says what is chosen.
+        """
+        self.limit, self.device, self.ranks = limit, device, ranks
+        self._left: dict[str, float] = {}  # bytes, by the type of a device; measured when first asked
+
+    def take(
+        self, what: str, blocks: Sequence[tuple[tuple[int, ...], torch.memory_format]]
+    ) -> list[Tensor] | None:
+        """Take blocks of bytes where there is room for all of them.
+
+        Args:
+            what: What goes there, in words for the message.
+            blocks: Shape and layout of each.
+
+        Returns:
+            uint8 tensors of any values, in RAM beside a GPU pinned; None where there is no room.
+        """
+        need, why = sum(prod(shape) for shape, _ in blocks), ""
+        for kind in dict.fromkeys((self.device.type, "cpu")):
+            name = "RAM" if kind == "cpu" else "GPU memory"
+            if need > (left := self._room(kind)):
+                why += f"; of {name} there is {_size(left)} for it"
+                continue
+            try:
+                taken = [self._block(kind, *block) for block in blocks]
+            except (RuntimeError, MemoryError) as error:
+                if "memory" not in str(error) and not isinstance(error, MemoryError):
+                    raise
+                why += f"; of {name} that much can't be had"
+                continue
+            self._left[kind] = left - need
+            self.ranks.say(f"resident: {_size(need)} of {what} in {name}{why}")
+            return taken
+        self.ranks.say(f"resident: {_size(need)} of {what} are read as they are needed{why}")
+        return None
+
+    def _room(self, kind: str) -> float:
+        if kind not in self._left:
+            free = free_on(self.device if kind == self.device.type else torch.device(kind))
+            asked = _SHARE * free if self.limit == "auto" or kind != self.device.type else self.limit * GIB
+            self._left[kind] = min(asked, free)
+        return self._left[kind]
+
+    def _block(self, kind: str, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
+        device = self.device if kind == self.device.type else torch.device(kind)
+        block = torch.empty(shape, dtype=torch.uint8, device=device, memory_format=layout)
+        if device.type != self.device.type:
+            _pin(block)
+        return block
+
+
+def local_ranks() -> int:
+    """Count the processes of the training on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def free_ram(root: Path = Path("/")) -> int:
@@ -26,12 +97,10 @@ def free_ram(root: Path = Path("/")) -> int:
     return max(0, min([machine, *_free_in_cgroups(root)]))
 
 
-def free_on(device: "torch.device") -> int:
+def free_on(device: torch.device) -> int:
     """Count the bytes that are free on a device; of several ranks on the CPU, each gets an equal part."""
     if device.type != "cuda":
-        return free_ram() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    import torch
-
+        return free_ram() // local_ranks()
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
@@ -63,3 +132,14 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def _pin(block: Tensor) -> None:
+    """Let a GPU copy from memory at full speed; where that is refused, copies are slower."""
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    if int(runtime.cudaHostRegister(block.data_ptr(), block.numel(), 0)) == 0:
+        weakref.finalize(block, runtime.cudaHostUnregister, block.data_ptr()).atexit = False
+
+
+def _size(count: float) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"

@@ -152,8 +152,11 @@ class Pictures(Dataset[Item]):
         Returns:
             frames, normalised float32 (1, 3, S, S); label; clip, the position in the index.
         """
-        number, draw = key
-        image = read_rgb(self.index.paths[number])[None]
+        return self.item(key, read_rgb(self.index.paths[key[0]]))
+
+    def item(self, key: PictureKey, picture: Tensor) -> Item:
+        """Make the item of a key from its picture, uint8 (3, H, W)."""
+        (number, draw), image = key, picture[None]
         frames = self._crop(image, draw) if draw else transform_frames(image, self.preprocessing, None)
         return {"frames": frames, "label": self.index.labels[number], "clip": number}
 

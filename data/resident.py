@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from itertools import groupby
+from functools import partial
+from itertools import groupby, islice
 from math import prod
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,22 +27,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.memory import GIB, free_on
+from core.memory import Limit, Room, local_ranks
 from core.ranks import ONE, Ranks
 from data.decoding import BadImage, read_size
-from data.epochs import ClipKey
-from data.images import scaled_size
+from data.epochs import ClipKey, Item
+from data.images import read_rgb, scaled_size
 from data.index import ClipIndex
 from data.parts import ClipInput, Part
+from data.pictures import PictureKey, Pictures
 from data.transforms import crop_together, cut, orient, scale_short_side
 
-Limit = Literal["auto"] | float
-"""How many GiB pixels may take of the device; auto: half of what is free when they are decoded."""
 Shape = tuple[int, int, int]
 
-_SHARE = 0.5  # of what is free, by default
 _IMAGES_AT_ONCE = 64  # that a thread decodes before they go to their place
-_CPU = torch.device("cpu")
 
 
 class Place(NamedTuple):
@@ -185,9 +184,10 @@ class Resident:
             epochs: Length of the training: on a CPU, "auto" doesn't decode more images than it would read.
         """
         self.limit, self.device, self.ranks, self.epochs = limit, device, ranks, epochs
+        self._room = Room(limit, device, ranks)
         self._held: dict[tuple[Part, int], HeldImages] = {}
-        self._left: dict[str, float] = {}  # bytes that may still be taken, by the type of a device
         self._refused = set[tuple[Part, int]]()
+        self._settled = False  # whether everything wanted is held or refused
         self._buffers = Buffers()
 
     def want(self, inputs: ClipInput, index: ClipIndex, keys: Sequence[ClipKey] | None) -> None:
@@ -198,6 +198,7 @@ class Resident:
             index: The clips.
             keys: Everything that is read; None where each epoch draws its keys.
         """
+        self._settled = False
         for part in inputs.parts:
             held = self._held.setdefault((part, id(index)), HeldImages(part, index))
             if keys is None:
@@ -210,7 +211,9 @@ class Resident:
 
     def holds(self, inputs: ClipInput, index: ClipIndex) -> bool:
         """Decode what is wanted and not held yet, where there is room; say whether an input is held."""
-        self._hold_wanted()
+        if not self._settled:
+            self._hold_wanted()
+            self._settled = True
         return not any((part, id(index)) in self._refused for part in inputs.parts)
 
     def batches(
@@ -225,19 +228,13 @@ class Resident:
             threads: On a CPU, threads that make a batch while the one before is used; 0 makes each when it is
                 asked for.
 
-        Yields:
-            The parts of each item on the device; "label", and "clip", its position in the index, on the CPU.
+        Returns:
+            Iterates over batches: the parts of each item on the device; "label", and "clip", its position in
+            the index, on the CPU.
         """
         held = [self._held[part, id(index)] for part in inputs.parts]
-        threads = threads if self.device.type == "cpu" else 0
-        with ThreadPoolExecutor(threads) if threads else nullcontext() as pool:
-            waiting = deque[Callable[[], dict[str, Tensor]]]()
-            for of_batch in keys:
-                waiting.append(self._begin(held, index, of_batch, pool))
-                if len(waiting) > (threads > 0):
-                    yield waiting.popleft()()
-            while waiting:
-                yield waiting.popleft()()
+        begin = partial(self._begin, held, index)
+        return made_ahead(keys, begin, threads if self.device.type == "cpu" else 0)
 
     def _begin(
         self,
@@ -297,8 +294,12 @@ class Resident:
                 planned += [(held, shape, clips) for shape, clips in by_shape.items()]
         if not planned:
             return
-        blocks = self._room_for(planned)
-        if blocks is None:
+        what = " and ".join(dict.fromkeys(held.part.name for held, _, _ in planned))
+        shapes = [
+            ((sum(len(held.wanted[clip]) for clip in clips), *shape), held.part.layout)
+            for held, shape, clips in planned
+        ]
+        if (blocks := self._room.take(what, shapes)) is None:
             self._refused |= {key for key, held in self._held.items() if held.missing()}
             return
         pieces = [
@@ -306,54 +307,97 @@ class Resident:
             for (held, _, clips), block in zip(planned, blocks, strict=True)
             for clip, numbers, rows in held.divided(clips, block)
         ]
-        show = "reading images" if self.ranks.first else None
-        with tqdm(total=sum(len(piece.numbers) for piece in pieces), desc=show, unit="image",
-                  disable=None if show else True) as bar:  # fmt: skip
-            for piece, images in decoded(pieces):
-                piece.keep(images)
-                bar.update(len(piece.numbers))
+        for piece, images in decoded(pieces, [len(piece.numbers) for piece in pieces], self.ranks):
+            piece.keep(images)
         for (held, _, clips), block in zip(planned, blocks, strict=True):
             held.add_block(clips, block)
 
-    def _room_for(self, planned: Sequence[tuple[HeldImages, Shape, list[int]]]) -> list[Tensor] | None:
-        """Take memory for blocks where there is room for all, and say where in a line; None without room."""
-        shapes = [(sum(len(held.wanted[clip]) for clip in clips), *shape) for held, shape, clips in planned]
-        need, why = sum(map(prod, shapes)), ""
-        what = f"{_size(need)} of {' and '.join(dict.fromkeys(held.part.name for held, _, _ in planned))}"
-        for kind in dict.fromkeys((self.device.type, "cpu")):
-            name = "RAM" if kind == "cpu" else "GPU memory"
-            if need > (left := self._room(kind)):
-                why += f"; of {name} there is {_size(left)} for it"
-                continue
-            try:
-                blocks = [
-                    self._take(kind, shape, held.part.layout)
-                    for shape, (held, _, _) in zip(shapes, planned, strict=True)
-                ]
-            except (RuntimeError, MemoryError) as error:
-                if "memory" not in str(error) and not isinstance(error, MemoryError):
-                    raise
-                why += f"; of {name} that much can't be had"
-                continue
-            self._left[kind] = left - need
-            self.ranks.say(f"resident: {what} in {name}{why}")
-            return blocks
-        self.ranks.say(f"resident: {what} are read as they are needed{why}")
-        return None
 
-    def _room(self, kind: str) -> float:
-        if kind not in self._left:
-            free = free_on(torch.device(kind) if kind == "cpu" else self.device)
-            asked = _SHARE * free if self.limit == "auto" else self.limit * GIB
-            self._left[kind] = min(asked, free) if kind == self.device.type else _SHARE * free
-        return self._left[kind]
+class HeldPictures:
+    """Holds pictures of any sizes as they lie on disk, since every crop is scaled anew."""
 
-    def _take(self, kind: str, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
-        device = self.device if kind == self.device.type else _CPU
-        block = torch.empty(shape, dtype=torch.uint8, device=device, memory_format=layout)
-        if device.type != self.device.type:
-            _pin(block)
-        return block
+    def __init__(self, pictures: Pictures, room: Room) -> None:
+        """Hold nothing yet.
+
+        Args:
+            pictures: The data set that makes items of them.
+            room: Where they may be held.
+        """
+        self.pictures, self.room = pictures, room
+        self._images: list[Tensor] | None = None
+        self._refused = False
+
+    def holds(self) -> bool:
+        """Decode the pictures where there is room for them, and say whether they are held."""
+        if self._images is None and not self._refused:
+            self._images = self._hold()
+            self._refused = self._images is None
+        return not self._refused
+
+    def batches(self, keys: Iterable[Sequence[PictureKey]], threads: int = 0) -> Iterator[dict[str, Tensor]]:
+        """Make batches of what is held, frames on the device; `threads` as of `Resident.batches`."""
+        return made_ahead(keys, self._begin, threads if self.room.device.type == "cpu" else 0)
+
+    def _begin(
+        self, keys: Sequence[PictureKey], pool: ThreadPoolExecutor | None
+    ) -> Callable[[], dict[str, Tensor]]:
+        if pool is not None:
+            running = [pool.submit(self._item, key) for key in keys]
+            return lambda: _joined([item.result() for item in running])
+        batch = _joined(list(map(self._item, keys)))
+        return lambda: batch
+
+    def _item(self, key: PictureKey) -> Item:
+        assert self._images is not None
+        image = self._images[key[0]].to(self.room.device, non_blocking=True)
+        return self.pictures.item(key, image)
+
+    def _hold(self) -> list[Tensor] | None:
+        paths = self.pictures.index.paths
+        sizes = [read_size(path) for path in paths]
+        blocks = self.room.take("pictures", [((3 * sum(map(prod, sizes)),), torch.contiguous_format)])
+        if blocks is None:
+            return None
+        views, start = list[Tensor](), 0
+        for width, height in sizes:
+            end = start + 3 * width * height
+            views.append(blocks[0][start:end].view(height, width, 3).permute(2, 0, 1))
+            start = end
+        pieces = [PicturePiece(path, view) for path, view in zip(paths, views, strict=True)]
+        for piece, image in decoded(pieces, [1] * len(pieces), self.room.ranks):
+            piece.keep(image)
+        return views
+
+
+def _joined(items: Sequence[Item]) -> dict[str, Tensor]:
+    frames = torch.stack([item["frames"] for item in items if isinstance(item["frames"], Tensor)])
+    return {
+        "frames": frames,
+        **{name: torch.tensor([item[name] for item in items]) for name in ("label", "clip")},
+    }
+
+
+class PicturePiece(NamedTuple):
+    """A picture, and where its pixels go."""
+
+    path: Path
+    place: Tensor
+
+    def read(self) -> Tensor:
+        """Decode it: (3, H, W)."""
+        return read_rgb(self.path)
+
+    def keep(self, image: Tensor) -> None:
+        """Put it where it goes.
+
+        Raises:
+            UserError: It has another size than its header said before.
+        """
+        if image.shape != self.place.shape:
+            raise UserError(
+                f"{self.path} changed while it was read; give the command again when it is complete"
+            )
+        self.place.copy_(image)
 
 
 class Piece(NamedTuple):
@@ -383,19 +427,63 @@ class Piece(NamedTuple):
         self.rows.copy_(images)
 
 
-def decoded(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Tensor]]:
-    """Decode pieces on all cores, in order; few wait in memory at a time."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    threads = max(1, min(16, len(os.sched_getaffinity(0)) // local))
-    waiting = deque[tuple[Piece, Future[Tensor]]]()
-    with ThreadPoolExecutor(threads) as pool:
-        for piece in pieces:
-            waiting.append((piece, pool.submit(piece.read)))
-            if len(waiting) > 2 * threads:
-                first, images = waiting.popleft()
-                yield first, images.result()
-        for first, images in waiting:
-            yield first, images.result()
+class Readable(Protocol):
+    """Images that one thread decodes at once."""
+
+    def read(self) -> Tensor:
+        """Decode them."""
+
+
+P = TypeVar("P", bound=Readable)
+K = TypeVar("K")
+
+
+def made_ahead(
+    keys: Iterable[K],
+    begin: Callable[[K, ThreadPoolExecutor | None], Callable[[], dict[str, Tensor]]],
+    threads: int,
+) -> Iterator[dict[str, Tensor]]:
+    """Make batches of keys, each while the one before is used.
+
+    Args:
+        keys: The keys of each batch.
+        begin: Begins a batch in the threads that it is given, and returns what waits for it.
+        threads: Number of threads; 0 makes a batch when it is asked for.
+    """
+    with ThreadPoolExecutor(threads) if threads else nullcontext() as pool:
+        waiting = deque[Callable[[], dict[str, Tensor]]]()
+        for of_batch in keys:
+            waiting.append(begin(of_batch, pool))
+            if len(waiting) > (threads > 0):
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+
+
+def decoded(pieces: Sequence[P], images: Sequence[int], ranks: Ranks = ONE) -> Iterator[tuple[P, Tensor]]:
+    """Read pieces on all cores and yield them in order; few wait in memory at a time.
+
+    Args:
+        pieces: What is read.
+        images: Number of images in each, for the progress bar.
+        ranks: The processes of the training; those of one machine divide its cores.
+    """
+    threads = max(1, min(16, len(os.sched_getaffinity(0)) // local_ranks()))
+    waiting = deque[tuple[P, int, Future[Tensor]]]()
+    silent = None if ranks.first else True  # None: also silent where there is no terminal
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=sum(images), desc="reading images", unit="image", disable=silent) as bar,
+    ):
+        coming = zip(pieces, images, strict=True)
+        while True:
+            for piece, count in islice(coming, 2 * threads - len(waiting)):
+                waiting.append((piece, count, pool.submit(piece.read)))
+            if not waiting:
+                return
+            piece, count, found = waiting.popleft()
+            yield piece, found.result()
+            bar.update(count)
 
 
 class Buffers:
@@ -429,14 +517,3 @@ def _bring(
     for at, row in enumerate(rows):
         there[at].copy_(images[row], non_blocking=True)
     return there, torch.arange(len(rows)).view(len(which), -1).tolist()
-
-
-def _pin(block: Tensor) -> None:
-    """Let a GPU copy from memory at full speed; where that is refused, copies are slower."""
-    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-    if int(runtime.cudaHostRegister(block.data_ptr(), block.numel(), 0)) == 0:
-        weakref.finalize(block, runtime.cudaHostUnregister, block.data_ptr()).atexit = False
-
-
-def _size(count: float) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"

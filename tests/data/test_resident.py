@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from core.errors import UserError
+from core.memory import Room
 from core.ranks import Ranks
 from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
 from data.parts import ClipInput, Flow, Frames, Maps, SingleFrames
-from data.resident import Buffers, HeldImages, Resident
+from data.pictures import PictureIndex, Pictures, picture_key
+from data.resident import Buffers, HeldImages, HeldPictures, Resident
 from data.transforms import Draw, Preprocessing, crop, crop_together, orient
 from tests.support.trees import png_tree, save, texture
-from training.batches import KeyBatches, ResidentClips, load_clips
+from training.batches import KeyBatches, ResidentClips, load, load_clips
 
 CPU = torch.device("cpu")
 RGB, FLOW = Preprocessing(32, 37, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), Preprocessing.flow(32)
@@ -165,6 +167,28 @@ def test_lacking_images_are_refused_at_once(tmp_path):
     tree = ClipIndex.from_tree(png_tree(tmp_path, maps=False))
     with pytest.raises(UserError, match="has no maps"):
         resident()(EVERYTHING, 0, tree, KeyBatches([], 4))
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_held_pictures_have_the_bits_of_those_that_are_read(tmp_path, threads, capsys):
+    for number in range(7):
+        name = f"{'cup' if number < 4 else 'jam'}/{number}.{'jpg' if number == 2 else 'png'}"
+        save(tmp_path / name, texture("picture", number, (50 + number, 70 - 3 * number)))
+    pictures = Pictures(PictureIndex.from_folder(tmp_path), RGB)
+    sampler = EpochSampler(7, 5, picture_key)
+    keys = KeyBatches([*sampler, (3, None), (6, None)], 4)
+    expected = list(load(pictures, keys, 0))
+    refused = HeldPictures(pictures, Room(1e-6, CPU))
+    assert not refused.holds() and not refused.holds(), "it is said once"
+    held = HeldPictures(pictures, Room("auto", CPU))
+    assert held.holds()
+    shutil.rmtree(tmp_path / "cup")
+    equal(held.batches(keys, threads), expected)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "pictures are read as they are needed; of RAM" in first and second.endswith("of pictures in RAM")
 
 
 # As a GPU makes them
