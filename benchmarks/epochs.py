@@ -79,7 +79,7 @@ def epoch_ways(
     part: PartName, tree: Path, clips: int, size: Size, folder: Path, names: Sequence[str] = WAYS
 ) -> dict[str, Way]:
     """Prepare an epoch of a stage of the RGB stream over the first clips of a tree, its cache in a folder."""
-    split, inputs = _open(tree, clips, size)
+    split, inputs = open_clips(tree, clips, size)
     settings, cache = LoaderSettings(size.batch, workers=1, seed=0), CacheFolder(folder / "cache")
     kept = with_kept_frames(inputs, cache)
     ways: dict[str, Way] = {}
@@ -97,14 +97,15 @@ def epoch_ways(
 
 def decoding_ways(tree: Path, clips: int, size: Size, folder: Path, workers: int) -> dict[str, Way]:
     """Prepare a pass over the frames of clips without any training, decoded or read from the cache."""
-    split, inputs = _open(tree, clips, size)
+    split, inputs = open_clips(tree, clips, size)
     settings = LoaderSettings(size.batch, workers, seed=0)
     both = {"decoded": inputs, "kept": with_kept_frames(inputs, CacheFolder(folder / "frames"))}
     sets = {name: ClipData(split, each).sets(settings) for name, each in both.items()}
     return {name: partial(_pass, each.train.batches) for name, each in sets.items()}
 
 
-def _open(tree: Path, clips: int, size: Size) -> tuple[Split, ClipInput]:
+def open_clips(tree: Path, clips: int, size: Size) -> tuple[Split, ClipInput]:
+    """Open the first clips of a tree, and describe their frames."""
     whole = ClipIndex.from_tree(tree)
     index = whole.subset(range(min(clips, len(whole))))
     return Split(index, None, index), ClipInput(Frames(size.frames, Preprocessing.rgb(size.side)))

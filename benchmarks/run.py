@@ -14,16 +14,17 @@ from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.profiler import profile
 from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
 from benchmarks.epochs import measure_clips, measure_decoding, measure_epochs, measure_recipes
+from benchmarks.loop import measure_loop
 from benchmarks.steps import (
     BF16,
     EXACT,
@@ -47,13 +48,14 @@ from core.cli import run
 from core.config import COSTS_MEMORY, Config
 from core.errors import UserError
 from core.files import read_json, write_json, write_text
-from core.seeding import set_up_numerics
+from core.seeding import choose_device, set_up_numerics
 
 TableName = Literal[
     "machine", "steps", "work", "evaluation", "compiling", "exactness",
-    "memory", "epochs", "decoding", "growth", "clips", "recipes",
+    "memory", "epochs", "decoding", "loop", "growth", "clips", "recipes",
 ]  # fmt: skip
 Found = dict[str, Any]
+ON_GPU: tuple[TableName, ...] = ("steps", "evaluation", "loop")  # tables that --device cuda measures
 
 
 class BenchmarkConfig(Config):
@@ -63,6 +65,9 @@ class BenchmarkConfig(Config):
     """Tree of clips to measure epochs and decoding on; without one these are not measured."""
     clips: int = Field(64, ge=8)
     """Number of its clips to use."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to compute; the page of --write holds a CPU's tables, and a GPU's are printed: steps, evaluation,
+    loop."""
     rounds: int = Field(5, ge=1)
     """Rounds of alternation."""
     batch: int = Field(8, ge=1, json_schema_extra=COSTS_MEMORY)
@@ -79,8 +84,18 @@ class BenchmarkConfig(Config):
     @property
     def size(self) -> Size:
         """The size of a step at the first length."""
-        size = Size(self.batch, self.lengths[0])
+        size = Size(self.batch, self.lengths[0], device=self.device)
         return replace(size, side=64, hidden=16, backbone="resnet18") if self.quick else size
+
+    @model_validator(mode="after")
+    def _tables_of_the_device(self) -> Self:
+        if self.device == "cuda" and (others := sorted({*self.tables} - {*ON_GPU})):
+            raise ValueError(
+                f"--tables {' '.join(others)}: on a GPU these are not measured, {', '.join(ON_GPU)} are"
+            )
+        if self.device == "cuda" and self.write is not None:
+            raise ValueError("--write takes the page of a CPU's tables; a GPU's are printed")
+        return self
 
     @property
     def few(self) -> int:
@@ -96,6 +111,8 @@ def main(config: BenchmarkConfig) -> None:
             another machine.
     """
     page = read_page(config.write, TABLES) if config.write else ""
+    if choose_device(config.device).type == "cuda":
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     set_up_numerics()
     found: Found = {}
     if config.write and config.tables:
@@ -105,7 +122,7 @@ def main(config: BenchmarkConfig) -> None:
             if before[key] != here[key]:
                 was, now = f"measured with {key} {before[key]}", f"here it is {here[key]}"
                 raise UserError(f"{path}: {was}, and {now}; measure all tables")
-    for name in config.tables or MEASURES:
+    for name in config.tables or (ON_GPU if config.device == "cuda" else MEASURES):
         print(f"measuring: {name}", flush=True)
         found[name] = MEASURES[name](config)
         if config.write:
@@ -284,6 +301,7 @@ MEASURES: dict[str, Callable[[BenchmarkConfig], Found]] = {
     "memory": lambda config: {} if config.quick else measure_memory(config.size, config.few),
     "epochs": _on_tree(measure_epochs),
     "decoding": _on_tree(measure_decoding),
+    "loop": _on_tree(measure_loop),
     "growth": lambda config: measure_growth(config.size, config.few),
     "clips": _on_tree(measure_clips),
     "recipes": lambda config: measure_recipes(config.size, config.lengths, config.few),

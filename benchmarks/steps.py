@@ -36,12 +36,19 @@ Way = Callable[[], object]
 
 
 def alternate(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Time each way once a round, after one round that does not count: seconds of every round by name."""
+    """Time each way once a round, after one round that does not count: seconds of every round by name.
+
+    Each begins and ends when a GPU has nothing left to do.
+    """
+    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    wait: Callable[[], object] = torch.cuda.synchronize if on_gpu else lambda: None
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
+            wait()
             start = time.perf_counter()
             way()
+            wait()
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
@@ -61,13 +68,14 @@ def count_operations(way: Way) -> float:
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes of a step; the defaults are the paper's but for the batch."""
+    """Sizes of a step, and where it is computed; the defaults are the paper's but for the batch."""
 
     batch: int = 8
     frames: int = 7
     side: int = 224
     hidden: int = 512
     backbone: Literal["resnet18", "resnet34"] = "resnet34"
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 @dataclass
@@ -94,7 +102,7 @@ class Step:
 
     def loss(self) -> Tensor:
         """Classify the batch and return the cross entropy."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.labels.device.type, torch.bfloat16, enabled=self.bf16):
             output = self.model(**self.inputs())
         logits = output if isinstance(output, Tensor) else output.logits
         precise = torch.promote_types(logits.dtype, torch.float32)
@@ -126,7 +134,9 @@ def build(part: PartName, way: str, size: Size, precision: Precision = "float32"
     """
     torch.manual_seed(0)
     model, stage, batch = _network(part, size)
-    labels = torch.arange(size.batch) % CLASSES
+    model.to(size.device)
+    batch = {name: tensor.to(size.device) for name, tensor in batch.items()}
+    labels = torch.arange(size.batch, device=size.device) % CLASSES
     stage.freeze(model)
     stage.set_modes(model)
     if way == PLAIN:
@@ -233,5 +243,10 @@ def _keep_outputs(step: Step, batch: dict[str, Tensor], precision: Precision) ->
         for slot in slots:
             stores[name].write(slot, output[slot])
     rest = {name: tensor for name, tensor in batch.items() if name != "frames"}
-    step.inputs = lambda: rest | {name: store.read(slots)[0] for name, store in stores.items()}
+
+    def read() -> dict[str, Tensor]:
+        return rest | {name: store.read(slots)[0].to(frames.device) for name, store in stores.items()}
+
+    there = read()
+    step.inputs = read if frames.device.type == "cpu" else lambda: there  # a GPU's memory holds them
     step.files.append(folder)

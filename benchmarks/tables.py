@@ -108,6 +108,17 @@ def _decoding(found: Found) -> str:
     return markdown(["frames of a clip", "ms"], rows)
 
 
+def _loop(found: Found) -> str:
+    """Milliseconds of a step and an epoch, and how many times the crops alone they take."""
+    steps, seconds = found["loop"]["steps"], found["loop"]["seconds"]
+    crops = next(iter(seconds.values()))
+    rows = [
+        [name, *(f"{1000 * median(way) / by:.1f}" for by in (steps, 1)), f"{1 / speedup(crops, way):.2f}"]
+        for name, way in seconds.items()
+    ]
+    return markdown(["a network that does nothing", "ms a step", "ms an epoch", "times the crops"], rows)
+
+
 def _growth(found: Found) -> str:
     rows = [
         [f"{name}, by {what}", *(f"{value:.0f}" for value in fit_line(points))]
@@ -148,6 +159,7 @@ _WRITERS: dict[str, Callable[[Found], str]] = {
     ),
     "epochs": _speed("epochs", "epoch of training"),
     "decoding": _decoding,
+    "loop": _loop,
     "growth": _growth,
     "clips": _clips,
     "recipes": _of(
