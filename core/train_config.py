@@ -55,7 +55,8 @@ class TrainConfig(Config):
     8."""
     resident: Literal["auto", "off"] | float = Field("auto", json_schema_extra=COSTS_MEMORY)
     """Hold decoded pixels on the GPU, in at most so many GiB (auto: half of what is free), else in half of
-    the free RAM; off, and what does not fit, is read from disk whenever it is needed."""
+    the free RAM, and on a GPU outputs of never-trained layers, in at most as many; off, and what does not
+    fit, is read or computed whenever it is needed."""
     resume: bool = False
     """Go on with the unfinished run in --out; without one, begin."""
     eval_every: int = Field(1, ge=1)

@@ -23,6 +23,7 @@ from core.errors import UserError
 from core.files import write_text
 from core.ranks import ONE, Ranks
 from core.run_dir import RunDirectory
+from training.step import Moment
 
 Row = dict[str, Any]
 """One row of metrics.csv: an epoch on one split."""
@@ -107,29 +108,17 @@ class _Copy:
     Attributes:
         last: Content of last.pt, but for the description.
         best: The same of best.pt, None where it is on the disk already.
-        made: On a GPU, what is over when the tensors are there.
+        made: When the tensors are there.
     """
 
     last: dict[str, Any]
     best: dict[str, Any] | None
-    made: torch.cuda.Event | None
+    made: Moment
 
     def on_cpu(self) -> "tuple[dict[str, Any], dict[str, Any] | None]":
         """Return both with their tensors on the CPU; what trains does not wait for it."""
-        if self.made is None:
-            return self.last, self.best
-        with torch.cuda.stream(torch.cuda.Stream(self.made.device)):  # type: ignore[no-untyped-call]
-            self.made.wait()
+        with self.made.reached():
             return _mapped(self.last, Tensor.cpu), _mapped(self.best, Tensor.cpu)
-
-
-def _mark(device: torch.device) -> torch.cuda.Event | None:
-    """Mark this moment among what a GPU has been told to do."""
-    if device.type != "cuda":
-        return None
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(device))
-    return event
 
 
 class Recorder:
@@ -216,7 +205,7 @@ class Recorder:
         last, best = state.copy(), None if self._waiting is None else self._waiting.best
         if state.best_epoch == state.epoch:
             best = {"model": last["model"], "epoch": state.epoch, "selected_on": measured["split"]}
-        self._waiting = _Copy(last, best, _mark(next(state.model.parameters()).device))
+        self._waiting = _Copy(last, best, Moment(next(state.model.parameters()).device))
         self.tend()
 
     def tend(self) -> None:

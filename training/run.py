@@ -31,7 +31,7 @@ from metrics.early import EarlyPredictions, measurable, summarise_early
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
 from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, open_clips
-from training.cache.store import CacheFlags
+from training.cache.store import CacheFlags, CacheFolder
 from training.evaluate import predict, predict_along, result_line
 from training.fit import FitSettings, Loop, Sets
 from training.parents import Parent, ParentKind, open_parents
@@ -111,7 +111,8 @@ def train(config: C, training: Training[C]) -> None:
             architecture, data.class_names, inputs.to_dict(), data.relations, data.motion_made
         )
 
-        sets, names = make_sets(config, data, model, stage, ranks)
+        cache = config.open_cache(ranks.say) if isinstance(config, CacheFlags) else None
+        sets, names = make_sets(config, data, model, stage, ranks, cache)
         task = training.task(config, entry, names)
         if ranks.size == 1 and min(config.batch_size, len(sets.train.keys)) == 1:
             refuse_single_items(task, stage, sets)
@@ -120,6 +121,8 @@ def train(config: C, training: Training[C]) -> None:
             clips = model.reads_along and isinstance(data, ClipData)
             frames = inputs.part(Frames) if clips else None
             summary = train_and_evaluate(config, run, task, stage, sets, about, draw, ranks, frames)
+        if cache is not None:
+            cache.finish()
         ranks.say(result_line(summary))
 
 
@@ -134,25 +137,35 @@ def place(model: M, config: TrainConfig, ranks: Ranks = ONE) -> M:
 
 
 def make_sets(
-    config: TrainConfig, data: Data, model: ClipModel, stage: Stage, ranks: Ranks = ONE
+    config: TrainConfig,
+    data: Data,
+    model: ClipModel,
+    stage: Stage,
+    ranks: Ranks = ONE,
+    cache: CacheFolder | None = None,
 ) -> tuple[Sets, tuple[str, ...]]:
-    """Make the batches, with --cache from kept frames and kept outputs of layers that the stage leaves alone.
+    """Make the batches, of frames and outputs of layers that the stage leaves alone where these are kept.
+
+    With `cache` they are kept there, and on a GPU such outputs are held in its memory too, with or without.
 
     Returns:
         The batches, and the names of the tensors in them that the model takes.
     """
     settings = LoaderSettings(config.batch_size, config.workers, config.seed)
-    cache = config.open_cache(ranks.say) if isinstance(config, CacheFlags) else None
-    if cache is None:
+    on_gpu = choose_device(config.device).type == "cuda" and config.resident != "off"
+    if not isinstance(data, ClipData) or (cache is None and not on_gpu):
         return data.sets(settings, ranks), data.inputs.names
     from training.cache.features import CachedInput
     from training.cache.frames import with_kept_frames
+    from training.cache.held import HeldMemory
 
-    assert isinstance(data, ClipData), "pictures are not cached"
-    data = replace(data, inputs=with_kept_frames(data.inputs, cache))
+    if cache is not None:
+        data = replace(data, inputs=with_kept_frames(data.inputs, cache))
     if not (prefixes := model.prefixes(stage)):
         return data.sets(settings, ranks), data.inputs.names
-    cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train, data.load)
+    device, limit = next(model.parameters()).device, config.resident
+    memory = HeldMemory(device, None if isinstance(limit, str) else limit, ranks.say) if on_gpu else None
+    cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train, data.load, memory)
     return data.sets(settings, ranks, cached.batches), cached.names
 
 

@@ -1,7 +1,8 @@
 """One step of a training, and the sums of an epoch's steps, neither of which waits for the device."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -115,3 +116,25 @@ class Tally:
                 self.sums[name] = self.sums.get(name, 0.0) + value * count
             self._read += 1
         return len(unread)
+
+
+class Moment:
+    """A moment in what a device was told to do, for another thread that reads what was made before it."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Mark the present."""
+        self.device = device
+        self._event: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record(torch.cuda.current_stream(device))
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Wait for the moment, but not for what the device was told to do after it."""
+        if self._event is None:
+            yield
+            return
+        with torch.cuda.stream(torch.cuda.Stream(self.device)):  # type: ignore[no-untyped-call]
+            self._event.wait()
+            yield

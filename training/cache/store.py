@@ -14,11 +14,13 @@ import json
 import math
 import os
 import shutil
+import threading
 import weakref
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +37,7 @@ _FILLED = 1 << 32  # in the mark of a filled slot, above its checksum
 _MARK_BYTES = 8
 _LEFT_FREE = 2**30  # bytes of the disk that a cache never takes
 _CHECK_EVERY = 2**26  # bytes kept between two looks at the disk
+_WAIT_AT_MOST = 2**28  # bytes in memory that wait to be written
 
 
 class CacheFlags(Config):
@@ -89,6 +92,53 @@ class CacheFolder:
         self._limit = math.inf if limit_gib is None else limit_gib * 2**30
         self._used = _disk_use(path)
         self._unchecked = _CHECK_EVERY
+        self._queue = deque[_Later]()
+        self._waiting = 0  # bytes
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def write_later(
+        self, store: "TensorStore", slots: Sequence[int], values: Callable[[], Tensor], size: int
+    ) -> None:
+        """Let another thread fill slots; nothing is written where too much waits for that already.
+
+        Args:
+            store: Of this folder.
+            slots: N slots of it.
+            values: Gives their tensors, (N, ...), when it is their turn.
+            size: Bytes of memory that it holds until then.
+        """
+        with self._lock:
+            if not self.usable or self._waiting + size > _WAIT_AT_MOST:
+                return
+            self._queue.append(_Later(store, slots, values, size))
+            self._waiting += size
+            if self._thread is None:  # one that only lives as long as there is work
+                self._thread = threading.Thread(target=self._write_queue, name="writes a cache", daemon=True)
+                self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until what waits is written."""
+        if (thread := self._thread) is not None:
+            thread.join()
+
+    def _write_queue(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._thread = None
+                    return
+                next_one = self._queue.popleft()
+            try:
+                if self.usable:
+                    for slot, value in zip(next_one.slots, next_one.values(), strict=True):
+                        next_one.store.write(slot, value)
+            except (
+                Exception
+            ) as error:  # of the device, or of memory; the training meets it too, if it matters
+                self.give_up(f"it can't be written ({error})")
+            with self._lock:
+                self._waiting -= next_one.size
 
     def reserve(self, size: int) -> bool:
         """Say whether `size` more bytes may be written, and count them."""
@@ -127,6 +177,15 @@ class CacheFolder:
 
     def _fact(self, fact: str) -> "TensorStore":
         return TensorStore(self, ["fact", fact], 1, (1,), "uint8")
+
+
+class _Later(NamedTuple):
+    """Slots that are still to be filled; see `CacheFolder.write_later`."""
+
+    store: "TensorStore"
+    slots: Sequence[int]
+    values: Callable[[], Tensor]
+    size: int
 
 
 class TensorStore:
