@@ -7,8 +7,9 @@ classes that helps.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ from core.cli import run
 from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
+from core.files import write_json
 from core.run_dir import RunDirectory, read_evaluation
 from core.seeding import DeviceName, choose_device, set_up_numerics
 from core.task import Classification, Task
@@ -24,6 +26,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames, Maps, read_input
 from data.provenance import refuse_other_motion
 from metrics.attention import measure_attention, quality_lines
+from metrics.early import EarlyPredictions, early_lines, refuse_between_frames, summarise_early
 from metrics.fusion import (
     Member,
     Scores,
@@ -37,21 +40,23 @@ from metrics.fusion import (
     training_choice,
 )
 from metrics.predictions import Predictions, summarise, write_csv, write_evaluation
+from models.base import ClipModel
 from models.build import build_trained
 from selfsup import MotionSegmentation, MotionSettings
 from training.batches import action_relations, evaluation_set
-from training.evaluate import predict, result_line
+from training.evaluate import predict, predict_along, result_line
+from training.fit import EvaluationSet
 from training.parents import untrained_note
 
 SplitName = Literal["test", "train"]
 
 
 class Config(BaseConfig):
-    """Measure a run, or the late fusion of several.
+    """Measure a run, a run along its frames, or the late fusion of several.
 
     Writes eval.json, predictions.npz, per_class.csv and confusion.png; for motion heads also motion.png, true
     and predicted maps of some clips; for a fusion also fusion.csv and fusion.png, which say what it repairs
-    and breaks in each class.
+    and breaks in each class. Along the frames it writes early.json, early.npz, early.csv and early.png.
     """
 
     run: Path | None = None
@@ -72,6 +77,9 @@ class Config(BaseConfig):
     """With --fuse: the scores that are averaged; the published late fusion averages logits."""
     out: Path | None = None
     """Folder for the results (RUN/evaluation/SPLIT-CHECKPOINT); earlier results in it are replaced."""
+    observed: tuple[float, ...] = ()
+    """With --run: read it along its frames, and measure what it knows after these shares of a clip, in per
+    cent (25 50 75 100). Results lie in a folder of their own (RUN/evaluation/observed-SPLIT-CHECKPOINT)."""
     batch_size: int = Field(32, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips at a time."""
     workers: int = Field(1, ge=0, json_schema_extra=COSTS_MEMORY)
@@ -87,9 +95,22 @@ class Config(BaseConfig):
             raise ValueError("--run needs --data, the tree of clips to measure it on")
         if self.run is not None and self.weights is not None:
             raise ValueError("--weights belongs to --fuse")
+        if self.observed:
+            self._check_shares()
         if self.fuse:
             self._check_fusion()
         return self
+
+    def _check_shares(self) -> None:
+        if self.fuse:
+            raise ValueError("--observed reads one run along its frames; it needs --run, not --fuse")
+        if not all(1 <= share <= 100 for share in self.observed):
+            raise ValueError(
+                f"--observed takes per cent of a clip from 1 to 100, such as 25 50 75 100, got "
+                f"{' '.join(f'{share:g}' for share in self.observed)}"
+            )
+        if sorted(set(self.observed)) != list(self.observed):
+            raise ValueError("--observed should name each share once, from the smallest to the largest")
 
     def _check_fusion(self) -> None:
         if len(self.fuse) < 2:
@@ -112,46 +133,114 @@ class Config(BaseConfig):
             raise ValueError(f"--weights leaves {alone} alone, which is no fusion; measure it with --run")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A run with the clips that it is measured on.
+
+    Attributes:
+        checkpoint: Content of its checkpoint.
+        index: The clips.
+        inputs: What is read of them.
+        clips: The same in batches.
+        model: The network, with the checkpoint's weights, on the device.
+        measured: Names the clips and the checkpoint in folders.
+    """
+
+    checkpoint: dict[str, Any]
+    index: ClipIndex
+    inputs: ClipInput
+    clips: EvaluationSet
+    model: ClipModel
+    measured: str
+
+    @classmethod
+    def of(cls, path: Path, config: Config) -> Self:
+        """Load a run's checkpoint, and find and check the clips."""
+        assert config.data is not None
+        set_up_numerics()
+        checkpoint = RunDirectory.finished(path).checkpoint(config.checkpoint)
+        saved, names = checkpoint["config"], tuple(checkpoint["class_names"])
+        users = choose_users(path, saved, config)
+        if note := untrained_note(saved, str(path)):
+            print(note)
+        index = ClipIndex.from_tree(config.data).with_classes(names).select(users)
+        inputs = choose_input(checkpoint, index)
+        refuse_other_motion(checkpoint, config.data, inputs.kinds, str(path))
+        index.verify(inputs.kinds)
+        clips = evaluation_set(config.split, index, inputs, config.batch_size, config.workers)
+        model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
+        model.to(choose_device(config.device))
+        # A folder named "test" holds the test users and nobody else: reports and fusions read it.
+        measured = config.split if config.users is None else f"users-{'-'.join(config.users)}"
+        return cls(checkpoint, index, inputs, clips, model, f"{measured}-{config.checkpoint}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes."""
+        return tuple(self.checkpoint["class_names"])
+
+    def about(self, config: Config) -> dict[str, Any]:
+        """Say what was measured, for the file of results."""
+        return {
+            "split": config.split if config.users is None else " ".join(config.users),
+            "protocol": self.clips.protocol,
+            "epoch": self.checkpoint.get("epoch"),
+            "checkpoint": f"{config.checkpoint}.pt",
+            "selection": selection_of(self.checkpoint, config.checkpoint),
+        }
+
+
 def measure(path: Path, config: Config) -> None:
     """Load the run's checkpoint, predict the clips, write and print the results."""
-    assert config.data is not None
-    set_up_numerics()
-    checkpoint = RunDirectory.finished(path).checkpoint(config.checkpoint)
-    saved, names = checkpoint["config"], tuple(checkpoint["class_names"])
-    users = choose_users(path, saved, config)
-    if note := untrained_note(saved, str(path)):
-        print(note)
-    index = ClipIndex.from_tree(config.data).with_classes(names).select(users)
-    inputs = choose_input(checkpoint, index)
-    refuse_other_motion(checkpoint, config.data, inputs.kinds, str(path))
-    index.verify(inputs.kinds)
-    clips = evaluation_set(config.split, index, inputs, config.batch_size, config.workers)
-    model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
-    model.to(choose_device(config.device))
+    run = Opened.of(path, config)
+    inputs, model = run.inputs, run.model
     task: Task = Classification(model, inputs.names, keep=("heat",))
     if inputs.part(Maps) is not None:
-        settings = MotionSettings.of_run(saved)
+        settings = MotionSettings.of_run(run.checkpoint["config"])
         task = MotionSegmentation(model, inputs.names, settings)
-    predictions = predict(task, clips.batches, clips.keys, show="evaluating")
-    summary = summarise(predictions, action_relations(names)) | {
-        "split": config.split if config.users is None else " ".join(config.users),
-        "protocol": clips.protocol,
-        "epoch": checkpoint.get("epoch"),
-        "checkpoint": f"{config.checkpoint}.pt",
-        "selection": selection_of(checkpoint, config.checkpoint),
-    }
-    if quality := measure_attention(predictions, index, inputs):
+    predictions = predict(task, run.clips.batches, run.clips.keys, show="evaluating")
+    summary = summarise(predictions, action_relations(run.names)) | run.about(config)
+    if quality := measure_attention(predictions, run.index, inputs):
         summary["attention"] = quality
-    # A folder named "test" holds the test users and nobody else: reports and fusions read it.
-    measured = config.split if config.users is None else f"users-{'-'.join(config.users)}"
-    out = config.out or path / "evaluation" / f"{measured}-{config.checkpoint}"
+    out = config.out or path / "evaluation" / run.measured
     if inputs.part(Maps) is not None:
         from viz.motion import draw_motion
 
-        draw_motion(out / "motion.png", settings, model, index, inputs)
-    write_evaluation(out, predictions, names, summary)
+        draw_motion(out / "motion.png", settings, model, run.index, inputs)
+    write_evaluation(out, predictions, run.names, summary)
     print("\n".join([result_line(summary), *quality_lines(quality)]))
     print(f"written to {out}")
+
+
+def read_along(path: Path, config: Config) -> None:
+    """Read the run along its frames; write and print what it knows after each share of a clip.
+
+    Raises:
+        UserError: The network can't be read so, or no frame lies at a share.
+    """
+    from metrics.figures import Estimate, save_shares  # matplotlib takes its time, and only this needs it
+
+    run = Opened.of(path, config)
+    frames = run.inputs.part(Frames)
+    if frames is None or not run.model.reads_along:
+        raise UserError(
+            f"{path} can't be read along its frames: it holds a {type(run.model).__name__} that takes more "
+            "than frames, or shows a frame what comes after it"
+        )
+    refuse_between_frames(config.observed, frames.frames, frames.observed, str(path))
+    task = Classification(run.model, run.inputs.names, keep=("along",))
+    predictions = predict_along(task, run.clips.batches, run.clips.keys, show="reading along the frames")
+    early = EarlyPredictions.read_off(predictions, config.observed, frames.observed)
+    found = summarise_early(early, action_relations(run.names))
+    out = config.out or path / "evaluation" / f"observed-{run.measured}"
+    ends = ("observed", "top1", "ci95_low", "ci95_high")
+    curve = [Estimate(*(line[key] for key in ends)) for line in found["shares"]]
+    save_shares(out / "early.png", {path.name: curve}, "how early an action is known")
+    columns = [key for key in found["shares"][-1] if key != "below_last"]
+    write_csv(out / "early.csv", {key: [line[key] for line in found["shares"]] for key in columns})
+    early.save(out / "early.npz")
+    write_json(out / "early.json", found | run.about(config))
+    print("\n".join([*early_lines(found), f"written to {out}"]))
 
 
 def choose_users(path: Path, saved: dict[str, Any], config: Config) -> Sequence[str]:
@@ -256,7 +345,9 @@ def saved_predictions(path: Path, split: SplitName, config: Config) -> Predictio
 
 def main(config: Config) -> None:
     """Measure one run, or fuse several."""
-    if config.run is not None:
+    if config.run is not None and config.observed:
+        read_along(config.run, config)
+    elif config.run is not None:
         measure(config.run, config)
     else:
         fuse_runs(config)

@@ -71,9 +71,10 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
     backbone: BackboneName | None = None
     """Which torchvision ResNet."""
-    module: ModuleName = "none"
+    module: ModuleName | None = None
     """Stage joint: what is put into the ResNet so that the frames of a clip know of each other below the
-    attention and the head. It learns with the layers around it, which stages 1 and 2 freeze."""
+    attention and the head. It learns with the layers around it, which stages 1 and 2 freeze. Left out:
+    none."""
     weights: str | None = None
     """Stage 1 and joint: imagenet, none, a state_dict file, or a run directory of train_frame.py."""
     attention: AttentionName | None = None
@@ -107,7 +108,7 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
                 f"--ms {self.ms} needs --stage 2 or joint: stage 1 leaves the backbone as it is, so the "
                 "motion loss could change nothing but its own head"
             )
-        if self.stage != "joint" and self.module != "none":
+        if self.stage != "joint" and self.module not in (None, "none"):
             raise ValueError(
                 f"--module {self.module} needs --stage joint: a module learns with the layers around it, and "
                 f"stage {self.stage} freezes them"
@@ -146,7 +147,7 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         values |= {"hidden": min(values["hidden"], largest or values["hidden"])}
     config = config.fill(values | config.motion_values())
     # As if left out, so that runs from before there were these flags are still the same runs.
-    usual = {"observed": 1, "predict": "last"}
+    usual = {"observed": 1, "predict": "last", "module": "none"}
     config = config.replace(**{name: None for name, value in usual.items() if getattr(config, name) == value})
     assert config.temporal is not None and config.hidden is not None
     attends = config.attention == "cam"
@@ -186,7 +187,7 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         if HEADS[arguments["temporal"]].needs_frames:
             arguments["frames"] = config.frames
         architecture = {"name": "EgoRNN", **arguments, "backbone_classes": count_classes(weights)}
-        if config.module != "none":
+        if config.module is not None:
             architecture |= {"module": config.module, "frames": config.frames}
         model = build_model(architecture)
         if weights is not None:

@@ -41,6 +41,7 @@ class RunDirectory:
         self.eval = path / "eval.json"
         self.cost = path / "cost.json"
         self.early = path / "early.npz"  # of networks that are read along their frames
+        self.read_early = path / "evaluation" / "observed-test-last"  # where evaluate.py puts the same
         self.tensorboard = path / "tensorboard"
         self.log = path / "log.txt"  # the run's output, when a grid has started it
         self._lock_file = path / ".lock"

@@ -7,7 +7,7 @@ of 8 frames a quarter of the clip has been seen, no less and no more. At 100 % a
 Axes: N clips, S shares, T frames, K classes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -155,21 +155,44 @@ def summarise_early(early: EarlyPredictions, relations: Relations) -> dict[str, 
         "shares": for each share `observed` (per cent), `frames`, `top1` with its 95 % Wilson interval
         `ci95_low` and `ci95_high`, and where classes have rivals `order`, all as of
         `metrics.predictions.summarise`; and for several shares `area` with its bootstrap interval over clips
-        `area_low` and `area_high`, see `area_by_clip`.
+        `area_low` and `area_high`, see `area_by_clip`, and at all shares but the last `below_last`: how many
+        `points` top-1 is below that at the last one, with the `p` of McNemar's exact test over the same clips
+        and `p_holm`, corrected for the number of shares.
     """
-    from metrics.statistics import bootstrap_interval  # loads scipy, which training needs only at its end
+    # Loads scipy, which training needs only at its end.
+    from metrics.statistics import bootstrap_interval, holm, paired_differences
 
     lines: list[dict[str, Any]] = []
     for share, frames in zip(early.shares, early.frames, strict=True):
         found = summarise(early.at(share), relations)
-        line = {"observed": share, "frames": frames}
+        line: dict[str, Any] = {"observed": share, "frames": frames}
         lines.append(line | {name: found[name] for name in _MEASURES if name in found})
     summary: dict[str, Any] = {"shares": lines}
     if len(early.shares) > 1:
         area = 100 * area_by_clip(early)
         low, high = bootstrap_interval(area)
+        right = [early.at(share).right.astype(np.float64) for share in early.shares]
+        below = paired_differences([(right[-1], each) for each in right[:-1]])
+        for line, each, p in zip(lines, below, holm([each.p for each in below]), strict=False):
+            line["below_last"] = {"points": each.points, "p": each.p, "p_holm": p}
         summary |= {"area": float(area.mean()), "area_low": float(low), "area_high": float(high)}
     return summary
+
+
+def early_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Say what `summarise_early` found, a line a share, and how each share differs from the last."""
+    lines = []
+    for found in summary["shares"]:
+        ends = f"{found['ci95_low']:.1f} to {found['ci95_high']:.1f}"
+        order = f", order {found['order']:.1f} %" if "order" in found else ""
+        less = found.get("below_last")
+        below = f"; {less['points']:.1f} points below the last (p {less['p_holm']:.2g})" if less else ""
+        share, frames = f"{found['observed']:g} %", f"{found['frames']} frames"
+        lines.append(f"after {share} ({frames}): top-1 {found['top1']:.1f} % ({ends}){order}{below}")
+    if "area" in summary:
+        ends = f"{summary['area_low']:.1f} to {summary['area_high']:.1f}"
+        lines.append(f"area under the curve {summary['area']:.1f} % ({ends})")
+    return lines
 
 
 def area_by_clip(early: EarlyPredictions) -> Floats:

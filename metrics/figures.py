@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from core.files import atomic_path
 from core.fonts import drawable, fonts_for, shortened
@@ -26,6 +26,17 @@ _LONGEST = 36
 """Letters of the longest label of an axis; longer names stand in full below the chart."""
 _SMALL = 8
 """Font size of the lines below a chart, in points."""
+_LINES = 22
+"""Lines in a column of a legend."""
+
+
+class Estimate(NamedTuple):
+    """A measured number with its interval, and where it stands on the other axis."""
+
+    at: float
+    value: float
+    low: float
+    high: float
 
 
 def save_confusion(path: Path, counts: Ints, class_names: tuple[str, ...]) -> None:
@@ -99,6 +110,85 @@ def save_changes(path: Path, changes: Mapping[str, Ints], class_names: tuple[str
         figure.legend(loc="upper center", bbox_to_anchor=(0.5, below_axis), ncols=columns, fontsize=9)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=_DPI)
+
+
+def save_shares(path: Path, curves: Mapping[str, Sequence[Estimate]], title: str) -> None:
+    """Draw accuracy over the share of a clip that was seen, both in per cent, a line a name.
+
+    Args:
+        path: PNG file to write.
+        curves: What was measured, by name, in the order of the shares.
+        title: The heading.
+    """
+    with _lettering(curves):
+        figure, axes = _figure_with_legend([drawable(name) for name in curves])
+        apart = 3.0 / max(len(curves), 6)  # intervals at one share stand side by side
+        for number, (name, found) in enumerate(curves.items()):
+            shift = (number - (len(curves) - 1) / 2) * apart
+            _draw_estimates(axes, found, number, shift, drawable(name), line="-" if len(found) > 1 else "")
+        axes.set(xlabel="share of a clip that was seen, %", ylabel="top-1, %", title=title)
+        axes.set_xticks(sorted({each.at for found in curves.values() for each in found}))
+        _finish(path, figure, axes)
+
+
+def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str) -> None:
+    """Draw accuracy in per cent over a cost on a logarithmic axis, a numbered point a name.
+
+    Args:
+        path: PNG file to write.
+        points: The accuracy by name, at its cost, which is above 0.
+        cost: What it costs, with its unit.
+        title: The heading.
+    """
+    labels = {name: f"{number}  {drawable(name)}" for number, name in enumerate(points, start=1)}
+    with _lettering(points):
+        figure, axes = _figure_with_legend(list(labels.values()))
+        axes.set_xscale("log")
+        for number, (name, found) in enumerate(points.items()):
+            _draw_estimates(axes, [found], number, 0.0, labels[name], line="")
+            place: Any = {"xytext": (4, 3), "textcoords": "offset points"}
+            axes.annotate(str(number + 1), (found.at, found.value), fontsize=_SMALL, **place)
+        axes.set(xlabel=cost, ylabel="top-1, %", title=title)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _finish(path, figure, axes)
+
+
+def _draw_estimates(
+    axes: Axes, found: Sequence[Estimate], number: int, shift: float, label: str, line: str
+) -> None:
+    errors = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    axes.errorbar(
+        [each.at + shift for each in found],
+        [each.value for each in found],
+        yerr=errors,
+        linestyle=line,
+        color=f"C{number % 10}",
+        marker="osD^v*"[number // 10 % 6],
+        markersize=4,
+        linewidth=1.2,
+        elinewidth=0.7,
+        label=label,
+    )
+
+
+def _figure_with_legend(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """Make a figure of one chart, with room for a legend at its right."""
+    columns = -(-len(labels) // _LINES)
+    legend = columns * (_widest_in(labels, _SMALL) + 0.55) + 0.2
+    tall = max(3.4, 0.165 * min(len(labels), _LINES) + 0.3)
+    return _figure(5.8 + legend, tall, left=0.6, right=legend, bottom=0.5, below=[])
+
+
+def _finish(path: Path, figure: Figure, axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    columns = -(-len(axes.get_legend_handles_labels()[1]) // _LINES)
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0.0, ncols=columns,
+        fontsize=_SMALL, frameon=False, handlelength=1.2, columnspacing=1.0,
+    )  # fmt: skip
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)
 
 
 def axis_labels(names: Sequence[str], numbers: Iterable[int]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from reporting.classes import classes_section, confusions_section
 from reporting.collect import FoundTable, Row
 from reporting.curves import curves_section
+from reporting.early import early_section
+from reporting.heads import heads_section
 from reporting.measures import attention_section, cost_section, motion_section
 from reporting.page import Section
 from reporting.results import (
@@ -31,11 +33,13 @@ def chapter(table: FoundTable, folder: Path, heat: Section | None = None) -> Sec
     # In the order of the page; None where a section has nothing to show.
     sections: list[Callable[[FoundTable], Section | None]] = [
         results_section,
+        partial(heads_section, folder=folder),
         published_section,
         optimism_section,
         missing_section,
         comparisons_section,
         order_section,
+        partial(early_section, folder=folder),
         lambda _: heat,
         classes_section,
         partial(curves_section, folder=folder),

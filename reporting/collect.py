@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.files import read_csv, read_json
 from core.run_dir import RunDirectory, read_eval
 from grids.plan import TABLES, TablePlan, TableRow, TableRun
+from metrics.early import EarlyPredictions
 from metrics.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Finished:
         settings: Content of config.yaml.
         environment: Content of env.json.
         cost: Content of cost.json, empty for a run that recorded none.
+        early: The test clips read along their frames, None for a run that was not.
     """
 
     plan: TableRun
@@ -47,6 +49,7 @@ class Finished:
     settings: dict[str, Any]
     environment: dict[str, Any]
     cost: dict[str, Any]
+    early: EarlyPredictions | None = None
 
     @property
     def selected(self) -> dict[str, Any]:
@@ -193,7 +196,20 @@ def read_run(plan: TableRun, folder: Path) -> Finished:
         read_yaml(folder / "config.yaml"),
         read_json(folder / "env.json"),
         read_json(cost) if cost.exists() else {},
+        read_early(folder, predictions),
     )
+
+
+def read_early(folder: Path, predictions: Predictions) -> EarlyPredictions | None:
+    """Read what the training, or else evaluate.py, has found along the frames of the run's test clips.
+
+    Raises:
+        UserError: A file is damaged.
+    """
+    for file in (RunDirectory(folder).early, RunDirectory(folder).read_early / "early.npz"):
+        if file.exists() and set((found := EarlyPredictions.load(file)).keys) == set(predictions.keys):
+            return found
+    return None
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:

@@ -78,8 +78,8 @@ def interval(name: str, values: Iterable[tuple[float, float] | None], spec: str 
     return _column(name, values, lambda ends: " to ".join(_written(end, spec) for end in ends), parts)
 
 
-def p_value(name: str, values: Iterable[float]) -> Column:
-    """Make a column of p values, to the digits that matter."""
+def p_value(name: str, values: Iterable[float | None]) -> Column:
+    """Make a column of p values, to the digits that matter; None where one is missing."""
 
     def text(p: float) -> str:
         return "<0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"

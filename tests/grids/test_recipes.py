@@ -15,7 +15,10 @@ from grids.inputs import Input
 from grids.plan import GridOptions, Table, make_plan
 from grids.progress import kind_of
 from grids.recipe import Recipe, Training
+from metrics.early import QUARTERS, measurable
 from models import EgoRNN, FlowStream, TwoStream
+from models.cost import count_parameters, matching_width
+from models.temporal import HEADS
 from reporting.results import SOURCES
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
@@ -133,6 +136,8 @@ def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
 
 
 NAMES = {
+    "heads": "db31a9f7a2",
+    "heads_kitchen": "bbfd530d71",
     "precision_kitchen": "01ad8d6738",
     "sparnet": "817723598f",
     "step1": "6927e27bc4",
@@ -273,3 +278,38 @@ def test_a_baseline_is_a_row():
 def test_inputs_that_are_missing():
     with pytest.raises(UserError, match=r"pictures \(class folders\); add --inputs pictures=FOLDER"):
         Recipe(**PLAIN).check_inputs(["data"])
+
+
+def heads_of(file: str, out: Path) -> dict[str, TrainConfig]:
+    """The resolved configs of a table of heads, first seed, by row."""
+    table = planned(file, out)
+    rows = [(step.training.row, run.config) for step, run in table.runs if step.seed == table.recipe.seeds[0]]
+    return {row: config for row, config in rows if row is not None}
+
+
+@pytest.mark.parametrize("file", ["heads.yaml", "heads_kitchen.yaml"])
+def test_the_tables_of_heads_have_them_all_at_one_width_and_can_be_read_early(tmp_path, file):
+    rows = heads_of(file, tmp_path)
+    assert set(HEADS) <= rows.keys()
+    widths = {head: rows[head].hidden for head in HEADS}
+    usual = widths["convlstm"]
+    assert widths == {head: min(usual, HEADS[head].largest_hidden or usual) for head in HEADS}
+    schedule = ("stage", "epochs", "lr", "milestones", "batch_size")
+    for name in ("attention", "frames", "backbone", "dropout", *schedule):
+        assert len({getattr(config, name) for config in rows.values()}) == 1, name
+    assert measurable(rows["convlstm"].frames) == QUARTERS
+
+
+def test_heads_are_compared_at_equal_parameters_where_they_can_be(tmp_path):
+    """Every head has as many as the ConvLSTM in one row, or none of its widths gives it as many."""
+    rows, channels = heads_of("heads_kitchen.yaml", tmp_path), 512
+    wanted = count_parameters("convlstm", channels, rows["convlstm"].hidden, rows["convlstm"].frames)
+    counts = {
+        row: count_parameters(config.temporal, channels, config.hidden, config.frames)
+        for row, config in rows.items()
+    }
+    equal = {row: config for row, config in rows.items() if abs(counts[row] - wanted) <= wanted / 10}
+    assert rows.keys() - equal.keys() <= set(HEADS), "rows that are none of the heads at the usual width"
+    assert all(row == f"{rows[row].temporal}, {rows[row].hidden} wide" for row in rows.keys() - set(HEADS))
+    for head in set(HEADS) - {config.temporal for config in equal.values()}:
+        assert matching_width(head, channels, rows["convlstm"].frames, wanted) is None

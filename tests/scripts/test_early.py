@@ -1,5 +1,6 @@
 """Early recognition through the scripts: which frames are read, and how runs are read along their frames."""
 
+import re
 import shutil
 from math import ceil
 
@@ -14,6 +15,7 @@ import train_rgb
 import train_twostream
 from core.errors import UserError
 from core.files import read_json
+from core.run_dir import read_evaluation
 from data import ClipIndex
 from data.parts import Frames, read_input
 from metrics.early import EarlyPredictions
@@ -153,3 +155,40 @@ def test_scores_along_the_frames_are_those_of_the_clip_cut_short(mapped_tree, fr
         with torch.no_grad():
             expected = model(dataset[key]["frames"][None, :2]).logits[0]
         torch.testing.assert_close(torch.tensor(scores.at(25).logits[number]), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_finished_run_is_read_along_its_frames(moving_tree, frame_run, joint_run, tmp_path, command):
+    """It says what the training said, in a folder that nothing takes for the run's own results."""
+    run = tmp_path / "run"
+    train_rgb.main(stage_1_config(moving_tree, frame_run, run, epochs=1, frames=4))
+    before = {path.name for path in run.iterdir()}
+    words = ("--run", run, "--data", moving_tree, "--workers", 0, "--device", "cpu")
+    status, said, _ = command(evaluate.main, evaluate.Config, *words, "--observed", 25, 50, 75, 100)
+    out = run / "evaluation" / "observed-test-last"
+    assert status == 0 and f"written to {out}" in said and "after 25 % (2 frames): top-1" in said
+    assert {path.name for path in run.iterdir()} == before | {"evaluation"}
+    assert {path.name for path in out.iterdir()} == {"early.json", "early.npz", "early.csv", "early.png"}
+    ours, trained = (EarlyPredictions.load(folder / "early.npz") for folder in (out, run))
+    np.testing.assert_allclose(ours.logits, trained.logits, rtol=1e-4, atol=1e-5)
+    found, at_the_end = read_json(out / "early.json"), read_json(run / "eval.json")
+    assert found["shares"] == at_the_end["early"]["shares"] and found["split"] == "test"
+    assert found["protocol"] == at_the_end["protocol"]
+    with (out / "early.csv").open() as file:
+        assert next(file).startswith("observed,frames,top1,ci95_low,ci95_high")
+    assert read_evaluation(run, "test") == {}
+    frames = frame_run  # the classifier of single frames, tested on two
+    status, said, _ = command(
+        evaluate.main, evaluate.Config, "--run", frames, *words[2:], "--observed", 50, 100
+    )
+    assert status == 0 and "after 50 % (2 frames)" in said
+    for mistake, message in (
+        ((run, 20), "none of the 4 frames of .* lies at 20 %.* --frames 5"),
+        ((run, 0.25), "per cent of a clip from 1 to 100"),
+        ((run, 50, 25), "from the smallest to the largest"),
+        ((joint_run, 100), "can't be read along its frames: it holds a TwoStream"),
+    ):
+        path, *shares = mistake
+        status, _, said = command(
+            evaluate.main, evaluate.Config, "--run", path, *words[2:], "--observed", *shares
+        )
+        assert status == 2 and re.search(message, " ".join(said.split())), said
