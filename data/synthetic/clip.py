@@ -27,6 +27,8 @@ Frames sampled at linspace(1, N, T, endpoint=False) leave out the end of a clip;
 one half, a bag of seven such frames would hold more of its beginning than of its end, and so tell an action
 from its reverse without looking at their order.
 """
+_MIDDLE_OF_REST = 0.457
+"""The same in what follows a hidden start of a quarter, for 8 or 16 sampled frames."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,23 @@ class Composition:
 def compose(spec: ClipSpec) -> Composition:
     """Set up table, objects, hands, motion and camera of a clip."""
     rng = generator(spec.seed, spec.user, spec.action, spec.instance)
-    return compose_action(spec, draw_phase(spec.frames, rng), rng)
+    return compose_action(spec, draw_phase(spec.frames, rng, spec.hidden_frames), rng)
 
 
-def draw_phase(frames: int, rng: np.random.Generator) -> Array:
-    """Draw the progress of an action in each frame: rest, motion, rest, of random lengths. Shape: (N,)."""
-    length = rng.uniform(0.45, 0.62)
-    middle = _MIDDLE + rng.uniform(-1, 1) * (_MIDDLE - length / 2 - 0.02)
-    at = np.arange(frames) / max(1, frames - 1)
+def draw_phase(frames: int, rng: np.random.Generator, hidden: int = 0) -> Array:
+    """Draw the progress of an action in each frame: rest, motion, rest, of random lengths.
+
+    Args:
+        frames: Length of the clip, N.
+        rng: Decides the lengths.
+        hidden: Frames at the beginning that show nothing; the action takes the others.
+
+    Returns:
+        From 0 to 1. Shape: (N,).
+    """
+    length, centre = rng.uniform(0.45, 0.62), _MIDDLE_OF_REST if hidden else _MIDDLE
+    middle = centre + rng.uniform(-1, 1) * (centre - length / 2 - 0.02)
+    at = (np.arange(frames) - hidden) / max(1, frames - hidden - 1)
     return np.clip((at - middle) / length + 0.5, 0, 1)
 
 
@@ -77,7 +88,7 @@ def compose_action(spec: ClipSpec, progress: Array, rng: np.random.Generator) ->
         phase=1 - progress if spec.verb in REVERSED else progress,
         rng=rng,
         backdrop=backdrop,
-        stack=LayerStack(spec.frames),
+        stack=LayerStack(spec.frames, hidden=spec.hidden_frames),
         hand=draw_hand(person.hand, scale * 1.15),
         looks=looks,
         scale=scale * 1.3,

@@ -9,6 +9,7 @@ goes on where it was.
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -61,6 +62,9 @@ class Settings(SpreadConfig):
     """Number of single-object pictures to draw instead of clips."""
     seed: NonNegativeInt = 0
     """The same seed gives the same bytes."""
+    hidden_start: float = Field(default=0.0, ge=0, le=0.5)
+    """With --preset: share of each clip, its beginning, that shows the table without hands and the things in
+    use, so that nothing in it tells an action from its reverse (0.25: the first quarter)."""
     size: int = Field(default=128, ge=32, le=1024)
     """Width and height of the catalogue's pictures, pixels."""
 
@@ -68,6 +72,8 @@ class Settings(SpreadConfig):
     def _one_of_two(self) -> Self:
         if (self.preset is None) == (self.catalogue is None):
             raise ValueError("give either --preset or --catalogue, and not both")
+        if self.hidden_start and self.preset is None:
+            raise ValueError("--hidden-start belongs to --preset; single pictures have no beginning")
         return self
 
 
@@ -86,6 +92,7 @@ def main(settings: Settings, plan: Callable[[PresetName, int], list[ClipSpec]] =
         claim(settings)
         if settings.preset is not None:
             specs = plan(settings.preset, settings.seed)
+            specs = [replace(spec, hidden_start=settings.hidden_start) for spec in specs]
             missing = [spec for spec in specs if not _frames_folder(out, spec).is_dir()]
             _run(partial(render_clip, out), missing, settings, "frame", lambda spec: spec.frames)
             print(f"{out}: {len(specs)} clips, {sum(spec.frames for spec in specs)} frames")
@@ -106,6 +113,7 @@ def claim(settings: Settings) -> None:
     """
     out, mark = settings.out, settings.out / MARK
     fields = {"preset", "seed"} if settings.preset is not None else {"catalogue", "size", "seed"}
+    fields |= {"hidden_start"} if settings.hidden_start else set()
     wanted = {"edition": EDITION, **settings.model_dump(mode="json", include=fields)}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")

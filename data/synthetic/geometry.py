@@ -42,6 +42,8 @@ class LayerStack:
 
     frames: int
     layers: list[Layer] = field(default_factory=list)
+    hidden: int = 0
+    """Frames at the clip's beginning that show none of them."""
 
     def add(self, sprite: Sprite, poses: Array, role: Role, visible: NDArray[np.bool_] | bool = True) -> None:
         """Put a sprite in front of all others.
@@ -53,6 +55,8 @@ class LayerStack:
             visible: Frames that show it. Shape: (N,) or one for all.
         """
         shown = np.broadcast_to(np.asarray(visible, np.bool_), (self.frames,))
+        if self.hidden:
+            shown = shown & (np.arange(self.frames) >= self.hidden)
         self.layers.append(Layer(sprite, np.broadcast_to(poses, (self.frames, 3, 3)), role, shown))
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from data.sampling import observed_length
 from data.synthetic.scene import PEOPLE
 
 PresetName = Literal["tiny", "demo", "gtea61"]
@@ -28,6 +29,13 @@ class ClipSpec:
     size: tuple[int, int]
     """Width and height, pixels."""
     seed: int
+    hidden_start: float = 0.0
+    """Share of the clip, its beginning, in which nothing of the action is seen."""
+
+    @property
+    def hidden_frames(self) -> int:
+        """Number of frames in that share."""
+        return observed_length(self.frames, self.hidden_start) if self.hidden_start else 0
 
     @property
     def verb(self) -> str:

@@ -39,6 +39,20 @@ def test_same_bytes_whatever_the_jobs(tmp_path: Path) -> None:
     assert contents(tmp_path / "other") != one
 
 
+def test_a_hidden_start_is_another_kitchen_and_none_is_the_same(tmp_path: Path) -> None:
+    for name, flags in {"plain": {}, "none": {"hidden_start": 0.0}, "hidden": {"hidden_start": 0.25}}.items():
+        main(Settings(out=tmp_path / name, preset="tiny", jobs=1, **flags))
+    plain, none, hidden = (contents(tmp_path / name) for name in ("plain", "none", "hidden"))
+    assert plain == none and plain.keys() == hidden.keys() and b"hidden_start" not in plain[command.MARK]
+    truth = truth_file(tmp_path / "hidden", "S1", "open_jam", "1")
+    with np.load(truth) as found:
+        assert not found["layer"][:1].any() and found["layer"][1:].any(axis=(1, 2)).all()
+    with pytest.raises(UserError, match="hidden_start 0.25.* asked for was .*seed 0; name another folder"):
+        main(Settings(out=tmp_path / "hidden", preset="tiny", jobs=1))
+    with pytest.raises(UserError, match="--hidden-start belongs to --preset"):
+        Settings(out=tmp_path / "x", catalogue=3, hidden_start=0.25)
+
+
 def test_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, cut = (Settings(out=tmp_path / name, preset="tiny", jobs=1) for name in ("whole", "cut"))
     main(whole)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.sampling import observed_length
 from data.synthetic.clip import compose, compose_action, draw_phase
 from data.synthetic.geometry import Role
 from data.synthetic.presets import GTEA61_COUNTS, ClipSpec, plan
@@ -67,6 +68,51 @@ def test_a_bag_of_sampled_frames_does_not_tell_the_direction(samples: int) -> No
     assert abs(phase.mean() - 0.5) < slack
     assert abs((phase < 0.02).mean() - (phase > 0.98).mean()) < 2 * slack
     assert (np.diff(phase, axis=1) >= 0).all() and phase.min() == 0 and phase.max() == 1
+
+
+@pytest.mark.parametrize("samples", [8, 16])
+def test_a_hidden_start_leaves_a_bag_that_does_not_tell_it_either(samples: int) -> None:
+    rng, seen = np.random.default_rng(0), []
+    for _ in range(3000):
+        frames = int(rng.integers(16, 33))
+        hidden = observed_length(frames, 0.25)
+        numbers = np.floor(np.linspace(1, frames, samples, endpoint=False)).astype(int)
+        phase = draw_phase(frames, rng, hidden)
+        assert phase[hidden] == 0
+        seen.append(phase[numbers[numbers > hidden] - 1])
+    phases = np.concatenate(seen)
+    assert abs(phases.mean() - 0.5) < 0.015
+    assert abs((phases < 0.02).mean() - (phases > 0.98).mean()) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("action", "reverse"), [("open_jam", "close_jam"), ("take_cheese", "put_cheese,bread")]
+)
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_a_hidden_start_shows_nothing_of_an_action_and_its_reverse_the_same(
+    action: str, reverse: str, share: float
+) -> None:
+    """With the same draws the first quarter is equal pixel by pixel; without a hidden start it is not."""
+    size, frames, shown, roles = (114, 64), 14, [], []
+    for name in (action, reverse):
+        spec, rng = ClipSpec("S1", name, "1", frames, size, 0, share), np.random.default_rng(5)
+        clip = compose_action(spec, draw_phase(frames, rng, spec.hidden_frames), rng)
+        pictures, numbers = zip(*clip.frames(size), strict=True)
+        shown.append(np.stack(pictures))
+        roles.append(np.array([-1, *(layer.role for layer in clip.layers)])[np.stack(numbers)])
+    first = observed_length(frames, 0.25)
+    assert np.array_equal(shown[0][:first], shown[1][:first]) == (share > 0)
+    assert not np.array_equal(shown[0][first:], shown[1][first:])
+    for role in roles if share else ():
+        assert (role[:first] == -1).all(), "no hands, things or shadows"
+        assert (role[first:] == Role.OBJECT).any(axis=(1, 2)).sum() >= 5
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_of_no_action_is_anything_seen_in_a_hidden_start(action: str) -> None:
+    clip = compose(ClipSpec("S4", action, "1", 10, (72, 40), 0, 0.25))
+    assert not any(layer.visible[:3].any() for layer in clip.layers)
+    assert any(layer.visible[3] for layer in clip.layers if layer.role is Role.OBJECT)
 
 
 @given(
