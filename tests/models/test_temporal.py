@@ -11,6 +11,7 @@ from tests.support.thin import thin_networks
 from viz.heat import find_heat
 
 B, T, C, SIDE = 2, 4, 6, 3
+BAGS = ("avgpool", "maxpool", "tavlad", "nonlocal")  # of frames, by their equations
 EVERY = pytest.mark.parametrize("name", HEADS)
 # With the CAM, and without it where the head can do without.
 BOTH_WAYS = pytest.mark.parametrize(
@@ -139,6 +140,45 @@ def test_features_on_cells_add_up_to_the_feature(name, attends):
             near(means, head.states(*given))
         else:
             near(means.mean(dim=1), head(*given))
+
+
+@EVERY
+@torch.no_grad()
+def test_a_clip_played_backwards_is_another_to_all_but_bags_of_frames(name):
+    head, (maps, cam) = built(name), clips()
+    difference = (head(maps.flip(1), cam.flip(1)) - head(maps, cam)).abs().max()
+    assert difference < 1e-10 if name in BAGS else difference > 1e-6
+
+
+@pytest.mark.stress
+@EVERY
+def test_what_comes_first_is_learned_by_all_but_bags_of_frames(name):
+    """A channel rises or falls at one cell; the CAM points there, and everything else is noise."""
+
+    def draw(seed):
+        rng, number, frames, side = torch.Generator().manual_seed(seed), 512, 7, 4
+        maps = 0.5 * torch.randn(number, frames, 16, side**2, generator=rng)
+        cam = torch.randn(number, frames, side**2, generator=rng)
+        labels = torch.randint(2, (number,), generator=rng)
+        place = torch.arange(number), slice(None), torch.randint(side**2, (number,), generator=rng)
+        maps[:, :, 0][place] += torch.linspace(-3, 3, frames) * (2 * labels - 1)[:, None]
+        cam[place] += 3
+        return maps.unflatten(3, (side, side)), cam.unflatten(2, (side, side)), labels
+
+    torch.manual_seed(0)
+    head = build_temporal(name, 16, 16, 7)
+    classifier = nn.Linear(head.features, 2)
+    optimizer = torch.optim.Adam([*head.parameters(), *classifier.parameters()], lr=3e-3, eps=1e-4)
+    learned, tested = draw(0), draw(1)
+    for _ in range(12):
+        for items in torch.randperm(512).split(64):
+            maps, cam, labels = (tensor[items] for tensor in learned)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(classifier(head(maps, cam)), labels).backward()
+            optimizer.step()
+    with torch.no_grad():
+        right = (classifier(head.eval()(*tested[:2])).argmax(dim=1) == tested[2]).double().mean()
+    assert 0.4 < right < 0.6 if name in BAGS else right > 0.9
 
 
 @EVERY
