@@ -16,7 +16,7 @@ from data.clips import Kind
 from data.parts import ClipInput, Flow
 from data.transforms import Preprocessing
 from models import FlowStream
-from models.backbone import BackboneName
+from models.backbones import BackboneName
 from models.weights import load_backbone_body, read_backbone_weights
 from training.run import Architecture, Parents, Settings, Training, train
 
@@ -33,7 +33,7 @@ class Config(ClipTrainConfig):
     image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a flow image is scaled to 8/7 of it."""
     backbone: BackboneName = "resnet34"
-    """Which torchvision ResNet."""
+    """Which network reads the images: a ResNet, or efficientnet_lite0 (of the optional package timm)."""
     weights: str = "imagenet"
     """imagenet, none, a state_dict file, or a run directory; an RGB first layer becomes the mean of its three
     colours for each of the 2 * stack channels, and the last layer starts from random weights."""

@@ -28,7 +28,7 @@ from data.split import first_names, stratified_split
 from data.transforms import Preprocessing
 from metrics.predictions import Relations
 from models import FrameClassifier
-from models.backbone import BackboneName
+from models.backbones import BackboneName
 from models.weights import load_backbone_body, read_backbone_weights
 from training.batches import Data, KeyBatches, LoaderSettings, MakeBatches, by_epoch, load, open_clips
 from training.fit import EvaluationSet, Sets, TrainingSet
@@ -52,7 +52,7 @@ class Config(ClipTrainConfig):
     frames: int = Field(7, ge=1, json_schema_extra=COSTS_MEMORY)
     """With --data: random frames of every clip in an epoch, and frames averaged over in the test."""
     backbone: BackboneName = "resnet34"
-    """Which torchvision ResNet."""
+    """Which network reads the images: a ResNet, or efficientnet_lite0 (of the optional package timm)."""
     weights: str = "imagenet"
     """imagenet, none, a state_dict file, or a run directory; the last layer starts from random weights."""
     held_out: float = Field(0.1, gt=0, lt=1)

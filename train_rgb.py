@@ -20,10 +20,10 @@ from core.train_config import ClipTrainConfig
 from data.clips import Kind
 from data.parts import ClipInput, Frames, Maps
 from data.transforms import Preprocessing
-from models.backbone import BackboneName
+from models.backbones import BackboneName
 from models.base import Entry
 from models.egornn import AttentionName, EgoRNN, StageName
-from models.inserts import ModuleName
+from models.inserts import ModuleName, sees_ahead
 from models.temporal import HEADS, TemporalName, require_head
 from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
@@ -70,7 +70,7 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     image_size: int | None = Field(None, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
     backbone: BackboneName | None = None
-    """Which torchvision ResNet."""
+    """Which network reads the images: a ResNet, or efficientnet_lite0 (of the optional package timm)."""
     module: ModuleName | None = None
     """Stage joint: what is put into the ResNet so that the frames of a clip know of each other below the
     attention and the head. It learns with the layers around it, which stages 1 and 2 freeze. Left out:
@@ -113,6 +113,11 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
                 f"--module {self.module} needs --stage joint: a module learns with the layers around it, and "
                 f"stage {self.stage} freezes them"
             )
+        if self.predict not in (None, "last") and sees_ahead(self.module or "none"):
+            raise ValueError(
+                f"--predict {self.predict} asks for a decision after every frame, and with --module "
+                f"{self.module} each frame has seen the ones after it; --module tsm-causal looks back alone"
+            )
         return self
 
 
@@ -149,10 +154,10 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
     # As if left out, so that runs from before there were these flags are still the same runs.
     usual = {"observed": 1, "predict": "last", "module": "none"}
     config = config.replace(**{name: None for name, value in usual.items() if getattr(config, name) == value})
-    assert config.temporal is not None and config.hidden is not None
+    assert config.temporal is not None and config.hidden is not None and config.backbone is not None
     attends = config.attention == "cam"
     require_head(config.temporal, attention=attends, hidden=config.hidden, frames=config.frames)
-    return config.schedule(EgoRNN.stage(config.stage, config.temporal, config.motion_layers))
+    return config.schedule(EgoRNN.stage(config.stage, config.temporal, config.motion_layers, config.backbone))
 
 
 def show(config: Config, parents: Parents) -> ClipInput:
@@ -186,7 +191,11 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         arguments = {"num_classes": len(class_names), **{name: getattr(config, name) for name in names}}
         if HEADS[arguments["temporal"]].needs_frames:
             arguments["frames"] = config.frames
-        architecture = {"name": "EgoRNN", **arguments, "backbone_classes": count_classes(weights)}
+        architecture = {
+            "name": "EgoRNN",
+            **arguments,
+            "backbone_classes": count_classes(weights, config.backbone),
+        }
         if config.module is not None:
             architecture |= {"module": config.module, "frames": config.frames}
         model = build_model(architecture)
@@ -194,8 +203,13 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
             load_backbone_weights(model.backbone, weights)
     if config.ms != "none":  # last of all, so that every other weight is as it is without heads
         assert config.image_size is not None
-        channels, size = model.backbone.channels, config.image_size
-        heads = describe_heads(config.motion_layers, config.ms, channels=channels, image_size=size)
+        heads = describe_heads(
+            config.motion_layers,
+            config.ms,
+            channels=model.backbone.channels,
+            image_size=config.image_size,
+            layer3_channels=model.backbone.layer3_channels,
+        )
         model.motion, architecture = build_model(heads), architecture | {"motion": heads}
     return architecture, model
 

@@ -65,10 +65,14 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
 
     Args:
         config: The flags that were given.
-        parents: Settings of the RGB run under "rgb".
+        parents: Settings of both runs.
     """
-    temporal = parents["rgb"]["temporal"]
-    return config.schedule(TwoStream.stage(temporal, flow_lr=config.flow_lr, gamma=config.gamma))
+    temporal, backbones = (
+        parents["rgb"]["temporal"],
+        (parents["rgb"]["backbone"], parents["flow"]["backbone"]),
+    )
+    stage = TwoStream.stage(temporal, flow_lr=config.flow_lr, gamma=config.gamma, backbones=backbones)
+    return config.schedule(stage)
 
 
 def show(config: Config, parents: Parents) -> ClipInput:

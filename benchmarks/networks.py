@@ -13,7 +13,7 @@ from benchmarks.tables import markdown
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
 from core.stage import Stage
-from models.backbone import BackboneName
+from models.backbones import BackboneName
 from models.base import ClipModel
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream

@@ -220,12 +220,18 @@ class SharedBatchNorm(_BatchNorm):
 
     Attributes:
         counts: Whether this rank's items count; False for a batch that is only repeated.
+        act: The activation inside the norm; timm's norms hold theirs.
     """
 
     counts: bool = True
+    act: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each channel; in train mode all ranks must call this. Shape: (B, C, ...), kept."""
+        normalised: Tensor = self.act(self._normalise(x))
+        return normalised
+
+    def _normalise(self, x: Tensor) -> Tensor:
         if not self.training:
             return nn.functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -259,7 +265,7 @@ def share_batch_norm(model: nn.Module, ranks: Ranks) -> None:
         return
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if type(child) in _NORMS:
+            if isinstance(child, _NORMS):
                 setattr(parent, name, _shared(child))
 
 
@@ -268,6 +274,7 @@ def _shared(norm: Any) -> SharedBatchNorm:
     shared.weight, shared.bias = norm.weight, norm.bias
     shared.running_mean, shared.running_var = norm.running_mean, norm.running_var
     shared.num_batches_tracked = norm.num_batches_tracked
+    shared.act = getattr(norm, "act", nn.Identity())
     return shared.train(norm.training)
 
 

@@ -90,7 +90,7 @@ class ClipModel(nn.Module):
 
     takes: ClassVar[tuple[str, ...]]
     """Names of the inputs of `forward`."""
-    reads_along: ClassVar[bool] = False
+    reads_along: bool = False
     """Whether the network can tell its scores as they stand after each frame of a clip."""
     every_frame: bool = False
     """Whether it does, under `ClipOutput.along`; set where wanted, by networks that `reads_along`."""

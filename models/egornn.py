@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from core.stage import Group, Stage
-from models.backbone import Backbone, BackboneMaps, BackboneName
+from models.backbone import Backbone, BackboneMaps
+from models.backbones import BACKBONES, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
 from models.cam import class_activation_map
 from models.cost import head_cost
-from models.inserts import ModuleName
+from models.inserts import ModuleName, sees_ahead
 from models.published import below, load_over, prefixed, resnet_name, size_of
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 
@@ -26,10 +27,17 @@ StageName = Literal[1, 2, "joint"]
 # What learns, as patterns of parameter names.
 RECURRENCE = ("temporal.*",)
 CLASSIFIER = ("classifier.*",)
-# Only the convolutions: batch norm's affine parameters and the downsample convolution stay as they were. The
-# backbone's own class weights learn too, through the CAM; its bias plays no part in the CAM and stays.
-LAST_STAGE = ("backbone.resnet.layer4.*.conv?.weight", "backbone.resnet.fc.weight")
-_LAYER3 = ("backbone.resnet.layer3.*.conv?.weight",)
+
+
+def last_stage(backbone: BackboneName) -> tuple[str, ...]:
+    """Return what stage 2 adds, as patterns: the convolutions of the last stage, and the class weights.
+
+    The backbone's own class weights learn through the CAM; their bias plays no part in it and stays.
+    """
+    family = BACKBONES[backbone]
+    learned = (*family.last_convolutions, family.classifier_weights()[0])
+    return tuple(f"backbone.{family.key}.{name}" for name in learned)
+
 
 # Ego-RNN, section 4.2, and its released code. Where the two differ (300 or 200 epochs of stage 1), the code's
 # value stands here, since the published numbers came from it.
@@ -48,7 +56,6 @@ _STAGE_1 = Stage(
 _STAGE_2 = replace(
     _STAGE_1,
     name="rgb stage 2",
-    groups=(Group(RECURRENCE), Group(CLASSIFIER + LAST_STAGE)),
     lr=1e-4,
     milestones=(25, 75),
     epochs=150,
@@ -74,7 +81,7 @@ class EgoRNN(ClipModel):
 
     Args:
         num_classes: Number of actions K.
-        backbone: Which ResNet.
+        backbone: Which network reads the frames.
         attention: "cam", or "none" for the rows of the table without it.
         temporal: The head that joins the frames.
         hidden: Channels of the recurrence (unused by heads that only pool).
@@ -99,7 +106,7 @@ class EgoRNN(ClipModel):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("frames",)
-    reads_along: ClassVar[bool] = True
+    reads_along: bool = True
 
     def __init__(
         self,
@@ -118,6 +125,7 @@ class EgoRNN(ClipModel):
         super().__init__()
         require_head(temporal, attention=attention == "cam", hidden=hidden, frames=frames)
         self.attention = attention
+        self.reads_along = not sees_ahead(module)
         self.backbone = Backbone(backbone, backbone_classes, module=module, frames=frames)
         self.temporal = build_temporal(temporal, self.backbone.channels, hidden, frames)
         self.dropout = nn.Dropout(dropout)
@@ -125,7 +133,12 @@ class EgoRNN(ClipModel):
         self.motion = motion
 
     @staticmethod
-    def stage(name: StageName, temporal: TemporalName, motion_layers: Sequence[str] = ()) -> Stage:
+    def stage(
+        name: StageName,
+        temporal: TemporalName,
+        motion_layers: Sequence[str] = (),
+        backbone: BackboneName = "resnet34",
+    ) -> Stage:
         """Return a stage of the RGB stream's training.
 
         Args:
@@ -133,14 +146,18 @@ class EgoRNN(ClipModel):
             temporal: The head that joins the frames.
             motion_layers: Feature maps with a motion head, which learns too. With a head on layer3, stage 2
                 trains the convolutions of layer3 as well, or that loss could change nothing but the head.
+            backbone: Which network; the layers that learn are named by its family.
         """
         stage = {1: _STAGE_1, 2: _STAGE_2, "joint": _JOINT}[name]
         if name == "joint":
             return stage
-        groups = stage.groups if HEADS[temporal].learns else stage.groups[1:]
+        classifier = CLASSIFIER + (last_stage(backbone) if name == 2 else ())
+        groups = [*([Group(RECURRENCE)] if HEADS[temporal].learns else []), Group(classifier)]
         if motion_layers:
-            groups += (Group(("motion.*", *(_LAYER3 if "layer3" in motion_layers else ()))),)
-        return replace(stage, groups=groups)
+            family = BACKBONES[backbone]
+            layer3 = [f"backbone.{family.key}.{name}" for name in family.layer3_convolutions]
+            groups.append(Group(("motion.*", *(layer3 if "layer3" in motion_layers else ()))))
+        return replace(stage, groups=tuple(groups))
 
     def forward(self, frames: Tensor) -> ClipOutput:
         """Classify clips of normalised frames (B, T, 3, H, W); the maps are the fields of `BackboneMaps`."""
@@ -169,11 +186,10 @@ class EgoRNN(ClipModel):
             recurrent_input, cam = self.attend(self.backbone.last_stage(layer3))
             return {"recurrent_input": recurrent_input} | ({} if cam is None else {"cam": cam})
 
-        net = self.backbone.resnet
         # The CAM goes through a softmax, for which 16 bits are too coarse.
         exact = () if self.attention == "none" else ("cam",)
         name = self.backbone.tell_apart(f"attention {self.attention}")
-        return Prefix(name, (net.layer4, net.fc), run, exact)
+        return Prefix(name, (*self.backbone.last_modules, self.backbone.classifier), run, exact)
 
     def after(self, **given: Tensor) -> ClipOutput:
         """Classify clips from "layer3", or from "recurrent_input" and, with attention, "cam".
@@ -188,7 +204,7 @@ class EgoRNN(ClipModel):
         """Return the recurrence's input (B, T, C, h, w) before its weighting, and the CAM (B, T, h, w)."""
         if self.attention == "none":
             return maps.layer4, None
-        weight: Tensor = self.backbone.resnet.fc.weight
+        weight = self.backbone.classifier.weight
         return maps.pre_activation, class_activation_map(maps.layer4, maps.logits, weight)
 
     def _from_maps(self, maps: BackboneMaps) -> ClipOutput:
@@ -277,16 +293,11 @@ class EgoRNN(ClipModel):
             raise UserError(
                 "published checkpoints have CAM attention; a run with --attention none has no such form"
             )
-        if self.backbone.module != "none":
-            raise UserError(
-                f"published checkpoints have no modules in the ResNet; a run with --module "
-                f"{self.backbone.module} has no such form"
-            )
-        state = prefixed("resNet.", self.backbone.resnet.state_dict()) | self.temporal.published_state()
+        state = prefixed("resNet.", self.backbone.published().state_dict()) | self.temporal.published_state()
         return state | prefixed("fc.", self.classifier.state_dict())
 
     def load_published(self, state: State) -> None:
         """Copy published weights, the head's under the names that it says."""
-        load_over(self.backbone.resnet, below("resNet.", state))
+        load_over(self.backbone.published(), below("resNet.", state))
         self.classifier.load_state_dict(below("fc.", state))
         self.temporal.load_published(state)

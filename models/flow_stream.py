@@ -1,4 +1,4 @@
-"""Ego-RNN's flow stream: a ResNet over stacks of optical flow images (Ego-RNN, section 3.3).
+"""Ego-RNN's flow stream: a network over stacks of optical flow images (Ego-RNN, section 3.3).
 
 Axes: B clips, S stacks of a clip, C channels, H W pixels, h w cells, K classes.
 """
@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from core.stage import Group, Stage
-from models.backbone import Backbone, BackboneName
+from models.backbone import Backbone
+from models.backbones import BackboneName
 from models.base import ClipOutput, State
 from models.frame_classifier import PooledImages
 from models.published import load_over, resnet_name, size_of
@@ -20,7 +21,7 @@ class FlowStream(PooledImages):
     Args:
         num_classes: Number of actions K.
         stack: Flow images (pairs of x and y) in a stack.
-        backbone: Which ResNet.
+        backbone: Which network.
         dropout: Probability of dropping a feature before the classifier, in [0, 1).
 
     Examples:
@@ -68,7 +69,7 @@ class FlowStream(PooledImages):
         """
         maps = self.read(flow)
         features = maps.layer4.mean(dim=(3, 4))  # (B, S, C)
-        logits = self.backbone.resnet.fc(self.dropout(features))  # (B, S, K)
+        logits = self.backbone.classifier(self.dropout(features))  # (B, S, K)
         heat = self.heat(maps)
         return ClipOutput(logits.mean(dim=1), features.mean(dim=1), heat, {"layer4": maps.layer4})
 
@@ -86,9 +87,11 @@ class FlowStream(PooledImages):
 
     def published_state(self) -> State:
         """Return the weights by torchvision's names, but for the classifier's."""
-        own = self.backbone.resnet.state_dict()
+        own = self.backbone.published().state_dict()
         return {f"fc_action.{key[3:]}" if key.startswith("fc.") else key: own[key] for key in own}
 
     def load_published(self, state: State) -> None:
         """Copy published weights."""
-        load_over(self.backbone.resnet, {key.replace("fc_action.", "fc.", 1): state[key] for key in state})
+        load_over(
+            self.backbone.published(), {key.replace("fc_action.", "fc.", 1): state[key] for key in state}
+        )

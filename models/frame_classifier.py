@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from core.stage import Group, Stage
-from models.backbone import Backbone, BackboneMaps, BackboneName
+from models.backbone import Backbone, BackboneMaps
+from models.backbones import BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps
 from models.cam import class_activation_map, spatial_attention
 
@@ -30,7 +31,7 @@ class PooledImages(ClipModel):
 
     def heat(self, maps: BackboneMaps) -> Tensor:
         """Return the attention of each image, (B, T, h, w)."""
-        weight: Tensor = self.backbone.resnet.fc.weight
+        weight = self.backbone.classifier.weight
         return spatial_attention(class_activation_map(maps.layer4, maps.logits, weight))
 
     def missing_heats(self) -> dict[HeatName, str]:
@@ -39,17 +40,17 @@ class PooledImages(ClipModel):
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
         """Cut behind layer4 of each image."""
-        head, maps = self.backbone.resnet.fc, self.read(inputs[self.takes[0]]).layer4[0]
+        head, maps = self.backbone.classifier, self.read(inputs[self.takes[0]]).layer4[0]
         return LastMaps(maps, lambda maps: head(maps.mean(dim=(2, 3))).mean(dim=0, keepdim=True))
 
     def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor:
         """Weigh layer4 of each image; see `ClipModel.evidence`."""
-        weight = self.backbone.resnet.fc.weight[action]
+        weight = self.backbone.classifier.weight[action]
         return torch.einsum("d,tdhw->thw", weight, self.last_maps(inputs).maps)
 
 
 class FrameClassifier(PooledImages):
-    """A torchvision ResNet over single pictures; a clip's scores are the mean over its frames.
+    """A ResNet or another backbone over single pictures; a clip's scores are the mean over its frames.
 
     Examples:
         >>> FrameClassifier(24, backbone="resnet18").eval()(torch.zeros(2, 3, 64, 64)).logits.shape
@@ -57,7 +58,7 @@ class FrameClassifier(PooledImages):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("frames",)
-    reads_along: ClassVar[bool] = True
+    reads_along: bool = True
     STAGE: ClassVar[Stage] = Stage(
         name="single frames",
         groups=(Group(("*",)),),

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from core.stage import Group, Stage
+from models.backbones import BACKBONES, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
-from models.egornn import CLASSIFIER, LAST_STAGE, RECURRENCE, EgoRNN
+from models.egornn import CLASSIFIER, RECURRENCE, EgoRNN, last_stage
 from models.flow_stream import FlowStream
 from models.published import below, prefixed, size_of
 from models.temporal import HEADS, TemporalName
@@ -23,7 +24,7 @@ FLOW_LAYER4_LR = 1e-4
 _JOINT = Stage(
     name="two-stream",
     groups=(),
-    train_modules=("dropout", "classifier", "flow.backbone.resnet.layer4"),
+    train_modules=("dropout", "classifier"),
     optimizer="sgd",
     lr=1e-2,
     weight_decay=5e-4,
@@ -62,19 +63,29 @@ class TwoStream(ClipModel):
         self.classifier = nn.Linear(flow.features + rgb.temporal.features, num_classes)
 
     @staticmethod
-    def stage(temporal: TemporalName, *, flow_lr: float = FLOW_LAYER4_LR, gamma: float = 0.99) -> Stage:
+    def stage(
+        temporal: TemporalName,
+        *,
+        flow_lr: float = FLOW_LAYER4_LR,
+        gamma: float = 0.99,
+        backbones: tuple[BackboneName, BackboneName] = ("resnet34", "resnet34"),
+    ) -> Stage:
         """Return the joint training of both streams (Ego-RNN, section 4.2).
 
         Args:
             temporal: The head that joins the frames of the RGB stream.
             flow_lr: Learning rate of the flow stream's layer4, which has one of its own.
             gamma: Factor of both learning rates after every epoch.
+            backbones: Which network is under the RGB and which under the flow stream.
         """
         head = HEADS[temporal]
-        rgb = RECURRENCE + LAST_STAGE if head.learns else LAST_STAGE
+        last = last_stage(backbones[0])
+        rgb = RECURRENCE + last if head.learns else last
         learned = Group(CLASSIFIER + tuple(f"rgb.{pattern}" for pattern in rgb))
-        flow = Group(("flow.backbone.resnet.layer4.*",), lr=flow_lr)
-        modes = _JOINT.train_modules + (("rgb.temporal",) if head.needs_train_mode else ())
+        family = BACKBONES[backbones[1]]
+        parts = tuple(f"flow.backbone.{family.key}.{part}" for part in family.last_stage)
+        flow = Group(tuple(f"{part}.*" for part in parts), lr=flow_lr)
+        modes = (*_JOINT.train_modules, *parts, *(("rgb.temporal",) if head.needs_train_mode else ()))
         return replace(_JOINT, groups=(learned, flow), train_modules=modes, gamma=gamma)
 
     def forward(self, frames: Tensor, flow: Tensor) -> ClipOutput:

@@ -5,43 +5,36 @@ from typing import Any
 from urllib.error import URLError
 
 from torch import Tensor
-from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights, WeightsEnum
+from torchvision.models import WeightsEnum
 
 from core.checkpoint import load_checkpoint, weights_in
 from core.errors import UserError
-from models.backbone import Backbone, BackboneName
-
-_IMAGENET = {
-    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
-    "resnet34": ResNet34_Weights.IMAGENET1K_V1,
-    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
-}
-_RUN_PREFIX = "backbone.resnet."
-_CLASSIFIER = ("fc.weight", "fc.bias")
+from models.backbone import Backbone
+from models.backbones import BACKBONES, BackboneName, Family
 
 
 def read_backbone_weights(source: str, name: BackboneName) -> dict[str, Tensor] | None:
     """Find a backbone's weights.
 
     Args:
-        source: "imagenet" (torchvision's download, hash checked), "none", the path of a state_dict with
-            torchvision's names, or of a run directory whose model holds a backbone (as `train_frame.py`
-            makes it).
-        name: Which ResNet they are for.
+        source: "imagenet" (torchvision's download, hash checked, or what comes with a package), "none", the
+            path of a state_dict with the network's own names, or of a run directory whose model holds a
+            backbone (as `train_frame.py` makes it).
+        name: Which network they are for.
 
     Returns:
-        Weights by torchvision's names, or None for "none".
+        Weights by the network's names, or None for "none".
 
     Raises:
-        UserError: The download failed, or the path holds no weights of a ResNet.
+        UserError: They can't be had, or the path holds no weights of such a network.
     """
     if source == "none":
         return None
     if source == "imagenet":
-        return _download(name)
+        return BACKBONES[name].imagenet(name)
     path = Path(source)
     content = load_checkpoint(path / "last.pt" if path.is_dir() else path)
-    return _resnet_part(content, source)
+    return _network_part(content, source, name)
 
 
 def load_backbone_body(backbone: Backbone, weights: dict[str, Tensor]) -> None:
@@ -50,11 +43,13 @@ def load_backbone_body(backbone: Backbone, weights: dict[str, Tensor]) -> None:
     Weights of an RGB backbone fit one that takes flow too: see `cross_modality`.
 
     Raises:
-        UserError: They are of another ResNet.
+        UserError: They are of another network.
     """
-    own = {key: value for key, value in backbone.resnet.state_dict().items() if key in _CLASSIFIER}
-    first = cross_modality(weights["conv1.weight"], backbone.resnet.conv1.in_channels)
-    load_backbone_weights(backbone, {**weights, **own, "conv1.weight": first})
+    family, state = backbone.family, backbone.network.state_dict()
+    own = {key: state[key] for key in family.classifier_weights()}
+    first = f"{family.first}.weight"
+    adapted = {first: cross_modality(weights[first], state[first].shape[1])} if first in weights else {}
+    load_backbone_weights(backbone, {**weights, **own, **adapted})
 
 
 def cross_modality(rgb_weight: Tensor, in_channels: int) -> Tensor:
@@ -77,9 +72,9 @@ def load_backbone_weights(backbone: Backbone, weights: dict[str, Tensor]) -> Non
     """Copy weights into a backbone, all of them or none; those of a module may be missing, and only those.
 
     Raises:
-        UserError: They are of another ResNet; the message names the first keys that don't fit.
+        UserError: They are of another network; the message names the first keys that don't fit.
     """
-    own = backbone.resnet.state_dict()
+    own = backbone.network.state_dict()
     # Checkpoints from before batch norm counted its batches lack the counters, which nothing here reads.
     optional = {key for key in own if key.endswith("num_batches_tracked")} | backbone.inserted
     missing = [key for key in own if key not in weights and key not in optional]
@@ -89,24 +84,12 @@ def load_backbone_weights(backbone: Backbone, weights: dict[str, Tensor]) -> Non
             "the weights are of another network than the backbone asked for: "
             f"missing {missing[:5]}, not fitting {wrong[:5]}; choose the --backbone they were made with"
         )
-    backbone.resnet.load_state_dict({**own, **weights})
+    backbone.network.load_state_dict({**own, **weights})
 
 
-def count_classes(weights: dict[str, Tensor] | None) -> int:
+def count_classes(weights: dict[str, Tensor] | None, name: BackboneName) -> int:
     """Number of classes of a backbone's own classifier; 1000 where there are no weights to tell."""
-    return 1000 if weights is None else int(weights["fc.weight"].shape[0])
-
-
-def _download(name: BackboneName) -> dict[str, Tensor]:
-    try:
-        weights: dict[str, Tensor] = _IMAGENET[name].get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        raise UserError(
-            f"ImageNet weights of {name} can't be downloaded ({error}). Two ways on: --weights PATH to a "
-            "state_dict with torchvision's names, or pre-train a backbone with train_frame.py and give its "
-            "run directory as --weights"
-        ) from None
-    return weights
+    return 1000 if weights is None else int(weights[BACKBONES[name].classifier_weights()[0]].shape[0])
 
 
 def read_library_weights(source: str, name: str, published: WeightsEnum) -> dict[str, Tensor] | None:
@@ -146,17 +129,16 @@ def read_library_weights(source: str, name: str, published: WeightsEnum) -> dict
     return weights
 
 
-def _resnet_part(content: dict[str, Any], source: str) -> dict[str, Tensor]:
+def _network_part(content: dict[str, Any], source: str, name: BackboneName) -> dict[str, Tensor]:
     found, how = weights_in(content)
-    inside = [key for key in found if key.endswith("conv1.weight") and f"{key[:-12]}fc.weight" in found]
-    roots = [key[:-12] for key in inside if f"{key[:-12]}layer1.0.conv1.weight" in found]
+    family = BACKBONES[name]
+    roots = _roots(found, family)
     if len(roots) != 1:
-        several = (
-            f"several ResNets, below {roots[:5]}" if roots else "no ResNet: no conv1.weight and fc.weight"
-        )
+        marks = f"no {family.first}.weight and {family.classifier_weights()[0]}"
+        several = f"several {family.title}s, below {roots[:5]}" if roots else f"no {family.title}: {marks}"
         raise UserError(f"{source} holds {several}; its names begin with {list(found)[:5]}")
     (root,) = roots
-    ours = root == _RUN_PREFIX and "architecture" in content
+    ours = root == f"backbone.{family.key}." and "architecture" in content
     words = [*([how] if how else []), *([f"below {root!r}"] if root else [])]
     if words and not ours:
         print(f"note: the weights of {source} were found {', '.join(words)}")
@@ -165,3 +147,10 @@ def _resnet_part(content: dict[str, Any], source: str) -> dict[str, Tensor]:
         for key, value in found.items()
         if key.startswith(root) and isinstance(value, Tensor)
     }
+
+
+def _roots(found: dict[str, Any], family: Family) -> list[str]:
+    """Return what stands before the names of each network of a family, in a file's names."""
+    first, wanted = f"{family.first}.weight", (family.classifier_weights()[0], family.mark)
+    roots = [key[: -len(first)] for key in found if key.endswith(first)]
+    return [root for root in roots if all(root + name in found for name in wanted)]

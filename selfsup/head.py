@@ -101,18 +101,24 @@ class MotionHeads(nn.ModuleDict):
 
 
 def describe_heads(
-    layers: tuple[LayerName, ...], variant: VariantName, *, channels: int, image_size: int
+    layers: tuple[LayerName, ...],
+    variant: VariantName,
+    *,
+    channels: int,
+    image_size: int,
+    layer3_channels: int | None = None,
 ) -> dict[str, Any]:
     """Describe heads for `models.build_model`.
 
     Args:
         layers: The feature maps that get one.
         variant: The variant of all of them.
-        channels: Channels of layer4; layer3 has half of them.
+        channels: Channels of layer4.
         image_size: Pixels a side of the network's input.
+        layer3_channels: Channels of layer3; half of layer4's in a ResNet.
     """
     sizes = {layer: -(-image_size // _STRIDES[layer]) for layer in layers}
-    widths = {"layer3": channels // 2, "layer4": channels}
+    widths = {"layer3": layer3_channels or channels // 2, "layer4": channels}
     heads: dict[str, Any] = {
         layer: {"name": "MotionHead", "in_channels": widths[layer], "size": sizes[layer], "variant": variant}
         for layer in layers

@@ -29,6 +29,11 @@ else:  # for the command line, which refuses other names
     ModuleName = Literal[("none", *MODULES)]
 
 
+def sees_ahead(name: ModuleName) -> bool:
+    """Whether with a module a frame's maps depend on frames after it."""
+    return name != "none" and MODULES[name].sees_ahead
+
+
 def insert(resnet: nn.Module, name: ModuleName, frames: int) -> None:
     """Put a module into a ResNet, in its place; the names of the ResNet's own weights stay.
 
@@ -84,4 +89,4 @@ def _last_convolution(block: nn.Module) -> nn.Conv2d:
     return conv
 
 
-__all__ = ["MODULES", "ModuleName", "frame_by_frame", "insert", "takes_single_frames"]
+__all__ = ["MODULES", "ModuleName", "frame_by_frame", "insert", "sees_ahead", "takes_single_frames"]

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from core.stage import Stage
-from models.backbone import BACKBONES
+from models.backbones.resnet import RESNETS
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d
 from models.video.inflate import inflate, inflate_state
 from models.video.segments import last_maps_2d
@@ -37,7 +37,7 @@ class EarlyFusion(VideoNetwork):
     PARTIAL_BN: ClassVar[Stage | None] = PARTIAL_BN
 
     def __init__(self, network: str, num_classes: int, *, frames: int, dropout: float = 0.5) -> None:
-        net = BACKBONES[_resnet(network)](weights=None, num_classes=1)
+        net = RESNETS[_resnet(network)](weights=None, num_classes=1)
         super().__init__(network, num_classes, features=net.fc.in_features, frames=frames, dropout=dropout)
         net.fc = nn.Identity()
         flat = net.conv1.weight
@@ -92,7 +92,7 @@ class SlowFusion(VideoNetwork):
     }
 
     def __init__(self, network: str, num_classes: int, *, frames: int, dropout: float = 0.5) -> None:
-        net = BACKBONES["resnet18"](weights=None, num_classes=1)
+        net = RESNETS["resnet18"](weights=None, num_classes=1)
         super().__init__(network, num_classes, features=net.fc.in_features, frames=frames, dropout=dropout)
         net.fc = nn.Identity()
         inflate(

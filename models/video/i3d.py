@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from core.stage import Stage
-from models.backbone import BACKBONES
+from models.backbones.resnet import RESNETS
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d
 from models.video.inflate import inflate, inflate_state
 from models.video.segments import last_maps_2d
@@ -51,7 +51,7 @@ class InflatedResNet(VideoNetwork):
         dropout: float = 0.5,
         time_padding: Literal["replicate", "zeros"] = "replicate",
     ) -> None:
-        net = BACKBONES[network.removeprefix("i3d-")](weights=None, num_classes=1)
+        net = RESNETS[network.removeprefix("i3d-")](weights=None, num_classes=1)
         super().__init__(network, num_classes, features=net.fc.in_features, frames=frames, dropout=dropout)
         net.fc = nn.Identity()
         inflate(net, _bottlenecks if network.endswith("50") else _basic_blocks, time_padding)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from models.backbone import BACKBONES
+from models.backbones.resnet import RESNETS
 from models.video.base import Start, VideoNetwork, load_all, read_2d
 from models.video.inflate import TimeConv3d, inflate, inflate_state
 from models.video.segments import last_maps_2d
@@ -88,7 +88,7 @@ class P3D(VideoNetwork):
     START: ClassVar[Start] = "imagenet"
 
     def __init__(self, network: str, num_classes: int, *, frames: int, dropout: float = 0.5) -> None:
-        net = BACKBONES["resnet50"](weights=None, num_classes=1)
+        net = RESNETS["resnet50"](weights=None, num_classes=1)
         super().__init__(network, num_classes, features=net.fc.in_features, frames=frames, dropout=dropout)
         net.fc = nn.Identity()
         inflate(net, lambda name: 1)

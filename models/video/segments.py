@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from core.stage import Stage
-from models.backbone import BACKBONES
+from models.backbones.resnet import RESNETS
 from models.base import HeatName
 from models.inserts import ModuleName, insert
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
@@ -62,7 +62,7 @@ class SegmentNetwork(VideoNetwork):
     ) -> None:
         hidden = min(hidden, HEADS[temporal].largest_hidden or hidden)
         require_head(temporal, attention=False, hidden=hidden, frames=frames)
-        net = BACKBONES[network](weights=None, num_classes=1)
+        net = RESNETS[network](weights=None, num_classes=1)
         head = build_temporal(temporal, net.fc.in_features, hidden, frames)
         super().__init__(network, num_classes, features=head.features, frames=frames, dropout=dropout)
         net.fc = nn.Identity()

