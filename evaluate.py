@@ -44,7 +44,7 @@ from models.base import ClipModel
 from models.build import build_trained
 from selfsup import MotionSegmentation, MotionSettings
 from training.batches import action_relations, evaluation_set
-from training.evaluate import predict, predict_along, result_line
+from training.evaluate import measure_turned, predict, predict_along, result_line
 from training.fit import EvaluationSet
 from training.parents import untrained_note
 
@@ -199,7 +199,10 @@ def measure(path: Path, config: Config) -> None:
         settings = MotionSettings.of_run(run.checkpoint["config"])
         task = MotionSegmentation(model, inputs.names, settings)
     predictions = predict(task, run.clips.batches, run.clips.keys, show="evaluating")
-    summary = summarise(predictions, action_relations(run.names)) | run.about(config)
+    relations = action_relations(run.names)
+    summary = summarise(predictions, relations) | run.about(config)
+    if inputs.names == (Frames.name,):
+        summary |= measure_turned(task, inputs.names, run.clips.batches, predictions, relations)
     if quality := measure_attention(predictions, run.index, inputs):
         summary["attention"] = quality
     out = config.out or path / "evaluation" / run.measured

@@ -6,20 +6,22 @@ a row for each network.
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import COSTS_MEMORY
 from core.errors import UserError
 from core.stage import Stage
 from core.train_config import ClipTrainConfig
-from data.parts import ClipInput, Frames
+from data.parts import ClipInput, Frames, Views
 from models.base import ClipModel
 from models.inserts import ModuleName
 from models.temporal import TemporalName
 from models.video import NETWORKS, NetworkName
 from training.cache.store import CacheFlags
 from training.run import Architecture, Parents, Settings, Training, train
+
+FRAMES = 7
 
 
 class Config(ClipTrainConfig, CacheFlags):
@@ -31,6 +33,9 @@ class Config(ClipTrainConfig, CacheFlags):
             "torchvision's": "kinetics400",
             "c3d, csn26 and csn50": "none",
         },
+        "frames": FRAMES,
+        "frame_interval": 1,
+        "num_clips": 1,
         "temporal": "avgpool",
         "hidden": 512,
         "module": "none",
@@ -40,8 +45,17 @@ class Config(ClipTrainConfig, CacheFlags):
 
     network: NetworkName
     """Which network; a wrong name lists all of them."""
-    frames: int = Field(7, ge=1, json_schema_extra=COSTS_MEMORY)
+    frames: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
     """Frames T of a clip, spread over it."""
+    clip_len: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
+    """In place of --frames: frames of a view of a clip, a random view in training. 3D networks are published
+    with 16 to 64."""
+    frame_interval: int | None = Field(None, ge=1)
+    """With --clip-len: steps from one frame of a view to the next; the last frame of a clip is repeated where
+    a view reaches beyond it."""
+    num_clips: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
+    """With --clip-len: views of a clip whose logits are averaged for the reported number; after epochs, the
+    middle one."""
     image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
     weights: str | None = None
@@ -60,6 +74,20 @@ class Config(ClipTrainConfig, CacheFlags):
     """Dropout before the classifier."""
     partial_bn: bool = False
     """Leave every batch norm but the first as it is, as TSN does (2D, early, slow and inflated ResNets)."""
+
+    @property
+    def length(self) -> int:
+        """Frames that the network sees at a time."""
+        return self.clip_len or self.frames or FRAMES
+
+    @model_validator(mode="after")
+    def _one_way_of_sampling(self) -> "Config":
+        if self.clip_len is not None and self.frames is not None:
+            raise ValueError("give either --frames (spread over a clip) or --clip-len (of each view)")
+        for name in ("frame_interval", "num_clips"):
+            if self.clip_len is None and getattr(self, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} belongs to --clip-len")
+        return self
 
 
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
@@ -82,14 +110,20 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         if config.module not in (None, "none"):
             raise UserError("--partial-bn would leave the norms of --module untrained; leave one of them out")
         stage = network.PARTIAL_BN
-    network.check(config.network, config.frames, config.image_size)
-    return config.fill({"weights": network.START, **network.FLAGS}).schedule(stage)
+    network.check(config.network, config.length, config.image_size)
+    sampling = {"frames": FRAMES} if config.clip_len is None else {"frame_interval": 1, "num_clips": 1}
+    return config.fill({"weights": network.START, **sampling, **network.FLAGS}).schedule(stage)
 
 
 def show(config: Config, parents: Parents) -> ClipInput:
-    """Describe what is read of a clip: frames spread over it, as of every RGB stream."""
+    """Describe what is read of a clip: frames spread over it, as of every RGB stream, or views."""
     pixels = NETWORKS[config.network].preprocessing(config.network, config.image_size)
-    return ClipInput(Frames(config.frames, pixels))
+    if config.clip_len is None:
+        return ClipInput(Frames(config.length, pixels))
+    assert config.frame_interval is not None and config.num_clips is not None
+    frames = config.clip_len * config.num_clips
+    views = Views(frames, pixels, frame_interval=config.frame_interval, num_clips=config.num_clips)
+    return ClipInput(views)
 
 
 def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tuple[Architecture, ClipModel]:
@@ -102,7 +136,8 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
         UserError: The weights can't be had or don't fit.
     """
     network = NETWORKS[config.network]
-    arguments = {name: getattr(config, name) for name in ("network", "frames", "dropout", *network.FLAGS)}
+    arguments = {name: getattr(config, name) for name in ("network", "dropout", *network.FLAGS)}
+    arguments["frames"] = config.length
     model = network(num_classes=len(class_names), **arguments)
     assert config.weights is not None
     model.start(config.weights)

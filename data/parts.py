@@ -31,6 +31,7 @@ from data.sampling import (
     flow_stack_starts,
     observed_length,
     rgb_frame_numbers,
+    sample_frames,
 )
 from data.transforms import (
     Draw,
@@ -126,6 +127,11 @@ class Stream(Part):
     def describe(self, when: When) -> str:
         """Say in words what `pick` picks."""
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what the network sees at a time: all frames of a clip, or one view or stack."""
+
     @abstractmethod
     def look(self, frames: Tensor, clip: Clip | None, numbers: Sequence[int]) -> Tensor:
         """Make the tensor as in the test where frames `numbers` (T, 3, H, W) were read already."""
@@ -168,6 +174,11 @@ class Frames(Stream):
         """Pick frame numbers, from 1."""
         return spread_frames(clip, self.frames, self.observed)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (T, 3, S, S)."""
+        return self.frames, 3, self.pixels.image_size, self.pixels.image_size
+
     def describe(self, when: When) -> str:
         """Say how many frames are seen, and of how much of a clip."""
         part = "" if self.observed == 1 else f" of the first {100 * self.observed:.10g} % of a clip"
@@ -207,6 +218,57 @@ class SingleFrames(Frames):
     def items_per_clip(self) -> int:
         """As many training frames from each clip as the test sees."""
         return self.frames
+
+
+@dataclass(frozen=True)
+class Views(Frames):
+    """Views of a clip, L frames at a fixed interval each: a random one in training, several in the test.
+
+    Their frames follow each other in one tensor (N * L, 3, S, S); a network that was built for L frames
+    averages its scores over the views.
+
+    Attributes:
+        frames: Frames of all N views of a test together, N * L.
+        frame_interval: Steps from one frame of a view to the next.
+        num_clips: Views N of a clip that the reported number averages over; the middle one after an epoch.
+    """
+
+    stream: ClassVar[str] = "views"
+    settings: ClassVar[tuple[str, ...]] = ("frames", "frame_interval", "num_clips")
+    frame_interval: int = 1
+    num_clips: int = 1
+
+    @property
+    def clip_len(self) -> int:
+        """Frames L of a view."""
+        return self.frames // self.num_clips
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one view (L, 3, S, S)."""
+        return self.clip_len, 3, self.pixels.image_size, self.pixels.image_size
+
+    def pick(self, clip: Clip, when: When = "test") -> Picks:
+        """Pick the frame numbers of the middle view, or of those of the test."""
+        return self._sample(clip, self.num_clips if when == "test" else 1)
+
+    def pick_for_training(self, clip: Clip, rng: np.random.Generator) -> Picks:
+        """Pick the frame numbers of a random view."""
+        return self._sample(clip, 1, rng)
+
+    def may_train_on(self, clip: Clip) -> Picks:
+        """List all frames."""
+        return tuple(range(1, clip.num_frames + 1))
+
+    def describe(self, when: When) -> str:
+        """Say how many views are averaged, of which frames."""
+        every = "" if self.frame_interval == 1 else f", {self.frame_interval} apart"
+        view = f"{self.clip_len} frames{every}"
+        return f"mean logits of {self.num_clips} views of {view}" if when == "test" else f"one view of {view}"
+
+    def _sample(self, clip: Clip, num_clips: int, rng: np.random.Generator | None = None) -> Picks:
+        views = sample_frames(clip.num_frames, self.clip_len, self.frame_interval, num_clips, rng)
+        return tuple(views.flatten().tolist())
 
 
 @dataclass(frozen=True)
@@ -276,6 +338,11 @@ class Flow(Stream):
         """Pick the first flow number of a random stack."""
         return (flow_random_start(rng, clip.num_flow, self.stack),)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one stack (2 * stack, S, S)."""
+        return 2 * self.stack, self.pixels.image_size, self.pixels.image_size
+
     def describe(self, when: When) -> str:
         """Say which stack is seen, or how many are averaged."""
         if when == "test":
@@ -329,7 +396,7 @@ class Flow(Stream):
         return self.read(clip, [min(number, last) for number in numbers], None)
 
 
-STREAMS: dict[str, type[Frames] | type[Flow]] = {"rgb": Frames, "flow": Flow}
+STREAMS: dict[str, type[Frames] | type[Flow]] = {"rgb": Frames, "views": Views, "flow": Flow}
 OnePart = TypeVar("OnePart", bound=Part)
 
 
@@ -384,6 +451,11 @@ class ClipInput:
     def names(self) -> tuple[str, ...]:
         """The tensors of a batch that the network takes, which are also its arguments' names."""
         return tuple(part.name for part in self.shown)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what the network sees of a clip at a time, by the names of its arguments."""
+        return {part.name: part.shape for part in self.shown}
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -30,6 +30,74 @@ def rgb_frame_numbers(num_frames: int, T: int) -> Numbers:
     return _floor_linspace(num_frames, T)
 
 
+def sample_frames(
+    num_frames: int,
+    clip_len: int,
+    frame_interval: int | None,
+    num_clips: int,
+    rng: np.random.Generator | None = None,
+) -> Numbers:
+    """Choose N views of L frames each out of a clip: one sampler for slides, dense clips and segments.
+
+    The three settings are those of MMAction2's SampleFrames, and for clips that are long enough so are the
+    numbers. (1, 1, T) is TSN's: T segments, a random frame of each in training and the middle one in the
+    test. (L, None, 1) is `rgb_frame_numbers`. (32, 2, 1) is what 3D networks are published with. A view that
+    reaches beyond the end repeats the last frame; SampleFrames goes on with the first one unless told
+    otherwise, which turns an open clip into one that opens and closes.
+
+    Args:
+        num_frames: Length n of the clip, at least 1.
+        clip_len: Frames L of a view.
+        frame_interval: Steps I from one frame of a view to the next; None spreads one view over the clip.
+        num_clips: Views N. In the test they spread evenly, one alone lies in the middle.
+        rng: Draws where views begin, one in each N-th of the clip; None is the test.
+
+    Returns:
+        Frame numbers in [1, n], which never fall within a view. Shape: (N, L).
+
+    Raises:
+        ValueError: A count is below 1, or several views are to be spread over the whole clip.
+    """
+    n, L, N = num_frames, clip_len, num_clips
+    _check_positive(num_frames=n, clip_len=L, num_clips=N, frame_interval=frame_interval or 1)
+    if frame_interval is None:
+        if N > 1:
+            raise ValueError(f"without frame_interval there is one view of a clip, not {N}")
+        return rgb_frame_numbers(n, L)[None]
+    if rng is None:
+        starts = _middle_starts(n, L, frame_interval, N)
+    else:
+        starts = _drawn_starts(n, L * frame_interval, N, rng)
+    numbers: Numbers = np.minimum(1 + starts[:, None] + frame_interval * np.arange(L, dtype=np.int64), n)
+    return numbers
+
+
+def _middle_starts(n: int, L: int, interval: int, N: int) -> Numbers:
+    """Spread the views of a test: starts from 0."""
+    views, last = np.arange(N, dtype=np.int64), max(n - (L - 1) * interval - 1, 0)
+    if L == 1:
+        places: Numbers = (2 * views + 1) * n // (2 * N)  # exact, where floating point may land just below
+    elif N == 1:
+        places = views + last // 2
+    else:
+        places = np.round(views * (last / (N - 1))).astype(np.int64)
+    return places
+
+
+def _drawn_starts(n: int, span: int, N: int, rng: np.random.Generator) -> Numbers:
+    """Draw the views of a training item: starts from 0."""
+    room = n - span + 1  # starts of a view that ends within the clip
+    segment = room // N
+    starts = np.arange(N, dtype=np.int64)
+    if segment > 0:
+        starts = starts * segment + rng.integers(segment, size=N)
+    elif room > 0 and n > max(N, span):
+        starts = np.sort(rng.integers(room, size=N))
+    else:
+        starts = np.round(starts * (max(room, 0) / N)).astype(np.int64)
+    return starts
+
+
 def observed_length(num_frames: int, observed: float) -> int:
     """Count the frames of the first part of a clip: ceil(observed * num_frames), in whole numbers.
 

@@ -65,6 +65,31 @@ def rival_wins(logits: Floats, labels: Ints, rivals: Ints) -> tuple[int, int]:
     return int((true > rival).sum()), len(items)
 
 
+def turned(logits: Floats, reversed_logits: Floats, labels: Ints, rivals: Ints) -> float | None:
+    """Share of the items with a rival whose decision against it changes with reversed frames, in per cent.
+
+    A network that can't know the order of the frames never changes its decision; one that hardly
+    uses it seldom does, whatever its accuracy.
+
+    Args:
+        logits: Scores. Shape: (N, K).
+        reversed_logits: Scores of the same items, their frames in reverse. Shape: (N, K).
+        labels: True classes. Shape: (N,).
+        rivals: Rival of every class, -1 for none. Shape: (K,).
+
+    Returns:
+        None where no item has a rival.
+    """
+    items = np.flatnonzero(rivals[labels] >= 0)
+    if not len(items):
+        return None
+    before, after = (
+        scores[items, labels[items]] > scores[items, rivals[labels[items]]]
+        for scores in (logits, reversed_logits)
+    )
+    return 100.0 * float((before != after).mean())
+
+
 def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
     """Count items by true class (rows) and predicted class (columns). Shape: (K, K)."""
     from sklearn.metrics import confusion_matrix as count

@@ -203,5 +203,8 @@ def _in_train_mode(modules: tuple[nn.Module, ...]) -> bool:
 def _full_precision_if_frozen(*modules: nn.Module) -> Iterator[None]:
     learns = any(p.requires_grad for module in modules for p in module.parameters())
     device = next(modules[0].parameters()).device.type
+    if not torch.amp.is_autocast_available(device):  # the meta device, where operations are only counted
+        yield
+        return
     with torch.autocast(device, enabled=learns and torch.is_autocast_enabled(device)):
         yield

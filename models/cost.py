@@ -1,4 +1,4 @@
-"""What a temporal head costs: parameters, operations and time, apart from the backbone that all heads share.
+"""What a network costs, and a temporal head apart from the backbone that all heads share.
 
 Axes: B clips, T frames, C channels, h w cells.
 """
@@ -6,7 +6,8 @@ Axes: B clips, T frames, C channels, h w cells.
 import copy
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,29 @@ from models.temporal.base import TemporalHead
 _CLIPS = 8
 _REPEATS, _SECONDS = 10, 3.0
 """A step is repeated so often, or for so long."""
+
+
+def network_cost(architecture: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+    """Count a network's parameters and operations; nothing is computed.
+
+    Args:
+        architecture: As for `models.build_model`.
+        shapes: Of what it takes of one clip, by the names of its arguments.
+
+    Returns:
+        parameters; gmac, 10^9 multiplications with their additions of matrix products and convolutions in a
+        forward pass, which papers call GFLOPs.
+    """
+    from models.build import build_model  # which loads every network
+
+    with torch.device("meta"):
+        model = build_model(architecture).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(**{name: torch.empty(1, *shape) for name, shape in shapes.items()})
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "gmac": counter.get_total_flops() / 2e9,
+    }
 
 
 def head_cost(

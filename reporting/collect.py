@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 State = Literal["not started", "not finished", "damaged"]
 _NEEDED = ("top1", "mean_class", "n_clips")
-_NUMBERS = (*_NEEDED, "top5", "verb", "noun", "order", "n_order")
+_NUMBERS = (*_NEEDED, "top5", "verb", "noun", "order", "n_order", "turned")
 
 
 @dataclass(frozen=True)

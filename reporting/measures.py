@@ -135,9 +135,10 @@ def cost_section(table: FoundTable) -> Section:
     """What the trainings of the rows cost."""
     text = (
         "Of each row's own training, without the trainings it starts from. Minutes are those of all epochs, "
-        "with their measurements; clips a second are the median over training epochs. Memory is the most "
-        "that the process held, on a GPU also the most that tensors held there. Runs that shared a machine "
-        "slowed each other down."
+        "with their measurements; clips a second are the median over training epochs. GMAC are 10^9 "
+        "multiplications with their additions in a forward pass over what the network sees at a time. Memory "
+        "is the most that the process held, on a GPU also the most that tensors held there. Runs that shared "
+        "a machine slowed each other down."
     )
     return Section("Cost", [text], cost_table(table.shown))
 
@@ -154,11 +155,17 @@ def cost_table(rows: Sequence[Row]) -> Table:
     def peak(row: Row, key: str) -> float | None:
         return max((float(r.cost[key]) for r in row.finished if r.cost.get(key) is not None), default=None)
 
+    def millions(row: Row) -> float | None:
+        count = peak(row, "parameters")
+        return None if count is None else count / 1e6
+
     return Table.of(
         words("trained", [row.name for row in rows]),
         number("epochs", [max(run.epochs["epoch"].iloc[-1] for run in row.finished) for row in rows], ".0f"),
         spread("minutes a run", [list(map(minutes, row.finished)) for row in rows]),
         spread("clips/s", [list(map(speed, row.finished)) for row in rows], ".0f"),
+        number("parameters, 10^6", [millions(row) for row in rows]),
+        number("GMAC a clip", [peak(row, "gmac") for row in rows], ".2f"),
         number("memory, GiB", [peak(row, "peak_memory_gib") for row in rows]),
         number("GPU memory, GiB", [peak(row, "peak_gpu_memory_gib") for row in rows]),
         words("device", [", ".join(dict.fromkeys(map(device, row.finished))) for row in rows]),

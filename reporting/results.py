@@ -22,7 +22,8 @@ HOW_TO_READ = (
 )
 ORDER = (
     "Order: of the clips whose action has a reverse in time (open and close, take and put), the share that "
-    "scores above this reverse; 50 % is chance."
+    "scores above this reverse; 50 % is chance. Turned: the share of these clips whose decision between the "
+    "two changes when their frames are shown in reverse; it is 0 for a network that can't know the order."
 )
 HOW_TO_COMPARE = (
     "The same clips, and the same seeds, under both trainings. The first interval draws the clips at random "
@@ -59,6 +60,7 @@ def results_table(rows: Sequence[Row]) -> Table:
         spread("noun %", [row.values("noun") for row in rows]),
         spread("order %", [row.values("order") for row in rows]),
         interval("order, 95 % interval", [pooled(row, "order", "n_order") for row in rows]),
+        spread("turned %", [row.values("turned") for row in rows]),
     )
 
 

@@ -1,6 +1,6 @@
 """Measuring a task on a set: its predictions, and the results of a run that has ended."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,8 @@ from tqdm import tqdm
 from core.errors import UserError
 from core.ranks import ONE, Ranks
 from core.task import Batch, StepOutput, Task
-from metrics.accuracy import Floats, Ints
-from metrics.predictions import Predictions, check_logits, unpredicted_note
+from metrics.accuracy import Floats, Ints, turned
+from metrics.predictions import Predictions, Relations, check_logits, unpredicted_note
 
 
 @torch.no_grad()
@@ -64,6 +64,47 @@ def predict_along(
         return predict(task, batches, keys, show=show, ranks=ranks)
     finally:
         model.every_frame = before
+
+
+class _Reversed(Iterable[Batch]):
+    """Batches whose tensors of these names have their frames, the second axis, in reverse."""
+
+    def __init__(self, batches: Iterable[Batch], names: tuple[str, ...]) -> None:
+        self.batches, self.names = batches, names
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            yield {n: tensor.flip(1) if n in self.names else tensor for n, tensor in batch.items()}
+
+
+def measure_turned(
+    task: Task,
+    inputs: tuple[str, ...],
+    batches: Iterable[Batch],
+    found: Predictions,
+    relations: Relations,
+    *,
+    ranks: Ranks = ONE,
+) -> dict[str, float]:
+    """Measure how often a decision between an action and its reverse in time changes with reversed frames.
+
+    Args:
+        task: Of a network that sees nothing but frames, or what is kept of them.
+        inputs: Names of the tensors in a batch that it takes, each with the frames along its second axis.
+        batches: Every item once.
+        found: The predictions for them.
+        relations: Rivals of the classes.
+        ranks: The processes of the training.
+
+    Returns:
+        "turned", in per cent (`metrics.accuracy.turned`); empty where no item's action has a reverse.
+    """
+    rivals = relations.rivals
+    if rivals is None or not (rivals[found.labels] >= 0).any():
+        return {}
+    backwards = predict(task, _Reversed(batches, inputs), found.keys, ranks=ranks)
+    share = turned(found.logits, backwards.logits, found.labels, rivals)
+    return {} if share is None else {"turned": share}
 
 
 def _run(task: Task, batch: Batch) -> tuple[Tensor, StepOutput]:

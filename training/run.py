@@ -32,7 +32,7 @@ from metrics.predictions import Predictions, Relations, summarise, write_evaluat
 from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, open_clips
 from training.cache.store import CacheFlags, CacheFolder
-from training.evaluate import predict, predict_along, result_line
+from training.evaluate import measure_turned, predict, predict_along, result_line
 from training.fit import FitSettings, Loop, Sets
 from training.parents import Parent, ParentKind, open_parents
 from training.record import Recorder
@@ -120,7 +120,10 @@ def train(config: C, training: Training[C]) -> None:
             draw = None if training.draw is None else partial(training.draw, config, model, data, run.path)
             clips = model.reads_along and isinstance(data, ClipData)
             frames = inputs.part(Frames) if clips else None
-            summary = train_and_evaluate(config, run, task, stage, sets, about, draw, ranks, frames)
+            turns = names if inputs.names == (Frames.name,) else ()
+            summary = train_and_evaluate(
+                config, run, task, stage, sets, about, draw, ranks, frames, turns, inputs.shapes
+            )
         if cache is not None:
             cache.finish()
         ranks.say(result_line(summary))
@@ -230,6 +233,8 @@ def train_and_evaluate(
     draw: Callable[[], None] | None = None,
     ranks: Ranks = ONE,
     frames: Frames | None = None,
+    turns: tuple[str, ...] = (),
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, Any]:
     """Train a stage, measure its last and its selected epoch on the test items, and write the run's files.
 
@@ -246,6 +251,8 @@ def train_and_evaluate(
         draw: Draws the run's own picture, before eval.json says that the run has finished.
         ranks: The processes of the training.
         frames: The frames of a clip that the model can be read along, if it can.
+        turns: Names of the tensors that the model takes, if their frames can be reversed.
+        shapes: Of what the model takes of one item, to count its operations.
 
     Returns:
         The content of eval.json.
@@ -274,12 +281,18 @@ def train_and_evaluate(
         "selection": "last_epoch",
         "selected": selected,
     }
+    if turns:
+        summary |= measure_turned(task, turns, sets.test.batches, last, about.relations, ranks=ranks)
     early = None if frames is None else _read_along(task, sets, last, frames, ranks)
     if early is not None:
         summary["early"] = summarise_early(early, about.relations)
     if ranks.first:
         run.refuse_if_gone()
         cost = measure_cost(device)
+        if shapes is not None:
+            from models.cost import network_cost  # loaded at the end, where it is used
+
+            cost |= network_cost(about.architecture, shapes)
         if frames is not None and isinstance(task.model, ClipModel):
             cost |= task.model.head_cost(frames.frames, frames.pixels.image_size, device)
         write_json(run.cost, cost)

@@ -56,7 +56,7 @@ class VideoNetwork(ClipModel):
         network: Name of the network.
         num_classes: Number of actions K.
         features: Width D of the feature.
-        frames: Frames T of a clip.
+        frames: Frames T of a clip, or L of each of its views.
         dropout: Probability of dropping a feature before the classifier, in [0, 1).
 
     Examples:
@@ -156,24 +156,36 @@ class VideoNetwork(ClipModel):
         """Classify clips by one view each, or by the mean of the logits of several.
 
         Args:
-            frames: Normalised frames. Shape: (B, T, 3, H, W), or (B, N, L, 3, H, W).
+            frames: Normalised frames; N views of the length L that the network was built for follow each
+                other. Shape: (B, T, 3, H, W), or (B, N * L, 3, H, W).
 
         Returns:
-            Scores and features, which are means over the views. In eval mode also `heat` (B, T, h, w), or
-            (B, N * L, h, w), the softmax over the cells of the class activation map of the winning class.
+            Scores and features, which are means over the views. In eval mode also `heat` (B, T, h, w), the
+            softmax over the cells of the class activation map of the winning class.
         """
-        views = _views(frames)
+        views = self.views(frames)
         maps = self.maps(views)
         features = self.pool(maps)
         logits = self.classify(features)
         heat = None if self.training else self._heat(maps, logits, views.shape[1])
-        if frames.ndim == 5:
+        if views is frames:
             return ClipOutput(logits, features, heat)
-        clips = frames.shape[0]
+        clips = len(frames)
         return ClipOutput(
             split(logits, clips, -1).mean(dim=1),
             split(features, clips, -1).mean(dim=1),
             None if heat is None else heat.view(clips, -1, *heat.shape[2:]),
+        )
+
+    def views(self, frames: Tensor) -> Tensor:
+        """Divide clips (B, N * L, ...) into views of the length that the network was built for.
+
+        Returns:
+            Shape (B * N, L, ...); clips whose length is no multiple of L are one view each, as they are.
+        """
+        more, rest = divmod(frames.shape[1], self.frames)
+        return (
+            split(frames.flatten(0, 1), len(frames) * more, self.frames) if more > 1 and not rest else frames
         )
 
     def classify(self, features: Tensor) -> Tensor:
@@ -213,14 +225,14 @@ class VideoNetwork(ClipModel):
 
     def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor | None:
         """Weigh the last maps; a frame takes the map of the step it falls into. See `ClipModel.evidence`."""
-        views = _views(inputs["frames"])
+        views = self.views(inputs["frames"])
         actions = torch.full((len(views),), action, device=views.device)
         found = self._evidence(self.maps(views), self.weight_of(actions), views.shape[1])
         return None if found is None else found.flatten(0, 1)
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
         """Cut behind the last maps, of which each frame gets a copy of its step's."""
-        views = _views(inputs["frames"])
+        views = self.views(inputs["frames"])
         maps = self.maps(views)  # (N, S, C, h, w)
         steps = self._steps(views.shape[1], maps)
 
@@ -289,8 +301,3 @@ def read_2d(source: str, backbone: Any, network: str) -> Weights | None:
         )
     found = read_backbone_weights(source, backbone)
     return None if found is None else {k: v for k, v in found.items() if not k.startswith("fc.")}
-
-
-def _views(frames: Tensor) -> Tensor:
-    """Join clips and their views to one axis: (B * N, L, 3, H, W)."""
-    return frames.flatten(0, 1) if frames.ndim == 6 else frames

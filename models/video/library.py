@@ -201,10 +201,10 @@ class MViT(LibraryNetwork):
 
     def forward(self, frames: Tensor) -> ClipOutput:
         """Classify clips (B, 16, 3, 224, 224), or several views of each; see `VideoNetwork.forward`."""
-        views = frames.flatten(0, 1) if frames.ndim == 6 else frames
+        views = self.views(frames)
         features = self._token(*self._tokens(views))
         logits = self.classify(features)
-        if frames.ndim == 5:
+        if views is frames:
             return ClipOutput(logits, features)
         clips = len(frames)
         return ClipOutput(split(logits, clips, -1).mean(dim=1), split(features, clips, -1).mean(dim=1))
@@ -217,8 +217,7 @@ class MViT(LibraryNetwork):
 
     def last_maps(self, inputs: Mapping[str, Tensor]) -> LastMaps:
         """Cut before the last block, whose tokens but the first lie on cells."""
-        frames = inputs["frames"]
-        views = frames.flatten(0, 1) if frames.ndim == 6 else frames
+        views = self.views(inputs["frames"])
         tokens, size = self._tokens(views)
         cells = tokens[:, 1:].reshape(len(views), *size, -1).permute(0, 1, 4, 2, 3)  # (N, S, C, h, w)
         copies = views.shape[1] // size[0]

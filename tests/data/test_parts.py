@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from core.errors import UserError
 from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
-from data.parts import ClipInput, Flow, Frames, Maps, SingleFrames, read_input
+from data.parts import ClipInput, Flow, Frames, Maps, SingleFrames, Views, read_input
+from data.sampling import sample_frames
 from data.transforms import FLOW_MEAN, FLOW_STD, Draw, Preprocessing
 from tests.support.trees import LENGTHS, flow_value, jpg_tree, png_tree, save
 
@@ -26,7 +27,8 @@ draws = st.integers(0, 39).map(Draw.from_number)
 RGB_ALONE = ClipInput(Frames(3, Preprocessing.rgb(32)))
 FLOW_ALONE = ClipInput(Flow(2, 4, Preprocessing.flow(32)))
 BOTH = ClipInput(*RGB_ALONE.parts, *FLOW_ALONE.parts)
-EVERY_INPUT = {"rgb": RGB_ALONE, "flow": FLOW_ALONE, "rgb+flow": BOTH}
+VIEWS = ClipInput(Views(6, Preprocessing.rgb(32), frame_interval=2, num_clips=2))
+EVERY_INPUT = {"rgb": RGB_ALONE, "flow": FLOW_ALONE, "rgb+flow": BOTH, "views": VIEWS}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,21 @@ def read(index, part, number=0, draw=None, **picks):
 
 def pixels(path):
     return np.asarray(Image.open(path)).astype(np.float32).transpose(2, 0, 1) / 255
+
+
+# Views
+
+
+def test_views_are_drawn_in_training_and_follow_each_other_in_the_test(index):
+    views, clip = VIEWS.parts[0], max(index.clips, key=lambda clip: clip.num_frames)
+    n = clip.num_frames
+    assert views.pick(clip) == tuple(sample_frames(n, 3, 2, 2).flatten())
+    assert views.pick(clip, "validation") == tuple(sample_frames(n, 3, 2, 1)[0])
+    drawn = {views.pick_for_training(clip, np.random.default_rng(seed)) for seed in range(20)}
+    assert len(drawn) > 1 and {len(picks) for picks in drawn} == {3}
+    assert {number for picks in drawn for number in picks} <= set(views.may_train_on(clip))
+    assert read(index, views).shape == (6, 3, 32, 32) and views.shape == (3, 3, 32, 32)
+    assert VIEWS.test_protocol() == "mean logits of 2 views of 3 frames, 2 apart, centre crop"
 
 
 # Frames
@@ -255,6 +272,7 @@ def test_items_hold_what_the_network_takes(index, name):
         "rgb": {"frames": (3, 3, 32, 32)},
         "flow": {"flow": (4, 4, 32, 32)},
         "rgb+flow": {"frames": (3, 3, 32, 32), "flow": (1, 4, 32, 32)},
+        "views": {"frames": (6, 3, 32, 32)},
     }[name]
     inputs = EVERY_INPUT[name]
     keys = inputs.test_keys(index)

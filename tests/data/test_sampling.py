@@ -13,6 +13,7 @@ from data.sampling import (
     flow_stack_starts,
     observed_length,
     rgb_frame_numbers,
+    sample_frames,
 )
 
 lengths = st.integers(1, 2000)
@@ -145,3 +146,59 @@ def test_stack_numbers_are_consecutive_and_then_repeat_the_last(num_frames, stac
 def test_counts_below_one_are_refused(call):
     with pytest.raises(ValueError, match="got"):
         call()
+
+
+def sample_frames_of_mmaction2(n, L, interval, N, rng=None):
+    """Its SampleFrames, written from its description: starts from 0, without the end of the clip."""
+    if rng is None:
+        if L == 1:
+            starts = [floor(Fraction(k * n, N) + Fraction(n, 2 * N)) for k in range(N)]
+        else:
+            room = max(n - ((L - 1) * interval + 1), 0)
+            starts = [room // 2] if N == 1 else [round(k * room / (N - 1)) for k in range(N)]
+    else:
+        segment = (n - L * interval + 1) // N
+        starts = [k * segment + int(d) for k, d in enumerate(rng.integers(segment, size=N))]
+    return [[start + k * interval for k in range(L)] for start in starts]
+
+
+@pytest.mark.parametrize("settings", [(1, 1, 7), (1, 1, 3), (8, 2, 1), (16, 1, 10), (5, 3, 2)])
+def test_long_clips_are_sampled_as_mmaction2_does(settings):
+    for n in (60, 97, 300):
+        assert (sample_frames(n, *settings) - 1).tolist() == sample_frames_of_mmaction2(n, *settings)
+        ours = sample_frames(n, *settings, np.random.default_rng(n))
+        assert (ours - 1).tolist() == sample_frames_of_mmaction2(n, *settings, np.random.default_rng(n))
+
+
+@pytest.mark.parametrize("n", [1, 5, 7, 8, 300])
+def test_our_frames_and_the_middle_of_segments_are_cases_of_the_sampler(n):
+    np.testing.assert_array_equal(sample_frames(n, 7, None, 1), rgb_frame_numbers(n, 7)[None])
+    middles = [
+        floor(Fraction((2 * k + 1) * n, 14)) + 1 for k in range(7)
+    ]  # the frame under each segment's middle
+    np.testing.assert_array_equal(sample_frames(n, 1, 1, 7)[:, 0], middles)
+
+
+@given(
+    st.integers(1, 300),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.integers(1, 12),
+    st.one_of(st.none(), st.just(3)),
+)
+def test_views_never_wrap_around_and_repeat_the_last_frame(n, L, interval, N, seed):
+    rng = None if seed is None else np.random.default_rng(seed)
+    views = sample_frames(n, L, interval, N, rng)
+    assert views.shape == (N, L) and views.min() >= 1 and views.max() <= n
+    steps = np.diff(views, axis=1)
+    assert ((steps == interval) | (views[:, 1:] == n)).all() and (np.diff(views[:, 0]) >= 0).all()
+
+
+def test_a_short_open_clip_stays_open():
+    """Five frames at an interval of 2: a sampler that wraps around would show 1 3 5 2 4 1 3."""
+    assert sample_frames(5, 7, 2, 1).tolist() == [[1, 3, 5, 5, 5, 5, 5]]
+
+
+def test_several_views_of_a_whole_clip_make_no_sense():
+    with pytest.raises(ValueError, match="one view of a clip, not 2"):
+        sample_frames(9, 3, None, 2)

@@ -48,3 +48,14 @@ def test_rivals():
     labels = np.array([0, 0, 0, 1, 2])
     assert metrics.rival_wins(logits, labels, np.array([1, 0, -1])) == (2, 4)
     assert metrics.rival_wins(logits, labels, np.array([-1, -1, -1])) == (0, 0)
+
+
+def test_decisions_that_turn_with_the_frames():
+    logits = np.array([[2.0, 1, 9], [1, 2, 9], [3, 2, 9], [0, 5, 9], [9, 9, 0]])
+    labels, rivals = np.array([0, 0, 1, 1, 2]), np.array([1, 0, -1])
+    swapped = logits[:, [1, 0, 2]]  # the two classes change places: every decision between them turns
+    assert metrics.turned(logits, swapped, labels, rivals) == 100
+    assert metrics.turned(logits, logits, labels, rivals) == 0
+    half = np.where(np.arange(5)[:, None] < 2, swapped, logits)
+    assert metrics.turned(logits, half, labels, rivals) == 50
+    assert metrics.turned(logits, swapped, labels, np.array([-1, -1, -1])) is None

@@ -12,7 +12,8 @@ from torchvision.models import resnet50, video
 from core.checkpoint import save_checkpoint
 from core.errors import UserError
 from models.backbones.resnet import RESNETS
-from models.build import build_trained
+from models.build import build_model, build_trained
+from models.cost import network_cost
 from models.video import NETWORKS
 from models.video.base import lengthen
 from models.video.p3d import PseudoConv
@@ -210,6 +211,17 @@ def test_sizes_published_or_computed():
         assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06), name
 
 
+@pytest.mark.parametrize(
+    "name,frames,size,gmac", [("csn26", 7, 112, 1.8), ("r3d_18", 16, 224, 162.8), ("s3d", 16, 224, 17.98)]
+)
+def test_operations_are_counted_as_papers_do(name, frames, size, gmac):
+    architecture = {"name": NETWORKS[name].__name__, "network": name, "num_classes": 61, "frames": frames}
+    found = network_cost(architecture, {"frames": (frames, 3, size, size)})
+    assert found["gmac"] == pytest.approx(gmac, rel=0.02)
+    with torch.device("meta"):
+        assert found["parameters"] == sum(p.numel() for p in build_model(architecture).parameters())
+
+
 @torch.no_grad()
 def test_averaged_frames_know_no_order_and_early_fusion_does():
     seen = clips(2, 7)
@@ -222,9 +234,9 @@ def test_averaged_frames_know_no_order_and_early_fusion_does():
 @torch.no_grad()
 def test_several_views_are_averaged_before_the_softmax():
     model = network("i3d-resnet18")
-    views = clips(6).view(2, 3, T, 3, SIZE, SIZE)
+    views = clips(6).view(2, 3 * T, 3, SIZE, SIZE)
     output = model(views)
-    each = torch.stack([model(views[:, n]).logits for n in range(3)])
+    each = torch.stack([model(views[:, n * T : (n + 1) * T]).logits for n in range(3)])
     torch.testing.assert_close(output.logits, each.mean(dim=0))
     assert output.heat.shape[:2] == (2, 3 * T)
     maps, logits = model.last_maps({"frames": views[:1]})

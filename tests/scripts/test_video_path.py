@@ -12,6 +12,9 @@ import published
 import train_video
 from core.errors import UserError
 from core.run_dir import RunDirectory
+from data.actions import reversed_actions
+from data.index import ClipIndex
+from data.parts import read_input
 from models.build import build_trained
 
 SMALL = {"image_size": 32, "workers": 0, "batch_size": 12, "epochs": 1, "device": "cpu", "frames": 3}
@@ -41,7 +44,40 @@ def test_evaluate_repeats_the_runs_numbers_and_measures_its_attention(tree, earl
     evaluate.main(evaluate.Config(run=early_run, data=tree, out=tmp_path, workers=0))
     ours, theirs = (np.load(folder / "predictions.npz") for folder in (tmp_path, early_run))
     np.testing.assert_array_equal(ours["logits"], theirs["logits"])
-    assert set(json.loads((tmp_path / "eval.json").read_text())["attention"])
+    again, first = (json.loads((folder / "eval.json").read_text()) for folder in (tmp_path, early_run))
+    assert again["attention"] and again["turned"] == first["turned"]
+    cost = json.loads((early_run / "cost.json").read_text())
+    assert cost["gmac"] > 0 and cost["parameters"] > 0
+
+
+def test_turned_is_what_reversed_clips_give(tree, early_run):
+    """Each paired clip by hand, its frames read and shown in reverse."""
+    checkpoint = RunDirectory(early_run).checkpoint()
+    model = build_trained(checkpoint["architecture"], checkpoint["model"], "the run").eval()
+    index = ClipIndex.from_tree(tree).select(("S2",))
+    inputs, rivals = read_input(checkpoint["preprocessing"]), reversed_actions(index.class_names)
+    turns = []
+    for item in map(inputs.dataset(index).__getitem__, inputs.test_keys(index)):
+        if (rival := rivals[item["label"]]) >= 0:
+            with torch.no_grad():
+                seen = torch.stack([item["frames"], item["frames"].flip(0)])
+                scores = model(seen).logits
+            wins = scores[:, item["label"]] > scores[:, rival]
+            turns.append(bool(wins[0] != wins[1]))
+    found = json.loads((early_run / "eval.json").read_text())["turned"]
+    assert found == pytest.approx(100 * np.mean(turns))
+
+
+def test_views_are_sampled_averaged_and_drawn(tree, tmp_path):
+    sampled = {"frames": None, "clip_len": 3, "frame_interval": 2, "num_clips": 2}
+    train_video.main(config(tree, tmp_path / "run", network="early", **sampled))
+    saved = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert saved["protocol"] == "mean logits of 2 views of 3 frames, 2 apart, centre crop"
+    evaluate.main(evaluate.Config(run=tmp_path / "run", data=tree, out=tmp_path / "e", workers=0))
+    assert json.loads((tmp_path / "e" / "eval.json").read_text())["top1"] == saved["top1"]
+    asked = {"runs": (tmp_path / "run",), "data": tree, "clips": ("S2/open_jam/1",), "device": "cpu"}
+    cam_viz.main(cam_viz.Config(**asked, out=tmp_path / "heat"))
+    assert np.load(next((tmp_path / "heat").glob("*.npy"))).shape[0] == 6
 
 
 def test_heat_is_drawn_for_every_frame(tree, early_run, tmp_path):
@@ -85,6 +121,8 @@ def test_what_trains_is_in_two_groups_where_a_transformer_begins_trained():
         ({"network": "s3d", "module": "tsm"}, "--module belongs to resnet18"),
         ({"network": "s3d", "partial_bn": True}, "--partial-bn belongs to resnet18"),
         ({"network": "resnet18", "partial_bn": True, "module": "tsm"}, "leave one of them out"),
+        ({"network": "early", "frames": None, "num_clips": 3}, "--num-clips belongs to --clip-len"),
+        ({"network": "early", "clip_len": 3}, "give either --frames"),
         ({"network": "mvit_v2_s"}, "takes clips of 16 frames of 224 pixels and nothing else"),
     ],
 )
