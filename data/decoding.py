@@ -5,6 +5,8 @@ numbers. Orientation tags of cameras are ignored: pixels are read as they are st
 header is the size of the pixels. H W are pixels.
 """
 
+import struct
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from data.clips import Kind
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
-_TAIL_BYTES = 64
+_HEAD_BYTES = _TAIL_BYTES = 64
+_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+_LARGEST = 2**26  # pixels; of larger images Pillow warns
 
 
 class BadImage(ValueError):
@@ -92,12 +96,14 @@ def _read_size(path: Path, length: int, changed_ns: int) -> Size:
         raise BadImage("empty file, 0 bytes")
     try:
         with path.open("rb") as file:
+            size, kind = _plain_png_size(file.read(_HEAD_BYTES)), "PNG"
             file.seek(max(length - _TAIL_BYTES, 0))
             tail = file.read()
-            file.seek(0)
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
-                size, kind = image.size, image.format
-    except UnidentifiedImageError:
+            if size is None:
+                file.seek(0)
+                with Image.open(file, formats=("PNG", "JPEG")) as image:
+                    size, kind = image.size, str(image.format)
+    except (UnidentifiedImageError, ValueError):  # which Pillow raises at a header that is too short
         raise BadImage("no readable PNG or JPEG image") from None
     except OSError as error:
         raise BadImage(f"can't be read ({error.strerror or error})") from None
@@ -105,6 +111,22 @@ def _read_size(path: Path, length: int, changed_ns: int) -> Size:
     if (b"IEND" if kind == "PNG" else b"\xff\xd9") not in tail:
         raise BadImage("the image is cut off, its end is missing")
     return size
+
+
+def _plain_png_size(head: bytes) -> Size | None:
+    """Read the size of a PNG of grey levels or colours in 8 bits, whose pixels follow its header.
+
+    Nearly all are, and Pillow takes four times as long to say the same of them.
+
+    Returns:
+        None where Pillow has to look: another kind of file, or a damaged one.
+    """
+    header, checksum = head[12:29], int.from_bytes(head[29:33], "big")
+    if not head.startswith(_PNG_START) or head[37:41] != b"IDAT" or zlib.crc32(header) != checksum:
+        return None
+    width, height, bits, colours, *methods = struct.unpack(">4xIIBBBBB", header)
+    plain = bits == 8 and colours in (0, 2, 4, 6) and not any(methods)
+    return (width, height) if plain and 0 < width * height < _LARGEST else None
 
 
 def _decode(path: Path, flags: int) -> cv2.typing.MatLike:

@@ -90,8 +90,11 @@ class Part(ABC):
         return tuple(picks)
 
     def may_train_on(self, clip: Clip) -> Picks:
-        """List every image of a clip that training may read."""
-        return self.numbers(clip, self.pick(clip))
+        """List every image of a clip that training may read: all, where it picks others than the test."""
+        if type(self).pick_for_training is Part.pick_for_training:
+            return self.numbers(clip, self.pick(clip))
+        series = clip.series(self.kinds[0])
+        return () if series is None else tuple(range(1, len(series) + 1))
 
     @abstractmethod
     def load(self, clip: Clip, numbers: Sequence[int]) -> Tensor:

@@ -132,6 +132,27 @@ def test_what_was_chosen_is_said_by_the_first_rank(index, capsys):
     assert line == f"resident: {size:.1f} MiB of frames in RAM"
 
 
+def test_memory_that_can_not_be_had_is_no_error(capsys, monkeypatch):
+    monkeypatch.setattr("core.memory.free_on", lambda device: 2**62)
+    assert Room("auto", CPU).take("frames", [((2**56,), torch.contiguous_format)]) is None
+    assert "of frames are read as they are needed; of RAM that much can't be had" in capsys.readouterr().out
+
+
+class AnyFrames(Frames):
+    """Picks as a part may that says nothing of what it picks from."""
+
+    def pick_for_training(self, clip, rng):
+        return tuple((1 + rng.permutation(clip.num_frames)[:2]).tolist())
+
+
+@pytest.mark.parametrize("part", [*EVERYTHING.parts, SingleFrames(3, RGB), AnyFrames(3, RGB)])
+def test_everything_that_training_picks_is_among_what_it_may_read(index, part):
+    rng = np.random.default_rng(0)
+    for clip in index.clips:
+        held = set(part.may_train_on(clip))
+        assert all(held >= set(part.numbers(clip, part.pick_for_training(clip, rng))) for _ in range(20))
+
+
 def test_a_short_training_decodes_no_more_than_it_reads(index, capsys):
     inputs = EVERY_INPUT["single frames"]
     for epochs, held in ((1, False), (2, True)):
@@ -232,3 +253,22 @@ def test_a_batch_made_at_once_is_the_batch_made_clip_by_clip(index, name):
         assert at_once.shape == theirs.shape and at_once.dtype == theirs.dtype and at_once.is_contiguous()
         level = 0 if part.name == "maps" else 1 / 255 / min(part.pixels.std)
         assert (at_once.float() - theirs.float()).abs().max() <= level * 1.001
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("limit,where", [("auto", "GPU memory"), (1e-6, "RAM")])
+@pytest.mark.parametrize("name", EVERY_INPUT)
+def test_a_gpu_makes_batches_within_a_grey_level(index, name, limit, where, capsys):
+    """From pixels in its memory, and from pixels that are brought from RAM."""
+    inputs = EVERY_INPUT[name]
+    sampler = EpochSampler(inputs.training_items(index), 4, inputs.training_key(index))
+    keys = KeyBatches(sampler, 4)
+    batches = ResidentClips(Resident(limit, torch.device("cuda")))(inputs, 2, index, keys)
+    for ours, theirs in zip(batches, load_clips(inputs, 0, index, keys), strict=True):
+        assert torch.equal(ours["clip"], theirs["clip"]) and torch.equal(ours["label"], theirs["label"])
+        for part in inputs.parts:
+            one, other = ours[part.name], theirs[part.name]
+            assert one.is_cuda and one.dtype == other.dtype and one.shape == other.shape
+            level = 0 if part.name == "maps" else 1 / 255 / min(part.pixels.std)
+            assert (one.cpu().float() - other.float()).abs().max() <= level * 1.001
+    assert f" in {where}" in capsys.readouterr().out

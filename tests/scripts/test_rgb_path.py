@@ -116,9 +116,10 @@ def test_uniform_attention_covers_what_the_truth_covers_of_the_crop(tree):
 
 
 def test_the_same_command_gives_the_same_bytes_whatever_loads(tree, frame_run, stage_1, tmp_path, stress):
-    for workers in (2, 4) if stress else (2,):  # the fixture has 0
-        out = tmp_path / f"{workers}_loaders"
-        train_rgb.main(stage_1_config(tree, frame_run, out, workers=workers))
+    ways = [(2, "off"), (4, "off"), (2, "auto")]  # the fixture has 0, and holds its pixels
+    for workers, resident in ways if stress else ways[:1]:
+        out = tmp_path / f"{workers}_{resident}"
+        train_rgb.main(stage_1_config(tree, frame_run, out, workers=workers, resident=resident))
         assert metrics(stage_1) == metrics(out)
         first, again = weights(stage_1), weights(out)
         assert all(torch.equal(first[key], again[key]) for key in first)
