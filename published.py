@@ -4,8 +4,9 @@
     python published.py --run runs/rgb2 --out rgb2_state_dict.pth
 
 The run directory is one that evaluate.py, cam_viz.py and train_twostream.py take. Which of the three networks
-(RGB, flow, two-stream) a file holds is told from the names in it. Files are read as tensors alone: one that
-would run code is refused.
+(RGB, flow, two-stream) a file holds is told from the names in it, and so is the head of the RGB network: a
+ConvLSTM, or LSTA with its 100 entries for GTEA61. Files are read as tensors alone: one that would run code is
+refused.
 """
 
 import hashlib

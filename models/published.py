@@ -1,4 +1,4 @@
-"""Checkpoints published with Ego-RNN, under their own names, into our models and back.
+"""Checkpoints published with Ego-RNN and LSTA, under their own names, into our models and back.
 
 Which names a network's tensors are published under stands in its class; here is what all have in common.
 """
@@ -14,8 +14,8 @@ def reference_state(model: ClipModel) -> State:
     """Return a model's weights under the published names, aliases included.
 
     Args:
-        model: An EgoRNN with CAM attention and the ConvLSTM, a FlowStream, or a TwoStream of these. Motion
-            heads have no published names and are left out.
+        model: An EgoRNN with CAM attention and the ConvLSTM or LSTA, a FlowStream, or a TwoStream of
+            these. Motion heads have no published names and are left out.
 
     Raises:
         UserError: Published checkpoints have no place for such a model.
