@@ -29,7 +29,14 @@ from reporting.chapter import chapter
 from reporting.collect import Row, read_tables
 from reporting.measures import lacks_attention
 from reporting.page import Section, write_report
-from reporting.results import HOW_TO_COMPARE, HOW_TO_READ, ORDER, comparison_table, results_table
+from reporting.results import (
+    HOW_TO_COMPARE,
+    HOW_TO_READ,
+    ORDER,
+    comparison,
+    results_chart,
+    results_table,
+)
 from reporting.tables import as_markdown
 
 RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
@@ -153,10 +160,10 @@ def report(config: Config) -> Path:
     results = results_table(list(rows.values()))
     note = f"Trained layers compute in {'bfloat16' if precision() == 'bf16' else 'float32'}."
     sections = [
-        Section("Results", [HOW_TO_READ, ORDER], results, note=note),
+        Section("Results", [HOW_TO_READ, ORDER], results, note, [results_chart(list(rows.values()))]),
         Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
         heat_section(looking, SHOWN, kitchen, folder),
-        *(chapter(table, folder) for table in tables),
+        *(chapter(table, folder, results=False) for table in tables),
     ]
     lead = (
         "Made offline by demo.py from rendered clips with known truth. The numbers show that the pipeline "
@@ -175,8 +182,7 @@ def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
         "Are two streams better than one?": ([(rows[JOINT], rows[part]) for part in PARTS], None),
         "Does the motion head help?": ([(rows[head], rows[ATTENTION]) for head in HEADS], None),
     }
-    found = {title: comparison_table(*question) for title, question in asked.items()}
-    return [Section(title, table=table, note=note) for title, (table, note) in found.items()]
+    return [comparison(title, pairs, rivals=rivals) for title, (pairs, rivals) in asked.items()]
 
 
 if __name__ == "__main__":

@@ -3,35 +3,39 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import cam_viz
 import evaluate
 from core.cli import run
-from core.config import COSTS_MEMORY
+from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.seeding import DeviceName
 from reporting.chapter import chapter
-from reporting.collect import Finished, FoundTable, read_tables
+from reporting.collect import Finished, FoundTable, read_runs, read_tables
 from reporting.measures import lacks_attention
 from reporting.page import Figure, Section, write_report
 
 _MOST_DRAWN = 6
-HEAT_TITLE = "Where the networks look"
+TITLE, HEAT_TITLE = "Results", "Where the networks look"
 LEAD = (
-    "Made by report.py from the runs of a grid. A number is that of the last epoch on the test clips; where "
+    "Made by report.py from finished runs. A number is that of the last epoch on the test clips; where "
     "the best epoch was selected too, it is listed separately. Click a column's heading to sort by it. CSV "
     "files next to this page hold the numbers unrounded."
 )
 
 
 class Config(BaseConfig):
-    """Report on the finished runs of a grid: index.html, report.md, report.tex and a CSV file a table."""
+    """Report on finished runs: index.html, report.md, report.tex and a CSV file a table."""
 
-    grid: Path
+    grid: Path | None = None
     """The --out of grid.py."""
+    runs: tuple[Path, ...] = ()
+    """Finished run directories, in place of --grid; runs that differ in their seed alone are one row."""
+    title: str | None = None
+    """Title of the page."""
     out: Path
     """Folder of the report; an earlier report in it is replaced."""
     heat: tuple[str, ...] = ()
@@ -45,15 +49,24 @@ class Config(BaseConfig):
     device: DeviceName = "auto"
     """Device to compute on, with --heat and --attention."""
 
+    @model_validator(mode="after")
+    def _grid_or_runs(self) -> "Config":
+        if (self.grid is None) == (not self.runs):
+            raise ValueError(
+                "choose either --grid (the --out of grid.py) or --runs (finished run directories)"
+            )
+        refuse_repeated("--runs", self.runs)
+        return self
+
 
 def main(config: Config) -> int:
     """Write the report; status 1 if a run is damaged, which the report names."""
     refuse_other_files(config.out)
-    tables = read_tables(config.grid)
+    tables = [read_runs(config.runs)] if config.grid is None else read_tables(config.grid)
     if config.attention:
         measure_attention(tables, config)
     chapters = [chapter(table, config.out, draw_heat(table, config)) for table in tables]
-    page = write_report(config.out, "Results", LEAD, chapters)
+    page = write_report(config.out, config.title or TITLE, LEAD, chapters)
     missing = [(row, lost) for table in tables for row, lost in table.missing]
     for row, lost in missing:
         print(f"{lost.state}: {row.name}, seed {lost.plan.seed}: {lost.reason}")
@@ -140,15 +153,16 @@ def heat_section(
     """
     folders, out = tuple(one.folder for one in runs), page / place
     cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, html=True, device=device))
-    files = [out / f"{clip.replace('/', '_')}{ending}" for clip in clips for ending in (".gif", ".png")]
+    files = [out / f"{clip.replace('/', '_')}.png" for clip in clips]
     text = (
         "Attention over the frames that the network sees, a line for each run. The white square is the part "
         "of the frame that the network sees; colours have one scale for all runs, up to the highest value "
         "in the clip. Where a run has a motion head and the clip has motion maps, both are shown too, on a "
-        f"scale of their own. {place}/index.html, next to this page, plays them all."
+        "scale of their own."
     )
+    links = {"Play these clips, frame by frame or as they are": f"{place}/index.html"}
     pictures = [Figure(file, file.stem.replace("_", " / ", 1)) for file in files]
-    return Section(HEAT_TITLE, [text], figures=pictures, key="heat")
+    return Section(HEAT_TITLE, [text], figures=pictures, links=links, key="heat")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a f
 can learn motion segmentation beside the actions (--ms); stage joint trains everything at once (SparNet).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -31,7 +32,7 @@ from selfsup.head import MotionHeads, describe_heads
 from training.batches import ClipData, KeyBatches
 from training.cache.store import CacheFlags
 from training.parents import ParentKind, untrained_note
-from training.run import Architecture, Parents, Settings, Training, train
+from training.run import Architecture, Parents, Settings, Training, look_at, train
 
 # What a network is, by flag, where the flag is left out; stage 2 takes it from its stage 1.
 NETWORK = {
@@ -257,10 +258,26 @@ def draw(config: Config, model: EgoRNN, data: ClipData, folder: Path) -> None:
         draw_motion(folder / "motion.png", config, model, data.split.test, data.inputs)
 
 
+def following(config: Config, model: EgoRNN) -> Sequence[object]:
+    """Say how to go on: stage 1 is followed by stage 2, which is looked at."""
+    if config.stage != 1:
+        return look_at(config, model)
+    command = "python train_rgb.py --stage 2".split()
+    return (*command, "--data", config.data, "--init", config.out, "--out", "RUN")
+
+
 def main(config: Config) -> None:
     """Train one stage and measure it on the test users."""
     training = Training(
-        resolve, show, build, PARENTS, task=make_task, notes=notes, prepare=learn_motion_prior, draw=draw
+        resolve,
+        show,
+        build,
+        PARENTS,
+        task=make_task,
+        notes=notes,
+        prepare=learn_motion_prior,
+        draw=draw,
+        following=following,
     )
     train(config, training)
 

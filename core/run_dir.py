@@ -2,9 +2,11 @@
 
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +42,7 @@ class RunDirectory:
         self.next_best = path / ".next-best.pt"  # until last.pt speaks of it
         self.eval = path / "eval.json"
         self.cost = path / "cost.json"
+        self.curves = path / "curves.png"
         self.early = path / "early.npz"  # of networks that are read along their frames
         self.read_early = path / "evaluation" / "observed-test-last"  # where evaluate.py puts the same
         self.tensorboard = path / "tensorboard"
@@ -184,6 +187,31 @@ def read_eval(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{path} has not finished: no eval.json in it")
     return read_json(file)
+
+
+_GRID_ENDING = re.compile(r"-seed\d+-[0-9a-f]{10}$")
+
+
+def run_names(runs: Sequence[Path]) -> list[str]:
+    """Name runs by their folders, with as many parent folders as are needed to tell them apart.
+
+    Where all paths end alike, as table/attention/seed0 and table/flow/seed0 do, the common end is left out,
+    and so are the seed and the hash that a grid appends, unless the names differ only there.
+
+    Raises:
+        UserError: The same run twice.
+    """
+    paths = [run.resolve().parts[1:] for run in runs]
+    if len(set(paths)) < len(paths):
+        raise UserError("--runs names the same run twice; leave one out")
+    while len(paths) > 1 and len({parts[-1] for parts in paths}) == 1 and min(map(len, paths)) > 1:
+        paths = [parts[:-1] for parts in paths]
+    for depth in range(1, max(map(len, paths)) + 1):
+        names = ["_".join(parts[-depth:]) for parts in paths]
+        if len(set(names)) == len(names):
+            short = [_GRID_ENDING.sub("", name) for name in names]
+            return short if len(set(short)) == len(short) else names
+    raise AssertionError("different paths have different names")
 
 
 def measure_cost(device: torch.device) -> dict[str, Any]:

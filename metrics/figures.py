@@ -191,6 +191,63 @@ def _finish(path: Path, figure: Figure, axes: Axes) -> None:
         figure.savefig(temporary, dpi=_DPI)
 
 
+# Told apart by colour-blind readers and in grey.
+SPLIT_COLOURS = {"train": "#8aa9c4", "val": "#3f8f5f", "test": "#b3541e"}
+_FEW = 15
+"""Epochs up to which each is marked with a dot."""
+_LINED = 3
+"""Fewer measurements of a split are dots without a line, which would claim to know what lies between."""
+
+
+def save_curves(
+    path: Path, runs: Sequence[Sequence[Mapping[str, Any]]], limits: Mapping[str, float] | None = None
+) -> None:
+    """Draw loss and accuracy after every epoch, a line a run and split.
+
+    Args:
+        path: PNG file to write.
+        runs: The rows of each run's metrics.csv, by "epoch", "split", "loss" and "accuracy" (%).
+        limits: Upper ends of the axes under "epoch" and "loss", so that pictures can be compared.
+    """
+    with rc_context({"font.size": 8}):
+        figure = Figure(figsize=(4.9, 2.0))
+        FigureCanvasAgg(figure)
+        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.22, top=0.84, wspace=0.28)
+        for place, key in enumerate(("loss", "accuracy"), start=1):
+            axes = figure.add_subplot(1, 2, place)
+            for run in runs:
+                for split, colour in SPLIT_COLOURS.items():
+                    rows = [row for row in run if row["split"] == split]
+                    axes.plot(
+                        [row["epoch"] for row in rows],
+                        [row[key] for row in rows],
+                        color=colour,
+                        marker="o" if len(rows) <= _FEW else None,
+                        markersize=3,
+                        linestyle="-" if len(rows) >= _LINED else "none",
+                        lw=1.2,
+                        label=split if rows and run is runs[0] else None,
+                    )
+            axes.set_title("accuracy, %" if key == "accuracy" else key, loc="left", fontsize=9)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if limits is not None:
+                axes.set_xlim(0, limits["epoch"] + 0.5)
+            if key == "accuracy":
+                axes.set_ylim(0, 102)
+            else:
+                axes.set_ylim(0, None if limits is None else limits["loss"])
+            axes.grid(alpha=0.25)
+            axes.spines[["top", "right"]].set_visible(False)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=(0.18, 1.01), ncols=3,
+            fontsize=7, frameon=False, handlelength=1.2, columnspacing=0.9,
+        )  # fmt: skip
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=_DPI)
+
+
 def axis_labels(names: Sequence[str], numbers: Iterable[int]) -> tuple[list[str], list[str]]:
     """Shorten long names, and escape letters that no installed font has.
 

@@ -1,9 +1,10 @@
 """One table of a grid as a chapter of the report: a list of sections, each a function of the table."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from reporting.classes import classes_section, confusions_section
 from reporting.collect import FoundTable, Row
@@ -22,17 +23,18 @@ from reporting.results import (
 from reporting.tables import Table, number, words
 
 
-def chapter(table: FoundTable, folder: Path, heat: Section | None = None) -> Section:
+def chapter(table: FoundTable, folder: Path, heat: Section | None = None, *, results: bool = True) -> Section:
     """Describe everything that is known of a table.
 
     Args:
         table: Its runs.
         folder: Of the report; pictures that are drawn go into it.
         heat: The attention of some runs, if it was drawn.
+        results: Begin with the table of results; not where the page has it already.
     """
     # In the order of the page; None where a section has nothing to show.
     sections: list[Callable[[FoundTable], Section | None]] = [
-        results_section,
+        *([results_section] if results else []),
         partial(heads_section, folder=folder),
         published_section,
         optimism_section,
@@ -51,15 +53,40 @@ def chapter(table: FoundTable, folder: Path, heat: Section | None = None) -> Sec
     ]
     wanted = sum(len(row.plan.runs) for row in table.rows)
     if table.shown:
-        clips = int(table.shown[0].values("n_clips")[0])
-        lead = (
-            f"Recipe {table.plan.recipe}: {len(table.rows)} rows, {wanted - len(table.missing)} of {wanted} "
-            f"runs finished, tested on {clips} clips; one clip is {100 / clips:.2f} points."
-        )
+        done = f"{len(table.rows)} rows, {wanted - len(table.missing)} of {wanted} runs finished"
+        recipe = f"Recipe {table.plan.recipe}: " if table.plan.recipe else ""
+        lead = f"{recipe}{done}. {data_sentence(table)}"
     else:
         lead, sections = "No run of this table has finished yet.", [missing_section, commands_section]
     parts = [section for make in sections if (section := make(table)) is not None]
     return Section(table.plan.title, [lead], parts=parts, key=table.name)
+
+
+def data_sentence(table: FoundTable) -> str:
+    """Say which clips the rows were trained and tested on, as far as all runs agree."""
+    runs = [run for row in table.shown for run in row.finished]
+
+    def agreed(values: Iterable[Any]) -> Any:
+        found = {str(value): value for value in values}
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    trained, tested = (
+        agreed(run.settings.get(f"{kind}_users") for run in runs if f"{kind}_users" in run.settings)
+        for kind in ("train", "test")
+    )
+    tree = agreed(Path(run.settings["data"]).name for run in runs if run.settings.get("data"))
+    learned = agreed(run.evaluation["n_train"] for run in runs if "n_train" in run.evaluation)
+    clips = agreed(int(run.evaluation["n_clips"]) for run in runs)
+    size = f"{clips} clips of " if clips else ""
+    each = f"; one test clip is {100 / clips:.2f} points" if clips else ""
+    return (
+        f"Trained on {f'{learned} clips of ' if learned else ''}{_users(trained)}, tested on {size}"
+        f"{_users(tested)}{f', data {tree}' if tree else ''}{each}."
+    )
+
+
+def _users(users: Sequence[str] | None) -> str:
+    return " ".join(users) if users else "different users"
 
 
 def missing_section(table: FoundTable) -> Section | None:

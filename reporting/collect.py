@@ -3,6 +3,8 @@
 Axes: K classes.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import read_csv, read_json
-from core.run_dir import RunDirectory, read_eval
+from core.run_dir import RunDirectory, read_eval, run_names
+from core.train_config import FREE_ON_RESUME
 from grids.plan import TABLES, TablePlan, TableRow, TableRun
 from metrics.early import EarlyPredictions
 from metrics.predictions import Predictions
@@ -137,6 +140,45 @@ def read_tables(grid: Path) -> list[FoundTable]:
         plan = TablePlan.from_yaml(file)
         tables.append(FoundTable(file.stem, plan, tuple(_row(row, grid) for row in plan.rows)))
     return tables
+
+
+def read_runs(folders: Sequence[Path]) -> FoundTable:
+    """Read finished runs as a table: those that differ in seeds alone, theirs and their parents', are a row.
+
+    Raises:
+        UserError: A folder is no finished run, or is named twice.
+    """
+    rows: dict[str, list[Finished]] = {}
+    names: dict[str, str] = {}
+    for folder, name in zip(folders, run_names(folders), strict=True):
+        RunDirectory.finished(folder)
+        settings = read_yaml(folder / "config.yaml")
+        command = tuple(map(str, read_json(folder / "env.json").get("command", [])))
+        plan = TableRun(seed=settings.get("seed", 0), folder=folder, command=command)
+        key = json.dumps(_recipe(folder), sort_keys=True, default=str)
+        rows.setdefault(key, []).append(read_run(plan, folder))
+        names.setdefault(key, name)
+    found = tuple(_of_runs(names[key], runs) for key, runs in rows.items())
+    data = found[0].finished[0].settings.get("data")
+    inputs = {} if data is None else {"data": Path(data)}
+    table = TablePlan(title="Results", recipe="", inputs=inputs, rows=tuple(row.plan for row in found))
+    return FoundTable("runs", table, found)
+
+
+def _of_runs(name: str, runs: Sequence[Finished]) -> Row:
+    plans = tuple(run.plan for run in runs)
+    script = Path(next(iter(plans[0].command[1:]), "")).stem
+    plan = TableRow(row=name, training=name, script=script, settings=runs[0].settings, runs=plans)
+    return Row(plan, tuple(runs), ())
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    """Return what decides a run but for its seed; runs that it starts from stand for themselves likewise."""
+    settings = read_yaml(folder / "config.yaml")
+    kept = {key: value for key, value in settings.items() if key not in (*FREE_ON_RESUME, "seed")}
+    kept = {key: value for key, value in kept.items() if not key.endswith("_sha256")}
+    parents = {key: Path(value) for key, value in kept.items() if isinstance(value, str) and "/" in value}
+    return kept | {key: _recipe(path) for key, path in parents.items() if (path / "config.yaml").exists()}
 
 
 def _row(plan: TableRow, grid: Path) -> Row:

@@ -7,8 +7,8 @@ The page is the template `page.html`, which escapes everything and loads nothing
 import base64
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -16,6 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from core.files import write_text
+from reporting.charts import Chart
 from reporting.tables import Table, as_csv, as_latex, as_markdown, escape_markdown, escape_tex
 
 _HERE = Path(__file__).parent
@@ -61,7 +62,9 @@ class Section:
         text: Paragraphs.
         table: A table.
         note: A remark below the table.
+        charts: Drawn above the table, which is folded then; files hold the table alone.
         figures: Side by side as far as there is room.
+        links: Files beside the page, by what they hold.
         code: Lines to copy.
         parts: Sections within this one.
         folded: Only the title is shown until it is clicked.
@@ -72,7 +75,9 @@ class Section:
     text: Sequence[str] = ()
     table: Table | None = None
     note: str = ""
+    charts: Sequence[Chart] = ()
     figures: Sequence[Figure] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     parts: "Sequence[Section]" = ()
     folded: bool = False

@@ -1,7 +1,7 @@
 """Accuracy of each row with its intervals, rows compared with each other, and next to published numbers."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean
@@ -10,7 +10,8 @@ from core.errors import UserError
 from data.actions import reversed_actions
 from metrics.accuracy import Floats, Ints
 from metrics.predictions import clip_scores
-from metrics.statistics import holm, paired_differences, wilson_interval
+from metrics.statistics import Difference, holm, paired_differences, wilson_interval
+from reporting.charts import Chart, Mark, Pair, Panel, dot_plot, of_seeds, triangle
 from reporting.collect import FoundTable, Row
 from reporting.page import Section
 from reporting.tables import Table, count, interval, number, p_value, spread, words
@@ -45,7 +46,25 @@ _MANY = 10
 def results_section(table: FoundTable) -> Section:
     """Accuracy, with and without the seeds that are missing."""
     text = [HOW_TO_READ, ORDER] if any(row.values("order") for row in table.rows) else [HOW_TO_READ]
-    return Section("Results", text, results_table(table.rows))
+    return Section("Results", text, results_table(table.rows), charts=[results_chart(table.shown)])
+
+
+_CHANCE = 50.0  # of two actions that are each other's reverse in time
+_PANELS = (("top-1 %", "top1", "n_clips"), ("verb %", "verb", "n_clips"), ("noun %", "noun", "n_clips"))
+
+
+def results_chart(rows: Sequence[Row]) -> Chart:
+    """Draw the accuracy of each row: actions, verbs, nouns, and order in time."""
+
+    def marks(key: str, clips: str) -> list[Mark | None]:
+        return [of_seeds(row.values(key), pooled(row, key, clips)) for row in rows]
+
+    panels = [Panel(title, marks(key, clips)) for title, key, clips in _PANELS]
+    panels.append(Panel("order %", marks("order", "n_order"), chance=_CHANCE))
+    caption = (
+        "Mean over seeds with the 95 % interval of the test clips; small dots are the seeds. Dashed: chance."
+    )
+    return dot_plot([row.name for row in rows], panels, caption)
 
 
 def results_table(rows: Sequence[Row]) -> Table:
@@ -105,8 +124,7 @@ def comparisons_section(table: FoundTable) -> Section | None:
     title, key = "Which rows differ?", "comparisons"
     if baseline is not None and baseline not in {row.name for row in table.shown}:
         return Section(title, note=f"{baseline}, the baseline, has no finished run yet.", key=key)
-    found, note = comparison_table(pairs)
-    return Section(title, [HOW_TO_COMPARE], found, note, key=key) if pairs else None
+    return comparison(title, pairs, [HOW_TO_COMPARE], key=key) if pairs else None
 
 
 def order_section(table: FoundTable) -> Section | None:
@@ -114,9 +132,9 @@ def order_section(table: FoundTable) -> Section | None:
     pairs = [pair for pair in choose_pairs(table) if all(row.values("order") for row in pair)]
     if not pairs:
         return None
-    found, note = comparison_table(pairs, reversed_actions(table.shown[0].finished[0].class_names))
+    rivals = reversed_actions(table.shown[0].finished[0].class_names)
     text = "Whether a clip's action scores above its reverse in time, compared in the same way."
-    return Section("Which rows differ in knowing the order?", [text], found, note, key="order")
+    return comparison("Which rows differ in knowing the order?", pairs, [text], rivals, key="order")
 
 
 def choose_pairs(table: FoundTable) -> list[tuple[Row, Row]]:
@@ -128,18 +146,21 @@ def choose_pairs(table: FoundTable) -> list[tuple[Row, Row]]:
     return [(row, other) for other in against for row in rows if row is not other]
 
 
-def comparison_table(
-    pairs: Sequence[tuple[Row, Row]], rivals: Ints | None = None
-) -> tuple[Table | None, str]:
-    """Compare accuracy, clip by clip.
+def comparison(
+    title: str,
+    pairs: Sequence[tuple[Row, Row]],
+    text: Sequence[str] = (),
+    rivals: Ints | None = None,
+    key: str = "",
+) -> Section:
+    """Compare accuracy, clip by clip: a chart and a table of differences, and what could not be compared.
 
     Args:
+        title: Of the section.
         pairs: Rows, and the rows that they are compared with.
+        text: Of the section.
         rivals: As of `metrics.predictions.clip_scores`, to compare how often a clip's class beats its rival.
-
-    Returns:
-        The table, None when no pair could be compared; and the pairs that could not with the reason, empty
-        when all could.
+        key: Of the section.
     """
     scores: dict[tuple[str, str], tuple[Floats, Floats]] = {}
     left_out: dict[str, list[str]] = {}
@@ -149,7 +170,10 @@ def comparison_table(
         except UserError as error:
             left_out.setdefault(str(error), []).append(f"{row.name} against {other.name}")
     note = " ".join(f"Not compared: {'; '.join(names)} ({why})." for why, names in left_out.items())
+    if not scores:
+        return Section(title, text, note=note, key=key)
     found = paired_differences(list(scores.values()))
+    corrected = holm([each.p for each in found])
     table = Table.of(
         words("row", [row for row, _ in scores]),
         words("against", [other for _, other in scores]),
@@ -167,9 +191,50 @@ def comparison_table(
             when_all=True,
         ),
         p_value("p", [each.p for each in found]),
-        p_value("p, Holm", holm([each.p for each in found])),
+        p_value("p, Holm", corrected),
     )
-    return (table if scores else None), note
+    names = list(dict.fromkeys(row.name for pair in pairs for row in pair))
+    if len(names) > 2 and len(pairs) == len(names) * (len(names) - 1) / 2:
+        chart = _all_pairs([earlier.name for _, earlier in pairs], scores, found, corrected)
+    else:
+        chart = _each_pair(scores, found, corrected)
+    return Section(title, text, table, note, charts=[chart], key=key)
+
+
+def _all_pairs(
+    order: Sequence[str],
+    pairs: Collection[tuple[str, str]],
+    found: Sequence[Difference],
+    corrected: Sequence[float],
+) -> Chart:
+    """Draw all rows against each other, in the order in which they are first compared with."""
+    differences = [
+        Pair(row, other, each.points, p)
+        for (row, other), each, p in zip(pairs, found, corrected, strict=True)
+    ]
+    names = list(dict.fromkeys([*order, *(each.row for each in differences)]))
+    caption = (
+        "Points that the row has more than the column. Framed: Holm's p is below 0.05; pale: the choice of "
+        "clips may explain it."
+    )
+    return triangle(names, differences, caption)
+
+
+def _each_pair(
+    pairs: Collection[tuple[str, str]], found: Sequence[Difference], corrected: Sequence[float]
+) -> Chart:
+    """Draw a line a pair, with its interval over the clips."""
+    marks = [
+        Mark(each.points, each.low, each.high, strong=p < 0.05)
+        for each, p in zip(found, corrected, strict=True)
+    ]
+    end = max(5.0, *(max(abs(mark.low), abs(mark.high)) for mark in marks))
+    against = {other for _, other in pairs}
+    title = f"points more than {against.pop()}" if len(against) == 1 else "points more"
+    names = [row if title != "points more" else f"{row} − {other}" for row, other in pairs]
+    panel = Panel(title, marks, low=-end, high=end, chance=0.0, spec="+.1f")
+    caption = "With the 95 % interval over clips. Full dots: Holm's p is below 0.05. Dashed: no difference."
+    return dot_plot(names, [panel], caption)
 
 
 def shared_scores(row: Row, other: Row, rivals: Ints | None = None) -> tuple[Floats, Floats]:

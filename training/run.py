@@ -6,6 +6,7 @@ which network is built. `train` does the rest, in the same order for all of them
 
 import copy
 import hashlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -52,6 +53,16 @@ def classification(config: Any, entry: Entry, names: tuple[str, ...]) -> Task:
     return Classification(entry.model, names, keep=("along",), entry=entry)
 
 
+def look_at(config: Any, model: ClipModel) -> Sequence[object]:
+    """Say how to see where a run looks on clips that it gets wrong; nothing where it has no heat maps."""
+    if config.data is None or not model.heats():
+        return ()
+    heat = () if (first := model.heats()[0]) == "attention" else ("--heat", first)
+    chosen = ("--user", *config.test_users, "--wrong", "--sample", 6)
+    words = ("--runs", config.out, "--data", config.data, *heat, *chosen, "--html", "--out", "look")
+    return ("python", "cam_viz.py", *words)
+
+
 @dataclass(frozen=True)
 class Training(Generic[C]):
     """What a training script adds to `train`.
@@ -67,6 +78,7 @@ class Training(Generic[C]):
         notes: What the user should know before the training begins.
         prepare: Lets the model learn what it keeps of the training clips as a whole.
         draw: Draws the run's own picture into its folder.
+        following: The command that makes the most of a finished run; by default it shows where it looks.
     """
 
     resolve: Callable[[C, Settings], tuple[C, Stage]]
@@ -78,6 +90,7 @@ class Training(Generic[C]):
     notes: Callable[[C, Parents], Sequence[str]] = lambda config, parents: ()
     prepare: Callable[[C, Any, Any, Ranks], None] | None = None
     draw: Callable[[C, Any, Any, Path], None] | None = None
+    following: Callable[[C, Any], Sequence[object]] = look_at
 
 
 def train(config: C, training: Training[C]) -> None:
@@ -127,6 +140,9 @@ def train(config: C, training: Training[C]) -> None:
         if cache is not None:
             cache.finish()
         ranks.say(result_line(summary))
+        ranks.say(f"{config.out}: confusion.png and curves.png show how it went")
+        if command := training.following(config, model):
+            ranks.say(f"next: {shlex.join(map(str, command))}")
 
 
 def place(model: M, config: TrainConfig, ranks: Ranks = ONE) -> M:
@@ -280,6 +296,7 @@ def train_and_evaluate(
         "checkpoint": "last.pt",
         "selection": "last_epoch",
         "selected": selected,
+        "n_train": len(sets.train.keys),
     }
     if turns:
         summary |= measure_turned(task, turns, sets.test.batches, last, about.relations, ranks=ranks)
@@ -296,6 +313,9 @@ def train_and_evaluate(
         if frames is not None and isinstance(task.model, ClipModel):
             cost |= task.model.head_cost(frames.frames, frames.pixels.image_size, device)
         write_json(run.cost, cost)
+        from metrics.figures import save_curves  # matplotlib takes its time, and only the end needs it
+
+        save_curves(run.curves, [state.rows])
         if draw is not None:
             draw()
         if early is not None:

@@ -3,7 +3,6 @@
 Axes: T frames, H W pixels.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from core.errors import UserError
-from core.run_dir import RunDirectory
+from core.run_dir import RunDirectory, run_names
 from core.seeding import DeviceName, choose_device
 from data.clips import Clip
 from data.images import read_frames, read_maps
@@ -29,7 +28,6 @@ from viz.heat import find_heat, require_heat
 from viz.overlay import centre_square, resized
 from viz.scene import Film, Motion, RunView, Scene
 
-_GRID_ENDING = re.compile(r"-seed\d+-[0-9a-f]{10}$")
 _VIDEO_SHORT_SIDE = 256  # as clips are prepared, and enough detail for small pictures
 _MOST_IN_FILM, _FILM_WIDTH = 90, 480  # so that a page with all clips of a test stays small
 _CLIP_PER_SECOND = 15.0  # GTEA's rate; trees of frames do not say theirs
@@ -135,28 +133,6 @@ def window_size(viewers: Sequence[Viewer]) -> tuple[int, int]:
             )
     sides = [viewer.inputs.sizes.short_side for viewer in viewers]
     return viewers[0].inputs.num_frames, max(_VIDEO_SHORT_SIDE, *sides)
-
-
-def run_names(runs: Sequence[Path]) -> list[str]:
-    """Name runs by their folders, with as many parent folders as are needed to tell them apart.
-
-    Where all paths end alike, as table/attention/seed0 and table/flow/seed0 do, the common end is left out,
-    and so are the seed and the hash that a grid appends, unless the names differ only there.
-
-    Raises:
-        UserError: The same run twice.
-    """
-    paths = [run.resolve().parts[1:] for run in runs]
-    if len(set(paths)) < len(paths):
-        raise UserError("--runs names the same run twice; leave one out")
-    while len(paths) > 1 and len({parts[-1] for parts in paths}) == 1 and min(map(len, paths)) > 1:
-        paths = [parts[:-1] for parts in paths]
-    for depth in range(1, max(map(len, paths)) + 1):
-        names = ["_".join(parts[-depth:]) for parts in paths]
-        if len(set(names)) == len(names):
-            short = [_GRID_ENDING.sub("", name) for name in names]
-            return short if len(set(short)) == len(short) else names
-    raise AssertionError("different paths have different names")
 
 
 def view_clip(clip: Clip, viewers: Sequence[Viewer], *, film: bool = False) -> Scene:

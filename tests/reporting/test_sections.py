@@ -13,7 +13,7 @@ from metrics.statistics import paired_difference, wilson_interval
 from reporting import classes, measures, results
 from reporting.chapter import chapter, commands_of
 from reporting.collect import read_tables
-from reporting.curves import save_curves
+from reporting.curves import curves_section
 from reporting.tables import EMPTY
 from tests.support.fake_grid import make_plan, make_run, right_but
 
@@ -80,7 +80,8 @@ def test_comparison_is_over_the_seeds_that_both_have(grid):
     found = paired_difference(*results.shared_scores(*read(grid).rows))
     assert (found.test, found.seeds, found.p) == ("McNemar", 1, 0.5)
     make_plan(grid, {"better": ["none", "a1"], "worse": ["b0"]})
-    table, note = results.comparison_table([tuple(read(grid).rows)])
+    section = results.comparison("differences", [tuple(read(grid).rows)])
+    table, note = section.table, section.note
     assert table is None and "no finished seed in common" in note and "better against worse" in note
 
 
@@ -105,7 +106,8 @@ def test_who_is_compared_with_whom(tmp_path, rows, baseline, pairs):
 def test_comparisons_are_corrected_for_their_number(tmp_path):
     wrong = {"a": right_but(), "b": right_but(*range(8)), "c": right_but(0)}
     make_plan(tmp_path, {name: [make_run(tmp_path / name, predicted)] for name, predicted in wrong.items()})
-    table, note = results.comparison_table(results.choose_pairs(read(tmp_path)))
+    section = results.comparison("differences", results.choose_pairs(read(tmp_path)))
+    table, note = section.table, section.note
     assert numbers(table, "p") == [pytest.approx(2 / 2**8), 1, pytest.approx(2 / 2**7)] and note == ""
     assert numbers(table, "p, Holm") == [pytest.approx(6 / 2**8), 1, pytest.approx(4 / 2**7)]
     assert "seeds that agree" not in table.header, "there is one seed"
@@ -166,8 +168,9 @@ def test_attention_is_the_mean_over_the_seeds_that_were_measured(grid):
 
 
 def test_curves_are_drawn_in_the_colours_of_the_splits(grid):
-    save_curves(grid / "curves.png", read(grid).rows[0])
-    picture = np.asarray(Image.open(grid / "curves.png").convert("RGB")).reshape(-1, 3)
+    section = curves_section(read(grid), grid)
+    assert [figure.caption for figure in section.figures] == ["better", "worse"]
+    picture = np.asarray(Image.open(section.figures[0].path).convert("RGB")).reshape(-1, 3)
     for colour in ((138, 169, 196), (179, 84, 30)):
         assert (picture == colour).all(axis=1).sum() > 50
     assert not (picture == (63, 143, 95)).all(axis=1).any(), "no validation was measured"

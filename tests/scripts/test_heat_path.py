@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 import torch
+import tyro
 from PIL import Image
 
 import cam_viz
+import train_rgb
 from core.errors import UserError
 from data import ClipIndex
 from data.images import read_frames
 from data.sampling import rgb_frame_numbers
 from data.transforms import Preprocessing, transform_frames
+from models.base import ClipModel
+from models.build import build_model
 from tests.support.thin import thin_resnet18
+from training.run import look_at
 from viz.viewer import open_viewers, view_clip
 
 KEY = "S2/open_jam/1"
@@ -74,6 +79,22 @@ def test_every_stream_on_the_same_frames_with_the_predictions_of_its_test(
             assert view.heat.shape == (3, 2, 2) and view.heat.min() >= 0
             sums = view.heat.sum(axis=(1, 2))
             assert (np.isclose(sums, 1, atol=1e-5) | (sums == 0)).all()
+
+
+def test_a_finished_run_names_a_command_that_works(tree, stage_1, tmp_path):
+    """Stage 1 is followed by stage 2; other networks are looked at, with a heat map that they have."""
+    saved = torch.load(stage_1 / "last.pt", weights_only=True)
+    model, config = build_model(saved["architecture"]), train_rgb.Config(**saved["config"])
+    python, script, *words = map(str, train_rgb.following(config, model))
+    assert (python, script) == ("python", "train_rgb.py") and words[-1] == "RUN"
+    assert tyro.cli(train_rgb.Config, args=[*words[:-1], str(tmp_path)]).init == config.out
+    python, script, *words = map(str, look_at(config, model))
+    assert (python, script) == ("python", "cam_viz.py")
+    looked = tyro.cli(cam_viz.Config, args=words)
+    assert looked.runs == (config.out,) and looked.heat == "attention" and looked.html
+    blind = build_model(saved["architecture"] | {"attention": "none", "temporal": "avgpool"})
+    assert tyro.cli(cam_viz.Config, args=list(map(str, look_at(config, blind)[2:]))).heat == "cam"
+    assert look_at(config, ClipModel()) == ()
 
 
 def test_a_page_gets_the_frames_between_as_well(tree, stage_1):

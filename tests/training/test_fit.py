@@ -19,7 +19,7 @@ def test_a_finished_run_holds_every_file(tmp_path):
     files = (
         "config.yaml env.json metrics.csv last.pt best.pt eval.json cost.json predictions.npz confusion.png"
     )
-    assert {*files.split(), "per_class.csv", "tensorboard"} <= names
+    assert {*files.split(), "curves.png", "per_class.csv", "tensorboard"} <= names
     assert read_eval(tmp_path / "run") == json.loads(json.dumps(summary))
     cost = json.loads((tmp_path / "run" / "cost.json").read_text())
     on_gpu = torch.cuda.is_available()

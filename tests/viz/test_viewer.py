@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from viz.viewer import run_names
+from core.run_dir import run_names
 
 
 @pytest.mark.parametrize(
