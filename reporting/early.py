@@ -12,7 +12,7 @@ from metrics.early import area_by_clip
 from metrics.statistics import bootstrap_interval, wilson_interval
 from reporting.collect import FoundTable, Row
 from reporting.page import Figure, Section
-from reporting.results import choose_pairs, comparison_table
+from reporting.results import choose_pairs, comparison
 from reporting.tables import Column, Table, count, interval, spread, words
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def early_section(table: FoundTable, folder: Path) -> Section | None:
         known = {row.name for row in at_share.rows}
         pairs = [pair for pair in choose_pairs(at_share) if known >= {row.name for row in pair}]
         if share < 100 and pairs:
-            compared, note = comparison_table(pairs)
-            folded = bool(parts)  # the first share stands open
             title = f"Which rows differ after {share:g} %?"
-            parts.append(Section(title, [_COMPARED], compared, note, folded=folded, key=f"{share:g}"))
+            section = comparison(title, pairs, [_COMPARED], key=f"{share:g}")
+            parts.append(replace(section, folded=bool(parts)))  # the first share stands open
     picture = Figure(file, "top-1 over the share of a clip that was seen, with 95 % intervals")
     return Section(
         "How early is an action known?",
