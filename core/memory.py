@@ -33,7 +33,12 @@ class Room:
             ranks: The processes of the training; the first one says what is chosen.
         """
         self.limit, self.device, self.ranks = limit, device, ranks
+        self._shared = 0
         self._left: dict[str, float] = {}  # bytes, by the type of a device; measured when first asked
+
+    def share(self, taken: int) -> None:
+        """Count bytes of the device that something else has taken under the same limit, before it is used."""
+        self._shared += taken
 
     def take(
         self, what: str, blocks: Sequence[tuple[tuple[int, ...], torch.memory_format]]
@@ -69,7 +74,9 @@ class Room:
     def _room(self, kind: str) -> float:
         if kind not in self._left:
             free = free_on(self.device if kind == self.device.type else torch.device(kind))
-            asked = _SHARE * free if self.limit == "auto" or kind != self.device.type else self.limit * GIB
+            asked = _SHARE * free
+            if self.limit != "auto" and kind == self.device.type:
+                asked = max(self.limit * GIB - self._shared, 0)
             self._left[kind] = min(asked, free)
         return self._left[kind]
 

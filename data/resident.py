@@ -184,7 +184,7 @@ class Resident:
             epochs: Length of the training: on a CPU, "auto" doesn't decode more images than it would read.
         """
         self.limit, self.device, self.ranks, self.epochs = limit, device, ranks, epochs
-        self._room = Room(limit, device, ranks)
+        self.room = Room(limit, device, ranks)
         self._held: dict[tuple[Part, int], HeldImages] = {}
         self._refused = set[tuple[Part, int]]()
         self._settled = False  # whether everything wanted is held or refused
@@ -299,7 +299,7 @@ class Resident:
             ((sum(len(held.wanted[clip]) for clip in clips), *shape), held.part.layout)
             for held, shape, clips in planned
         ]
-        if (blocks := self._room.take(what, shapes)) is None:
+        if (blocks := self.room.take(what, shapes)) is None:
             self._refused |= {key for key, held in self._held.items() if held.missing()}
             return
         pieces = [

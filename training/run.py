@@ -31,7 +31,7 @@ from data.parts import ClipInput, Frames
 from metrics.early import EarlyPredictions, measurable, summarise_early
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
 from models.base import ClipModel, Entry
-from training.batches import ClipData, Data, LoaderSettings, open_clips
+from training.batches import ClipData, Data, LoaderSettings, ResidentClips, open_clips
 from training.cache.store import CacheFlags, CacheFolder
 from training.evaluate import measure_turned, predict, predict_along, result_line
 from training.fit import FitSettings, Loop, Sets
@@ -185,7 +185,10 @@ def make_sets(
     device, limit = next(model.parameters()).device, config.resident
     memory = HeldMemory(device, None if isinstance(limit, str) else limit, ranks.say) if on_gpu else None
     cached = CachedInput(data.inputs, prefixes, cache, config.workers, data.split.train, data.load, memory)
-    return data.sets(settings, ranks, cached.batches), cached.names
+    sets = data.sets(settings, ranks, cached.batches)
+    if memory is not None and isinstance(data.load, ResidentClips):
+        data.load.resident.room.share(memory.taken)
+    return sets, cached.names
 
 
 def refuse_single_items(task: Task, stage: Stage, sets: Sets) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.memory import free_on, free_ram
+from core.memory import Room, free_on, free_ram
 
 KIB = 1024
 
@@ -42,3 +42,13 @@ def test_free_ram(tmp_path, contents, kib):
 def test_ranks_of_a_machine_share_it(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
     assert 0 <= free_on(torch.device("cpu")) < free_ram() / 500
+
+
+def test_what_others_have_taken_counts_under_a_limit_that_was_asked_for(capsys):
+    block = [((2**20,), torch.contiguous_format)]
+    for shared, there in ((2**20, True), (2**20 + 1, False)):
+        room = Room(2 * 2**20 / 2**30, torch.device("cpu"))
+        room.share(shared)
+        assert (room.take("frames", block) is not None) == there
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "resident: 1.0 MiB of frames in RAM" and "of RAM there is 1.0 MiB for it" in second

@@ -88,13 +88,14 @@ class HeldMemory:
 
     Attributes:
         left: Bytes.
+        taken: Bytes that are taken.
     """
 
     def __init__(self, device: torch.device, limit_gib: float | None, say: Callable[[str], None]) -> None:
         """Take half of what is free on the device, or what the limit says where that is less."""
         free = free_on(device)
         self.left = min(_SHARE * free, math.inf if limit_gib is None else limit_gib * GIB)
-        self.device, self.say = device, say
+        self.device, self.say, self.taken = device, say, 0
 
     def hold(
         self,
@@ -117,6 +118,7 @@ class HeldMemory:
             self.say(f"note: {what} are not held in {self.device.type} memory, which has no room for them")
             return None
         self.left -= rows * held.bytes_a_row
+        self.taken += rows * held.bytes_a_row
         share = "" if rows == slots else f", {100 * rows // slots} % of them"
         self.say(
             f"holding {what} in {self.device.type} memory: {rows * held.bytes_a_row / GIB:.2f} GiB{share}"
