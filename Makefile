@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test stress lint audit clean
+.PHONY: demo test stress gpu lint audit clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO_FLAGS)
@@ -15,6 +15,15 @@ test: $(READY)
 stress: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
 	$(BIN)/python -m pytest --stress -m stress -n auto --dist worksteal --durations=20
+
+# What only a CUDA GPU can show, and how long steps take there. Says so where there is none.
+gpu: $(READY)
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+	  $(BIN)/python -m pytest -m gpu tests/gpu --durations=5 && tree=$$(mktemp -d) \
+	  && $(BIN)/python -m data.synthetic --out $$tree/kitchen --preset tiny \
+	  && $(BIN)/python -m benchmarks.run --device cuda --tree $$tree/kitchen --batch 32 --lengths 7; \
+	  status=$$?; rm -rf "$$tree"; exit $$status; \
+	else echo "make gpu: torch sees no CUDA GPU here, so there is nothing to test or measure"; fi
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,7 +13,17 @@ from core.seeding import DeviceName
 from core.stage import Stage
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
-FREE_ON_RESUME = ("out", "resume", "device", "workers", "resident", "cache", "cache_gib", "save_every_sec")
+FREE_ON_RESUME = (
+    "out",
+    "resume",
+    "device",
+    "workers",
+    "graphs",
+    "resident",
+    "cache",
+    "cache_gib",
+    "save_every_sec",
+)
 
 
 def spare_cores() -> int:
@@ -50,6 +60,9 @@ class TrainConfig(Config):
     compile: bool = False
     """Compile the model with torch.compile; falls back with a message where it can't. On the CPUs measured it
     is slower (docs/performance.md)."""
+    graphs: Literal["auto", "off"] = "auto"
+    """auto runs a step on a GPU as one CUDA graph, if the first steps agree with plain ones; not with
+    --compile or in several processes."""
     workers: int = Field(default_factory=spare_cores, ge=0, json_schema_extra=COSTS_MEMORY)
     """Processes that load and augment; 0 loads in the main process. By default all cores but one, at most
     8."""

@@ -79,6 +79,7 @@ class FitSettings:
         bf16: Compute what is trained in bfloat16.
         eval_every: Measure on the validation set every this many epochs, and after the last.
         look_every_sec: Seconds between two looks at the losses within an epoch.
+        graphs: Take steps as one CUDA graph where that gives the same.
     """
 
     seed: int
@@ -86,6 +87,7 @@ class FitSettings:
     bf16: bool = False
     eval_every: int = 1
     look_every_sec: float = 1.0
+    graphs: bool = False
 
 
 class Loop:
@@ -125,6 +127,10 @@ class Loop:
         self.state = TrainingState(task.model, optimizer, stage.build_scheduler(optimizer))
         recorder.resume(self.state)
         self.step = Step(ranks.data_parallel(task), optimizer, settings.device, settings.bf16)
+        if settings.graphs:
+            from training.graphs import GraphedStep
+
+            self.step = GraphedStep(self.step, task.model, ranks.say)
         self.found: Predictions | None = None
 
     def run(self) -> None:

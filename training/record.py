@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -73,13 +74,14 @@ class TrainingState:
             setattr(self, name, state[name])
 
     def copy(self) -> dict[str, Any]:
-        """Return what `state_dict` does, as it is now; only frozen parameters are not copied."""
+        """Return what `state_dict` does, as it is now, laid out plainly; frozen parameters are not copied."""
         state, changing = self.state_dict(), set(learned(self.model))
+        plainly = partial(torch.clone, memory_format=torch.contiguous_format)
         for name, value in state["model"].items():
             if name in changing:
-                state["model"][name] = value.clone()
+                state["model"][name] = plainly(value)
         for name in ("optimizer", "scheduler"):
-            state[name] = _mapped(state[name], torch.clone)
+            state[name] = _mapped(state[name], plainly)
         return state | {"rows": list(self.rows)}  # a row is never changed
 
 

@@ -277,7 +277,10 @@ def train_and_evaluate(
         The content of eval.json.
     """
     device = choose_device(config.device)
-    settings = FitSettings(config.seed, device, bf16=config.amp == "bf16", eval_every=config.eval_every)
+    graphs = config.graphs == "auto" and device.type == "cuda" and ranks.size == 1 and not config.compile
+    settings = FitSettings(
+        config.seed, device, bf16=config.amp == "bf16", eval_every=config.eval_every, graphs=graphs
+    )
     with Recorder(run, about.for_checkpoint(config, sets), ranks, config.save_every_sec) as recorder:
         loop = Loop(task, stage, sets, recorder, settings, ranks)
         loop.run()
