@@ -4,22 +4,29 @@ What a user would compare Ego-RNN with, under the same index, frames, protocol a
 a row for each network.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import COSTS_MEMORY
 from core.errors import UserError
+from core.ranks import Ranks
 from core.stage import Stage
+from core.task import Composition, Task
 from core.train_config import ClipTrainConfig
+from data.actions import noun_ids, verb_ids
 from data.parts import ClipInput, Frames, Views
-from models.base import ClipModel
+from models.base import ClipModel, Entry
 from models.inserts import ModuleName
 from models.temporal import TemporalName
+from models.verb_noun import VerbNoun
 from models.video import NETWORKS, NetworkName
+from training.batches import ClipData, open_clips
 from training.cache.store import CacheFlags
-from training.run import Architecture, Parents, Settings, Training, train
+from training.run import Architecture, Parents, Settings, Training, classification, train
 
 FRAMES = 7
 
@@ -72,6 +79,10 @@ class Config(ClipTrainConfig, CacheFlags):
     spoils the 2D weights at few frames."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout before the classifier."""
+    labels: Literal["action", "verb+noun"] = "action"
+    """verb+noun has a head for each in place of one for the actions, whose scores are sums of both."""
+    unseen: tuple[str, ...] = ()
+    """Actions whose training clips are left out, to measure whether their verb and noun name them."""
     partial_bn: bool = False
     """Leave every batch norm but the first as it is, as TSN does (2D, early, slow and inflated ResNets)."""
 
@@ -112,6 +123,7 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         stage = network.PARTIAL_BN
     network.check(config.network, config.length, config.image_size)
     sampling = {"frames": FRAMES} if config.clip_len is None else {"frame_interval": 1, "num_clips": 1}
+    stage = stage if config.labels == "action" else stage.below("network.")
     return config.fill({"weights": network.START, **sampling, **network.FLAGS}).schedule(stage)
 
 
@@ -138,15 +150,56 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
     network = NETWORKS[config.network]
     arguments = {name: getattr(config, name) for name in ("network", "dropout", *network.FLAGS)}
     arguments["frames"] = config.length
-    model = network(num_classes=len(class_names), **arguments)
+    verbs, nouns = verb_ids(class_names).tolist(), noun_ids(class_names).tolist()
+    together = config.labels == "action"
+    num_classes = len(class_names) if together else len({*verbs}) + len({*nouns})
+    model = network(num_classes=num_classes, **arguments)
     assert config.weights is not None
     model.start(config.weights)
-    return {"name": network.__name__, "num_classes": len(class_names), **arguments}, model
+    architecture = {"name": network.__name__, "num_classes": num_classes, **arguments}
+    if together:
+        return architecture, model
+    pairs = list(zip(verbs, nouns, strict=True))
+    return {"name": "VerbNoun", "network": architecture, "pairs": [list(pair) for pair in pairs]}, VerbNoun(
+        model, pairs
+    )
+
+
+def open_data(config: Config, inputs: ClipInput, ranks: Ranks) -> ClipData:
+    """Open the tree, and leave out the training clips of --unseen.
+
+    Raises:
+        UserError: As of `open_clips`, or there is no such action.
+    """
+    data = open_clips(config, inputs, ranks)
+    if wrong := sorted(set(config.unseen) - set(data.class_names)):
+        raise UserError(f"--unseen {wrong[0]}: no such action; there are {list(data.class_names)}")
+    if not config.unseen:
+        return data
+    train = data.split.train
+    kept = [number for number, clip in enumerate(train.clips) if clip.action not in config.unseen]
+    ranks.say(f"note: {len(kept)} of {len(train)} training clips are learned from, none of --unseen")
+    return replace(data, split=replace(data.split, train=train.subset(kept)))
+
+
+def make_task(config: Config, entry: Entry, names: tuple[str, ...]) -> Task:
+    """Learn the actions, or their verbs and nouns."""
+    model = entry.model
+    if not isinstance(model, VerbNoun):
+        return classification(config, entry, names)
+    return Composition(model, names, {"verb": model.verbs, "noun": model.nouns}, entry=entry)
+
+
+def keep_seen(config: Config, model: ClipModel, data: ClipData, ranks: Ranks) -> None:
+    """Keep which actions have training clips."""
+    if isinstance(model, VerbNoun):
+        labels = {clip.label for clip in data.split.train.clips}
+        model.seen = torch.tensor([label in labels for label in range(len(data.class_names))])
 
 
 def main(config: Config) -> None:
     """Train the network and measure it on the test users."""
-    train(config, Training(resolve, show, build))
+    train(config, Training(resolve, show, build, open=open_data, task=make_task, prepare=keep_seen))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,15 @@ class Stage:
                 milestones = tuple(sorted(found & set(range(1, epochs))))
         return replace(self, lr=self.lr if lr is None else lr, epochs=epochs, milestones=milestones)
 
+    def below(self, prefix: str) -> "Stage":
+        """Return the same stage for a model that holds this one's under a name, such as "network."."""
+
+        def moved(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(f"{prefix}{name}".rstrip(".") for name in names)
+
+        groups = tuple(replace(g, parameters=moved(g.parameters), but=moved(g.but)) for g in self.groups)
+        return replace(self, groups=groups, train_modules=moved(self.train_modules))
+
     def freeze(self, model: nn.Module) -> None:
         """Let exactly the stage's parameters take gradients.
 

@@ -112,3 +112,56 @@ class Classification:
     def measure(self, details: Details) -> dict[str, float]:
         """Measure nothing beyond the classes."""
         return {}
+
+
+class Composition(Classification):
+    """Sum of the cross entropies of what the classes are made of, such as their verb and their noun.
+
+    Args:
+        model: Returns an object with `logits` and, by name, `parts`; it has `seen`, whether each class was
+            learned from.
+        inputs: Names of the batch's tensors that the model takes.
+        numbers: For each part, its number for each class. Shapes: (K,).
+        entry: Called in place of the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: tuple[str, ...],
+        numbers: Mapping[str, Tensor],
+        entry: nn.Module | None = None,
+    ) -> None:
+        super().__init__(model, inputs, entry=entry)
+        self.numbers = numbers
+
+    def __call__(self, batch: Batch) -> StepOutput:
+        """Classify a batch; its true classes are under "label"."""
+        output = self.entry(**{name: batch[name] for name in self.inputs})
+        label, losses, details = batch["label"], dict[str, Tensor](), dict[str, Tensor]()
+        for name, scores in output.parts.items():
+            true = self.numbers[name].to(label.device)[label]
+            losses[name] = torch.nn.functional.cross_entropy(scores.float(), true)
+            details[f"{name}_right"] = scores.detach().argmax(dim=1) == true
+        logits = output.logits.float()
+        details["right"] = logits.detach().argmax(dim=1) == label
+        details["seen"] = self.model.get_buffer("seen")[label]
+        return StepOutput(torch.stack(list(losses.values())).sum(), losses, logits, label, details)
+
+    def measure(self, details: Details) -> dict[str, float]:
+        """Measure the parts, each by its own head, in per cent.
+
+        Returns:
+            "verb_alone" and so on for each part; "composed", where all parts are right, the classes being any
+            combination; and where there are classes without training clips, "unseen", the accuracy among
+            their items, "unseen_composed" and "n_unseen".
+        """
+        right = {name: details[f"{name}_right"] > 0 for name in self.numbers}
+        found = {f"{name}_alone": 100.0 * float(hits.mean()) for name, hits in right.items()}
+        both = np.logical_and.reduce(list(right.values()))
+        found["composed"] = 100.0 * float(both.mean())
+        if (unseen := details["seen"] == 0).any():
+            found["unseen"] = 100.0 * float(details["right"][unseen].mean())
+            found["unseen_composed"] = 100.0 * float(both[unseen].mean())
+            found["n_unseen"] = float(unseen.sum())
+        return found

@@ -28,6 +28,7 @@ class ClipOutput(NamedTuple):
             the network has none. Shape: (B, T, h, w).
         maps: Feature maps of the backbone by name, each of shape (B, T, C, h, w).
         motion: Scores of the motion heads by the name of their feature map, see `selfsup.MotionHead`.
+        parts: Scores of what the classes are made of, by name, such as their verbs (B, V).
         along: Class scores as they stand after each frame, from a network that was asked for them
             (`ClipModel.every_frame`); the last are `logits`. Shape: (B, T, K).
 
@@ -43,6 +44,7 @@ class ClipOutput(NamedTuple):
     maps: dict[str, Tensor] = {}
     motion: dict[str, Tensor] = {}
     along: Tensor | None = None
+    parts: dict[str, Tensor] = {}
 
 
 class LastMaps(NamedTuple):

@@ -17,13 +17,14 @@ from models.flow_stream import FlowStream
 from models.frame_classifier import FrameClassifier
 from models.published import load_reference_state
 from models.two_stream import TwoStream
+from models.verb_noun import VerbNoun
 from models.video import NETWORKS
 from selfsup.head import MotionHead, MotionHeads
 
 MODELS: dict[str, type[nn.Module]] = {
     model.__name__: model
     for model in (
-        *(EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream),
+        *(EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream, VerbNoun),
         *NETWORKS.values(),
     )
 }

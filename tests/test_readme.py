@@ -32,6 +32,7 @@ SMALLER = {
     "train_frame.py --images": _FAST,
     "train_flow.py": f"{_FAST} {_BACKBONE}",
     "train_twostream.py": "--epochs 1 --workers 0 --device cpu --batch-size 12",
+    "train_video.py": f"{_FAST} --weights none --network resnet18 --frames 2",
     "evaluate.py": "--workers 0 --device cpu",
     "cam_viz.py": "--device cpu",
     "report.py": "--device cpu",

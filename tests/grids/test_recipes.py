@@ -141,6 +141,8 @@ NAMES = {
     "early_kitchen": "13137ed89c",
     "heads": "db31a9f7a2",
     "heads_kitchen": "bbfd530d71",
+    "networks_kitchen": "c81715dd4a",
+    "networks_scratch_kitchen": "86f806d952",
     "precision_kitchen": "01ad8d6738",
     "sparnet": "817723598f",
     "step1": "6927e27bc4",
