@@ -1,13 +1,12 @@
 """Typed, frozen settings: the same object is filled by flags, by a recipe and by a test."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.config import JsonDict
-from pydantic_core import ErrorDetails
 
 from core.errors import UserError, reason
 from core.files import write_text
@@ -20,7 +19,13 @@ _PLAIN = {
     "int_parsing": "should be a whole number",
     "int_from_float": "should be a whole number",
     "float_parsing": "should be a number",
+    "bool_parsing": "should be true or false",
+    "tuple_type": "should be a list",
+    "dict_type": "should hold `key: value` lines",
+    "too_short": "has too few entries",
 }
+Place = tuple[int | str, ...]
+"""Where a value stands: the names of fields and the numbers of entries that lead to it."""
 
 
 class Config(BaseModel):
@@ -39,7 +44,7 @@ class Config(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise UserError(_readable(error)) from None
+            raise _RefusedError(error) from None
 
     def replace(self, **changes: Any) -> Self:
         """Copy the config with some values changed; the whole is checked again."""
@@ -84,7 +89,8 @@ class Config(BaseModel):
         try:
             return cls(**values)
         except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+            said = error.in_file() if isinstance(error, _RefusedError) else str(error)
+            raise UserError(f"{where}: {said}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -128,22 +134,48 @@ def refuse_repeated(flag: str, paths: Sequence[Path]) -> None:
             raise ValueError(f"{flag} names {path} twice; name each once")
 
 
-def _readable(error: ValidationError) -> str:
-    return "; ".join(map(_one_line, error.errors()))
+class _RefusedError(UserError):
+    """Values that a config refuses, each with its place in the config and what is wrong with it."""
+
+    def __init__(self, error: ValidationError) -> None:
+        self.problems = list(_problems(error))
+        super().__init__("; ".join(_of_flag(place, text) for place, text in self.problems))
+
+    def in_file(self) -> str:
+        """Say the same of a file, whose keys are no flags."""
+        return "; ".join(_of_key(place, text) for place, text in self.problems)
 
 
-def _one_line(error: ErrorDetails) -> str:
-    location, kind, value = error["loc"], error["type"], error["input"]
-    message = _PLAIN.get(kind) or error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    *names, last = location or ("",)
-    names += [] if isinstance(last, int) else [last]  # of a list of values, which one is seen by its value
-    flag = "--" + ".".join(map(str, names)).replace("_", "-")
-    if kind == "extra_forbidden":
-        return f"unknown key {'.'.join(map(str, location))!r}; check its spelling"
-    if kind == "missing":
-        return f"{flag} is missing"
-    if not location:
-        return message
-    if isinstance(error.get("ctx", {}).get("error"), UserError):  # from a nested config
-        return f"{flag}: {message}"
-    return f"{flag}: {message}, got {value!r}"
+def _problems(error: ValidationError) -> Iterator[tuple[Place, str]]:
+    found = error.errors()
+    for one in found:
+        place, kind, value = one["loc"], one["type"], one["input"]
+        inner = one.get("ctx", {}).get("error")
+        if isinstance(inner, _RefusedError):  # of a nested config
+            yield from (((*place, *below), text) for below, text in inner.problems)
+        elif kind == "extra_forbidden":
+            yield place[:-1], f"unknown key {place[-1]!r}; check its spelling"
+        elif kind == "missing":
+            yield place, "is missing"
+        elif kind == "too_short" and any(
+            place == other["loc"][: len(place)] for other in found if other != one
+        ):
+            continue  # what it holds was refused
+        else:
+            text = _PLAIN.get(kind, one["msg"].removeprefix("Value error, ").removeprefix("Input "))
+            own = not place or isinstance(inner, UserError)
+            yield place, text if own else f"{text}, got {value!r:.300}"
+
+
+def _of_flag(place: Place, text: str) -> str:
+    # Of a list of values, which one is seen by its value.
+    name = ".".join(str(part) for part in place if isinstance(part, str)).replace("_", "-")
+    return _joined(f"--{name}" if name else "", text)
+
+
+def _of_key(place: Place, text: str) -> str:
+    return _joined(": ".join(part if isinstance(part, str) else f"entry {part + 1}" for part in place), text)
+
+
+def _joined(name: str, text: str) -> str:
+    return f"{name}{' ' if text == 'is missing' else ': '}{text}" if name else text

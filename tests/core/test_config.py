@@ -1,5 +1,6 @@
 """Configs: what is refused, and what a file and the flags have in common."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,41 @@ def test_bad_values_are_named(values, named):
         Example(**values)
     with pytest.raises(UserError, match="row 3"):
         Example.from_mapping(values, where="row 3")
+
+
+class Whole(Config):
+    """A config of configs."""
+
+    parts: tuple[Example, ...] = Field(min_length=1)
+    """Some."""
+    named: dict[str, Example] = {}
+    """Others."""
+
+
+@pytest.mark.parametrize(
+    "values, flag, key",
+    [
+        ({}, "--parts is missing", "parts is missing"),
+        ({"parts": []}, "--parts: has too few entries, got []", "parts: has too few entries, got []"),
+        ({"parts": [{}, {"rat": 1}]}, "--parts: unknown key 'rat'", "parts: entry 2: unknown key 'rat'"),
+        (
+            {"parts": [{"rate": 0}]},
+            "--parts.rate: should be",
+            "parts: entry 1: rate: should be greater than 0, got 0",
+        ),
+        ({"parts": [{}], "named": 3}, "--named: should hold", "named: should hold `key: value` lines, got 3"),
+        (
+            {"parts": [{}], "named": {"a": {"users": "S1"}}},
+            "--named.a.users: should be a list",
+            "named: a: users: should be a list, got 'S1'",
+        ),
+    ],
+)
+def test_what_is_refused_has_the_name_of_a_flag_or_in_a_file_of_a_key(values, flag, key):
+    with pytest.raises(UserError, match=f"^{re.escape(flag)}"):
+        Whole(**values)
+    with pytest.raises(UserError, match=f"^a.yaml: {re.escape(key)}(; check its spelling)?$"):
+        Whole.from_mapping(values, where="a.yaml")
 
 
 def test_frozen_and_checked_again_on_replace():

@@ -134,7 +134,7 @@ def test_trials_that_fall_behind_are_stopped(tmp_path):
         ({"lr": {"low": 0.0, "high": 0.1, "log": True}}, "should lie above 0"),
         ({"lr": {"low": 0.1}}, "either low and high, or choices"),
         ({"lr": {"choices": [1, 2], "log": True}}, "choices exclude low"),
-        ({"lr": {"lowest": 1}}, "--search: --ranges.lr: unknown key 'lowest'; check its spelling$"),
+        ({"lr": {"lowest": 1}}, "--search.ranges.lr: unknown key 'lowest'; check its spelling$"),
         (
             {"init": {"choices": ["a", "b"]}},
             "search.ranges.init: a search can't vary this flag of training second",
