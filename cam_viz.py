@@ -16,7 +16,7 @@ from core.cli import run
 from core.config import Config as BaseConfig
 from core.config import refuse_repeated
 from core.errors import UserError
-from core.files import atomic_path
+from core.files import atomic_path, refuse_no_folder
 from core.seeding import DeviceName, set_up_numerics
 from data.clips import Clip, Kind
 from data.index import ClipIndex
@@ -126,7 +126,7 @@ def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[C
     index = ClipIndex.from_tree(config.data)
     fitting = index.select(config.user) if config.user else index
     fitting = fitting.of_actions(config.action) if config.action else fitting
-    named = index.find(config.clips) if config.clips else index
+    named = index.find(tuple(dict.fromkeys(config.clips))) if config.clips else index
     keys = set(fitting.keys)
     index = named.subset([number for number, key in enumerate(named.keys) if key in keys])
     if not len(index):
@@ -175,6 +175,7 @@ def main(config: Config) -> None:
         serve(Live(viewers, style, clips, limits, config.window_sec), config.host, config.port)
         return
     assert config.out is not None
+    refuse_no_folder("--out", config.out)
     drawn = (draw_scene(scene, config.out, style) for scene in scenes(config, viewers))
     if (first := next(drawn, None)) is None:
         print("every run predicts the true action of each of these clips, so there is nothing to draw")

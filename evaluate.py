@@ -18,7 +18,7 @@ from core.cli import run
 from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
-from core.files import write_json
+from core.files import refuse_no_folder, write_json
 from core.run_dir import RunDirectory, read_evaluation
 from core.seeding import DeviceName, choose_device, set_up_numerics
 from core.task import Classification, Task
@@ -67,7 +67,7 @@ class Config(BaseConfig):
     """Tree of clips. With --fuse it is used to find the weights that training clips would have chosen."""
     split: SplitName = "test"
     """Clips of the run's test users, or of its training users."""
-    users: tuple[str, ...] | None = None
+    users: tuple[str, ...] | None = Field(None, min_length=1)
     """Measure these users instead of those of a split."""
     checkpoint: Literal["last", "best"] = "last"
     """last gives the number to report; best was selected on the clips that the run's eval.json names."""
@@ -97,6 +97,8 @@ class Config(BaseConfig):
             raise ValueError("--weights belongs to --fuse")
         if self.observed:
             self._check_shares()
+        if self.users is not None and len(set(self.users)) < len(self.users):
+            raise ValueError("--users names a user twice; name each once")
         if self.fuse:
             self._check_fusion()
         return self
@@ -163,15 +165,21 @@ class Opened:
         users = choose_users(path, saved, config)
         if note := untrained_note(saved, str(path)):
             print(note)
-        index = ClipIndex.from_tree(config.data).with_classes(names).select(users)
+        whole = ClipIndex.from_tree(config.data).with_classes(names)
+        # A folder named "test" holds the test users and nobody else, of the run's own tree: reports and
+        # fusions read it.
+        measured = config.split if config.users is None else f"users-{'-'.join(config.users)}"
+        if config.users is None and not is_own_tree(path, saved, whole):
+            measured = f"other-{measured}"
+            print(f"note: {config.data} holds other clips of the test users than {path} was tested on")
+        refuse_replacing(config.out or path / "evaluation")
+        index = whole.select(users)
         inputs = choose_input(checkpoint, index)
         refuse_other_motion(checkpoint, config.data, inputs.kinds, str(path))
         index.verify(inputs.kinds)
         clips = evaluation_set(config.split, index, inputs, config.batch_size, config.workers)
         model = build_trained(checkpoint["architecture"], checkpoint["model"], str(path))
         model.to(choose_device(config.device))
-        # A folder named "test" holds the test users and nobody else: reports and fusions read it.
-        measured = config.split if config.users is None else f"users-{'-'.join(config.users)}"
         return cls(checkpoint, index, inputs, clips, model, f"{measured}-{config.checkpoint}")
 
     @property
@@ -246,6 +254,26 @@ def read_along(path: Path, config: Config) -> None:
     print("\n".join([*early_lines(found), f"written to {out}"]))
 
 
+def is_own_tree(path: Path, saved: dict[str, Any], index: ClipIndex) -> bool:
+    """Whether a tree has the clips on which a run was tested when it ended, as far as that is known."""
+    try:
+        own = Predictions.load(path / "predictions.npz").keys
+    except UserError:
+        return True
+    return set(own) == {clip.key for clip in index.clips if clip.user in saved["test_users"]}
+
+
+def refuse_replacing(out: Path) -> None:
+    """Refuse to write where nothing can be written, or over the numbers of a run.
+
+    Raises:
+        UserError: No folder can be there, or it is a run's own.
+    """
+    refuse_no_folder("--out", out)
+    if (run := RunDirectory(out)).last.exists() or run.config.exists():
+        raise UserError(f"--out {out} is a run's own folder, whose results would be lost; name another")
+
+
 def choose_users(path: Path, saved: dict[str, Any], config: Config) -> Sequence[str]:
     """Choose the users whose clips are measured, and say what stands against the number.
 
@@ -296,6 +324,8 @@ def fuse_runs(config: Config) -> None:
     names = [path.name for path in config.fuse]
     if len(set(names)) < len(names):
         names = [str(path) for path in config.fuse]
+    out = config.out or config.fuse[0] / "evaluation" / f"fusion-{'-'.join(names[1:])}".replace("/", "_")
+    refuse_replacing(out)
 
     def members(split: SplitName) -> list[Member]:
         runs = zip(names, checkpoints, config.fuse, strict=True)
@@ -317,7 +347,6 @@ def fuse_runs(config: Config) -> None:
     if config.data is not None:
         held = held_out_by_all(config.data, [checkpoint["config"] for checkpoint in checkpoints])
         summary["weights_by_training_clips"] = training_choice(tested, members("train"), held, config.scores)
-    out = config.out or config.fuse[0] / "evaluation" / f"fusion-{'-'.join(names[1:])}".replace("/", "_")
     write_csv(out / "fusion.csv", changes_table(fused, tested))
     gains = {member.name: np.subtract(*changes_by_class(fused, member)) for member in tested}
     title = f"late fusion: {summary['top1']:.1f} % of {summary['n_clips']} clips right"
@@ -330,7 +359,7 @@ def saved_predictions(path: Path, split: SplitName, config: Config) -> Predictio
     """Read a run's predictions of a split; make them first if it has none.
 
     Raises:
-        UserError: It has none, and there is no --data to make them from.
+        UserError: It has none, and there is no --data to make them from, or that is not the run's tree.
     """
     measured = path / "evaluation" / f"{split}-last" / "predictions.npz"
     if split == "test" and (path / "predictions.npz").is_file():
@@ -343,6 +372,10 @@ def saved_predictions(path: Path, split: SplitName, config: Config) -> Predictio
         )
     print(f"measuring {path} on its {split} clips")
     measure(path, config.replace(run=path, fuse=(), weights=None, split=split, out=None))
+    if not measured.is_file():
+        raise UserError(
+            f"{config.data} is not the tree of {path}; name with --data the one it was trained on"
+        )
     return Predictions.load(measured)
 
 

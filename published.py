@@ -20,7 +20,7 @@ from core.cli import run
 from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
 from core.errors import UserError
-from core.files import atomic_folder
+from core.files import atomic_folder, refuse_no_folder
 from core.run_dir import RunDirectory
 from data.index import ClipIndex
 from data.parts import ClipInput, Flow, Frames
@@ -58,6 +58,10 @@ class Config(BaseConfig):
             raise ValueError("give either --checkpoint (a file to import) or --run (a run to export)")
         if self.checkpoint is not None and self.data is None:
             raise ValueError("--checkpoint needs --data, a tree of clips: the file does not name its classes")
+        if both := sorted(set(self.train_users) & set(self.test_users)):
+            raise ValueError(
+                f"{', '.join(both)} in both --train-users and --test-users; take them out of one"
+            )
         return self
 
 
@@ -65,14 +69,17 @@ def import_checkpoint(file: Path, config: Config) -> None:
     """Make the run directory, all of it or nothing.
 
     Raises:
-        UserError: The file is no published network, or knows another number of classes than the data.
+        UserError: The file is no published network or knows another number of classes than the data, or the
+            data lacks a test user.
     """
     assert config.data is not None
     content = load_checkpoint(file)
     architecture, model = read_published(content)
     if how := weights_in(content)[1]:
         print(f"note: the weights of {file} were found {how}")
-    class_names = ClipIndex.from_tree(config.data).class_names
+    index = ClipIndex.from_tree(config.data)
+    index.select(config.test_users)  # refuses users who are not there
+    class_names = index.class_names
     if architecture["num_classes"] != len(class_names):
         raise UserError(
             f"{file} knows {architecture['num_classes']} classes, {config.data} has {len(class_names)}; "
@@ -127,6 +134,7 @@ def main(config: Config) -> None:
     """Import a checkpoint or export a run."""
     if config.out.exists():
         raise UserError(f"--out {config.out} exists; choose another name or remove it")
+    refuse_no_folder("--out", config.out.parent)
     if config.checkpoint is not None:
         import_checkpoint(config.checkpoint, config)
     elif config.run is not None:

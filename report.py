@@ -11,7 +11,8 @@ from core.cli import run
 from core.config import COSTS_MEMORY, refuse_repeated
 from core.config import Config as BaseConfig
 from core.errors import UserError
-from core.run_dir import RunDirectory
+from core.files import refuse_no_folder
+from core.run_dir import RunDirectory, read_evaluation
 from core.seeding import DeviceName
 from reporting.chapter import chapter
 from reporting.collect import Finished, FoundTable, read_runs, read_tables
@@ -63,6 +64,8 @@ def main(config: Config) -> int:
     """Write the report; status 1 if a run is damaged, which the report names."""
     refuse_other_files(config.out)
     tables = [read_runs(config.runs)] if config.grid is None else read_tables(config.grid)
+    if config.data is not None and not config.data.is_dir():
+        raise UserError(f"no such folder: --data {config.data}; name the tree of clips")
     if config.attention:
         measure_attention(tables, config)
     chapters = [chapter(table, config.out, draw_heat(table, config)) for table in tables]
@@ -78,10 +81,9 @@ def refuse_other_files(out: Path) -> None:
     """Refuse a folder that holds something other than a report.
 
     Raises:
-        UserError: It does, or is a file.
+        UserError: It does, or no folder can be there.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a folder")
+    refuse_no_folder("--out", out)
     if out.is_dir() and any(out.iterdir()) and not (out / "report.tex").exists():
         raise UserError(f"--out {out} holds files that are no report; choose a new or empty folder")
 
@@ -98,6 +100,11 @@ def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
     for folder, tree in lacking.items():
         settings = {"batch_size": config.batch_size, "device": config.device}
         evaluate.main(evaluate.Config(run=folder, data=tree, **settings))
+        if not read_evaluation(folder, "test"):
+            raise UserError(
+                f"{tree} holds other clips of the test users than {folder} was tested on; say where its own "
+                "tree is with --data"
+            )
 
 
 def tree_of(table: FoundTable, config: Config) -> Path:

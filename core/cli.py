@@ -30,7 +30,8 @@ C = TypeVar("C", bound=Config)
 # Trouble of a disk or its administration, not a fault of the code.
 _DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
-    errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+    errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ENAMETOOLONG,
+    errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
 # How PyTorch says that processes have no room for the batches they hand over, or too few files may be open.
 _NO_SHARED_MEMORY = (

@@ -22,7 +22,6 @@ _PLAIN = {
     "bool_parsing": "should be true or false",
     "tuple_type": "should be a list",
     "dict_type": "should hold `key: value` lines",
-    "too_short": "has too few entries",
 }
 Place = tuple[int | str, ...]
 """Where a value stands: the names of fields and the numbers of entries that lead to it."""
@@ -161,6 +160,9 @@ def _problems(error: ValidationError) -> Iterator[tuple[Place, str]]:
             place == other["loc"][: len(place)] for other in found if other != one
         ):
             continue  # what it holds was refused
+        elif kind == "too_short":
+            least = one["ctx"]["min_length"]
+            yield place, f"should have at least {least} value{'s' if least > 1 else ''}"
         else:
             text = _PLAIN.get(kind, one["msg"].removeprefix("Value error, ").removeprefix("Input "))
             own = not place or isinstance(inner, UserError)

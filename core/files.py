@@ -118,6 +118,19 @@ def read_csv(file: Path, *columns: str) -> list[dict[str, str]]:
     return [dict(zip_longest(header, row, fillvalue="")) for row in rows if row]
 
 
+def refuse_no_folder(flag: str, path: Path) -> None:
+    """Refuse a folder that can't be made or written to, before any work is done for what goes there.
+
+    Raises:
+        UserError: It, or a folder above it, is a file or is closed to us; the message names the flag.
+    """
+    nearest = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise UserError(f"{flag} {path}: {nearest} is a file; name a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {path} can't be written: {nearest} is closed to you; name another folder")
+
+
 def leftovers(folder: Path) -> list[Path]:
     """List the temporary files in `folder` that killed writes have left."""
     return [entry for entry in folder.iterdir() if _TEMPORARY.fullmatch(entry.name) and entry.is_file()]

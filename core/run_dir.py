@@ -137,7 +137,14 @@ class RunDirectory:
         content = load_checkpoint(self.path / f"{which}.pt")
         absent = sorted(key for key, kind in _CONTENT.items() if not isinstance(content.get(key), kind))
         if absent:
-            raise UserError(f"{self.path / which}.pt is not a checkpoint of this project: no {absent} in it")
+            missing = " and no ".join(absent)
+            raise UserError(f"{self.path / which}.pt is not a checkpoint of this project: no {missing} in it")
+        named, classes = len(content["class_names"]), content["architecture"].get("num_classes")
+        if classes not in (None, named):
+            raise UserError(
+                f"{self.path / which}.pt contradicts itself: it names {named} classes, and its network has "
+                f"{classes}; copy the run again"
+            )
         return content
 
     def refuse_if_taken(self, config: TrainConfig, ranks: Ranks = ONE) -> None:

@@ -56,6 +56,10 @@ class Input:
             raise _unreadable(error) from None
 
 
+# What the flags of trainings that take inputs need, by a part of a fingerprint, and in words.
+_HOLDS = {"data": ("frames", "tree of clips"), "images": ("pictures", "folder of pictures in class folders")}
+
+
 def find_inputs(data: Path | None, others: Sequence[str], recipes: Mapping[Path, Recipe]) -> dict[str, Input]:
     """Open the inputs of recipes.
 
@@ -76,19 +80,26 @@ def find_inputs(data: Path | None, others: Sequence[str], recipes: Mapping[Path,
     paths = {name: Path(path).absolute() for name, path in given}
     known = {name for recipe in recipes.values() for name in recipe.inputs}
     if len(paths) < len(given) or paths.keys() - known:
-        raise UserError(f"each input is given once and is one of {sorted(known)}; given were {given}")
+        names = [name for name, _ in given]
+        wrong = next(name for name in names if name not in known or names.count(name) > 1)
+        why = "is given twice" if wrong in known else "is unknown to the recipes"
+        raise UserError(f"the input {wrong} {why}; they take {', '.join(sorted(known)) or 'none'}, each once")
     return {name: Input.open(path) for name, path in paths.items()}
 
 
 def refuse_missing_images(runs: Iterable[Run], inputs: Mapping[str, Input]) -> None:
-    """Check that trees of clips hold every kind of images that runs read.
+    """Check that trees of clips are such, and hold every kind of images that runs read.
 
     Raises:
-        UserError: One is missing; the message names the training and the command that makes it.
+        UserError: One is missing; the message names the training and the command that makes it. Or an input
+            is a file or a folder of pictures where a training takes a tree, or the other way round.
     """
     for run in runs:
-        for name in run.training.inputs.values():
+        for flag, name in run.training.inputs.items():
             path, found = inputs[name].path, inputs[name].fingerprint
+            part, kind = _HOLDS.get(flag, ("", ""))
+            if part and part not in found:
+                raise UserError(f"the input {name}, {path}, is no {kind}, which {run.training.label} takes")
             if "frames" in found and (absent := [kind for kind in run.config.reads if kind not in found]):
                 command = motion_command(path, cast(list[Kind], absent))
                 raise UserError(

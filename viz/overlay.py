@@ -4,6 +4,7 @@ Axes: T frames, H W pixels, h w cells of heat, n cells a side of motion, S pixel
 sees. Pictures are RGB, uint8.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,7 @@ _BORDER, _MOVING = (255, 255, 255), (255, 214, 0)
 _VERDICT_INKS = {"right": (0, 110, 60), "wrong": (190, 30, 20), "": _INK}
 # The dark end of a map would darken what it lies on, and hide heat on dark frames.
 _LOWEST = {"inferno": 0.35, "viridis": 0.3, "cividis": 0.3, "jet": 0.0}
+_MOST_LINES = 6  # of a caption, for each of its own
 _FEWEST_BLENDED = 7  # cells a side; fewer are drawn with their edges, since blending makes stars of them
 
 
@@ -135,13 +137,16 @@ def resized(pictures: Picture, width: int) -> Picture:
 
 
 def caption(picture: Picture, text: str, *, size: int = 13, verdict: Verdict = "") -> Picture:
-    """Put lines of text above a picture, shortened where they are wider than it.
+    """Put lines of text above a picture, broken where they are wider than it.
 
     A verdict colours them, green or red, and puts a tick or a cross before the first.
     """
-    file, lines = lines_in_one_font(text)
+    file, given = lines_in_one_font(text)
     font = ImageFont.truetype(file, size)
     line_height, ink = size + 5, _VERDICT_INKS[verdict]
+    sign = size + 4 if verdict else 0
+    room = picture.shape[1] - 4
+    lines = [line for k, text in enumerate(given) for line in _broken(text, font, room - (0 if k else sign))]
     height = len(lines) * line_height + 4
     canvas = Image.new("RGB", (picture.shape[1], height + picture.shape[0]), _PAPER)
     draw = ImageDraw.Draw(canvas)
@@ -149,14 +154,34 @@ def caption(picture: Picture, text: str, *, size: int = 13, verdict: Verdict = "
         left, top = 2, 2 + number * line_height
         if verdict and not number:
             _draw_sign(draw, verdict, left, top, size)
-            left += size + 4
-        shown = line
-        while line and font.getlength(shown) > picture.shape[1] - left - 2:
-            line = line[:-1]
-            shown = line + "…"
-        draw.text((left, top), shown, ink, font=font)
+            left += sign
+        draw.text((left, top), line, ink, font=font)
     canvas.paste(Image.fromarray(picture), (0, height))
     return np.asarray(canvas)
+
+
+def _broken(line: str, font: ImageFont.FreeTypeFont, room: float) -> list[str]:
+    """Break a line at blanks, and too long a word after its commas and underscores.
+
+    What fills more lines than a few is shortened.
+    """
+    words = [word for word in re.split("(?<= )", line) if word]
+    pieces = [
+        piece
+        for word in words
+        for piece in ([word] if font.getlength(word.rstrip()) <= room else re.split("(?<=[,_])", word))
+    ]
+    lines = [""]
+    for word in pieces:
+        if not lines[-1] or len(lines) == _MOST_LINES or font.getlength((lines[-1] + word).rstrip()) <= room:
+            lines[-1] += word
+        else:
+            lines.append(word)
+    for number, text in enumerate(lines):
+        while text and font.getlength(lines[number].rstrip()) > room:
+            text = text[:-1]
+            lines[number] = text + "…"
+    return lines
 
 
 def _draw_sign(draw: ImageDraw.ImageDraw, verdict: Verdict, left: int, top: int, size: int) -> None:
@@ -187,7 +212,10 @@ def colour_bar(width: int, top: float, name: ColourMap) -> Picture:
 
 
 def contact_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
-    """Lay pictures out in rows on white; a row's pictures keep their sizes, aligned at the top left."""
+    """Lay pictures out in rows on white; a row's pictures keep their sizes and stand on one line.
+
+    So frames are beside each other, whatever number of lines their captions have.
+    """
     heights = [max(picture.shape[0] for picture in row) for row in rows]
     widths = [sum(picture.shape[1] + GAP for picture in row) - GAP for row in rows]
     sheet = np.full((sum(heights) + GAP * (len(rows) - 1), max(widths), 3), 255, np.uint8)
@@ -195,7 +223,7 @@ def contact_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
     for row, height in zip(rows, heights, strict=True):
         left = 0
         for picture in row:
-            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+            sheet[top + height - picture.shape[0] : top + height, left : left + picture.shape[1]] = picture
             left += picture.shape[1] + GAP
         top += height + GAP
     return sheet

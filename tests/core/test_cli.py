@@ -197,6 +197,14 @@ def test_too_little_shared_memory_is_one_message_however_it_shows(command, error
     assert status == 2 and said.count("\n") == 1 and "--workers 0" in said and "--shm-size" in said
 
 
+@pytest.mark.parametrize("place", ["a file/below", "a loop"])
+def test_a_path_that_leads_nowhere_is_one_message(command, tmp_path, place):
+    (tmp_path / "a file").touch()
+    (tmp_path / "a loop").symlink_to(tmp_path / "a loop")
+    status, _, said = command(lambda _: open(tmp_path / place, "w"), Nothing)
+    assert status == 2 and said.count("\n") == 1 and str(tmp_path / place) in said
+
+
 def test_messages_can_not_control_a_terminal(command):
     def fail(_):
         raise UserError("folder \x1b[2J\x07 of Zoë 打开")

@@ -51,7 +51,7 @@ class Whole(Config):
     "values, flag, key",
     [
         ({}, "--parts is missing", "parts is missing"),
-        ({"parts": []}, "--parts: has too few entries, got []", "parts: has too few entries, got []"),
+        ({"parts": []}, "--parts: should have at least 1 value", "parts: should have at least 1 value"),
         ({"parts": [{}, {"rat": 1}]}, "--parts: unknown key 'rat'", "parts: entry 2: unknown key 'rat'"),
         (
             {"parts": [{"rate": 0}]},

@@ -5,13 +5,14 @@ import pickle
 import re
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 import torch
 
 from core.checkpoint import load_checkpoint, save_checkpoint, weights_in
 from core.errors import UserError
-from core.files import atomic_folder, atomic_path, write_json, write_text
+from core.files import atomic_folder, atomic_path, refuse_no_folder, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -32,6 +33,25 @@ def test_a_failed_folder_is_not_there(tmp_path):
     with atomic_folder(tmp_path / "clip") as folder:
         (folder / "rgb0001.png").write_text("x")
     assert (tmp_path / "clip" / "rgb0001.png").exists()
+
+
+def test_a_place_where_no_folder_can_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    for wrong in ("file", "file/below/it", "dangling"):
+        named = re.escape(f"--out {tmp_path / wrong}: {tmp_path / wrong.partition('/')[0]} is a file")
+        with pytest.raises(UserError, match=f"^{named}; name a folder$"):
+            refuse_no_folder("--out", tmp_path / wrong)
+    for right in (tmp_path, tmp_path / "new/ Zoë/runs", Path("new")):
+        refuse_no_folder("--out", right)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_closed_folder_is_refused(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(UserError, match="closed is closed to you"):
+        refuse_no_folder("--out", tmp_path / "closed" / "below")
 
 
 def test_written_files_are_as_readable_as_others(tmp_path):

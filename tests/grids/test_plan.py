@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from grids.inputs import Input
+from grids.inputs import Input, find_inputs, refuse_missing_images
 from grids.plan import GridOptions, Override, TablePlan
 from grids.recipe import Recipe
 from tests.support import fakes
@@ -38,6 +38,20 @@ def read_key(data: Path, found: dict[str, str]) -> str:
     wanted = recipe(WITH_DATA, inputs={"clips": "clips"})
     given = {"inputs": {"clips": Input(data, found)}, "load_script": lambda name: ReaderScript()}
     return keys(Path("out"), wanted, **given)["one"]
+
+
+def test_inputs_that_are_unknown_given_twice_or_of_another_kind(tmp_path):
+    wanted = recipe(WITH_DATA, inputs={"clips": "clips"})
+    for given, message in (
+        (["foo=x"], "foo is unknown to the recipes"),
+        (["clips=x"] * 2, "clips is given twice"),
+    ):
+        with pytest.raises(UserError, match=f"the input {message}; they take clips, each once"):
+            find_inputs(None, given, {Path("r.yaml"): wanted})
+    pictures = {"clips": Input(Path("p"), {"pictures": "p1"})}
+    runs = plan(tmp_path, wanted, inputs=pictures, load_script=lambda name: ReaderScript()).runs.values()
+    with pytest.raises(UserError, match="the input clips, p, is no tree of clips, which training one"):
+        refuse_missing_images(runs, pictures)
 
 
 def test_a_changed_value_makes_its_run_and_those_that_start_from_it_new(tmp_path):

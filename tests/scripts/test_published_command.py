@@ -110,6 +110,9 @@ def test_what_is_refused(moving_tree, flow_run, frame_run, tmp_path, monkeypatch
         state | {f"fc_action.{p}": state[f"fc_action.{p}"][:5] for p in ("weight", "bias")}, "five.pth"
     )
     assert "knows 5 classes" in mistake(imported, tmp_path / "five.pth", moving_tree, tmp_path / "run")
+    assert "has no user S9" in mistake(imported, flow, moving_tree, tmp_path / "run", test_users=("S9",))
+    assert "S2 in both" in mistake(imported, flow, moving_tree, tmp_path / "run", train_users=("S2",))
+    assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="--checkpoint needs --data"):
         published.Config(checkpoint=flow, out=tmp_path / "run")
     with pytest.raises(UserError, match="--checkpoint .* or --run"):

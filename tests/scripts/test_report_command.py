@@ -77,6 +77,18 @@ def test_clips_that_are_gone(command, tmp_path):
     assert status == 2 and said in errors
 
 
+def test_clips_of_another_tree_are_not_taken_for_the_runs_own(command, tmp_path, tree, stage_1):
+    run = shutil.copytree(stage_1, tmp_path / "run")
+    make_plan(tmp_path, {"a row": [run]}, inputs={"data": tree})
+    status, _, errors = start(command, tmp_path, tmp_path / "out", "--attention", "--data", tmp_path / "none")
+    assert status == 2 and f"no such folder: --data {tmp_path / 'none'}" in errors
+    other = shutil.copytree(tree, tmp_path / "other", symlinks=True)
+    shutil.rmtree(other / "processed_frames2/S2/stir_spoon,cup")
+    status, _, errors = start(command, tmp_path, tmp_path / "out", "--attention", "--data", other)
+    assert status == 2 and f"{other} holds other clips of the test users than {run} was tested on" in errors
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("there", ["nothing", "a bad table", "other files", "a file"])
 def test_mistakes_are_said_before_anything_is_written(command, tmp_path, there):
     out = tmp_path / "out"

@@ -15,6 +15,7 @@ from PIL import Image
 
 import cam_viz
 import evaluate
+import published
 import train_frame
 import train_rgb
 from core.errors import UserError
@@ -26,6 +27,7 @@ from metrics.attention import measure_attention
 from metrics.predictions import Predictions
 from tests.support import thin
 from tests.support.small_runs import stage_1_config, stage_2_config
+from viz.overlay import resized
 from viz.viewer import open_viewers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +88,56 @@ def test_other_users_never_stand_for_the_test_users(tree, stage_1, tmp_path):
     assert read_evaluation(run, "test") == {}
     evaluate.main(evaluate.Config(run=run, data=tree, workers=0))
     assert read_evaluation(run, "test")["n_clips"] == 12
+
+
+def test_another_tree_never_stands_for_the_runs_own(tree, stage_1, tmp_path, capsys):
+    """Its results lie where neither reports nor fusions look."""
+    run, other = shutil.copytree(stage_1, tmp_path / "run"), tmp_path / "other"
+    shutil.copytree(tree, other, symlinks=True)
+    shutil.rmtree(other / "processed_frames2/S2/open_jam/1")
+    for split in ("test", "train"):
+        evaluate.main(evaluate.Config(run=run, data=other, split=split, workers=0))
+        assert "other clips of the test users" in capsys.readouterr().out
+        assert read_evaluation(run, split) == {}
+    assert sorted(path.name for path in (run / "evaluation").iterdir()) == [
+        "other-test-last",
+        "other-train-last",
+    ]
+    with pytest.raises(UserError, match=f"{other} is not the tree of {run}"):
+        evaluate.saved_predictions(run, "train", evaluate.Config(run=run, data=other, workers=0))
+
+
+@pytest.mark.parametrize("place", ["run", "file", "file/below"])
+def test_an_evaluation_replaces_no_run_and_no_file(tree, stage_1, tmp_path, place):
+    run = shutil.copytree(stage_1, tmp_path / "run")
+    (tmp_path / "file").write_text("mine")
+    before = (run / "eval.json").read_bytes(), (run / "predictions.npz").read_bytes()
+    message = (
+        "a run's own folder, whose results would be lost" if place == "run" else "is a file; name a folder"
+    )
+    for flags in ({"run": run, "data": tree}, {"fuse": (run, stage_1)}):
+        with pytest.raises(UserError, match=message):
+            evaluate.main(evaluate.Config(**flags, out=tmp_path / place, workers=0))
+    assert before == ((run / "eval.json").read_bytes(), (run / "predictions.npz").read_bytes())
+    if place != "run":
+        with pytest.raises(UserError, match=message):
+            cam_viz.main(cam_viz.Config(runs=(run,), data=tree, user=("S2",), out=tmp_path / place))
+        with pytest.raises(UserError, match=f"exists; choose|{message}"):
+            published.main(published.Config(run=run, out=tmp_path / place))
+
+
+@pytest.mark.parametrize("users, message", [((), "at least 1 value"), (("S2", "S2"), "names a user twice")])
+def test_users_who_can_not_be_meant(users, message):
+    with pytest.raises(UserError, match=message):
+        evaluate.Config(run="run", data="tree", users=users)
+
+
+def test_a_run_with_other_numbers_of_classes_is_refused(tree, stage_1, tmp_path):
+    run = shutil.copytree(stage_1, tmp_path / "run")
+    content = torch.load(run / "last.pt", weights_only=True)
+    torch.save(content | {"class_names": content["class_names"][:4]}, run / "last.pt")
+    with pytest.raises(UserError, match="contradicts itself: it names 4 classes, and its network has 6"):
+        cam_viz.main(cam_viz.Config(runs=(run,), data=tree, user=("S2",), out=tmp_path / "out"))
 
 
 def test_evaluate_measures_attention_against_the_truth(tree, stage_1, tmp_path, capsys):
@@ -154,11 +206,13 @@ def test_heat_maps(tree, stage_1, tmp_path):
     with Image.open(tmp_path / "S2_open_jam_1.gif") as gif:
         assert gif.n_frames == 3
     sheet = np.asarray(Image.open(tmp_path / "S2_open_jam_1.png"))
-    assert sheet.shape[1] == 3 * 228 + 2 * 4 and sheet.shape[0] > 2 * 128
+    assert sheet.shape[1] == 3 * 400 + 2 * 4 and sheet.shape[0] > 2 * 400 * 128 / 228
     assert (tmp_path / "S2_open_jam_1.mp4").is_file()
     first = read_rgb(ClipIndex.from_tree(tree).find([key]).clips[0].frames.path(1)).permute(1, 2, 0).numpy()
-    windows = [(sheet[top : top + 128, :228] == first).all() for top in range(sheet.shape[0] - 127)]
-    assert sum(windows) == 1, "the frame itself should stand on the sheet, unchanged, once"
+    shown = resized(first[None], 400)[0]
+    height = len(shown)
+    windows = [(sheet[top : top + height, :400] == shown).all() for top in range(len(sheet) - height + 1)]
+    assert sum(windows) == 1, "the frame itself should stand on the sheet, without heat, once"
 
 
 def test_heat_of_wrong_clips_sampled_and_on_a_page(tree, stage_1, frame_run, tmp_path):

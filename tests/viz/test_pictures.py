@@ -121,18 +121,35 @@ def test_a_verdict_has_a_colour_and_a_sign():
     assert inks["right"][1] > inks["right"][0] + 50 and inks["wrong"][0] > inks["wrong"][1] + 50
 
 
-def test_captions_keep_the_picture_and_shorten_long_text():
-    picture = caption(red(), "true: a very long action name that does not fit\nsecond line")
-    assert (picture[-60:] == red()).all()
-    assert picture.shape[1] == 90
-    assert (picture[:-60] < 128).any(), "no ink"
+@pytest.mark.parametrize(
+    "text, lines",
+    [
+        ("wrong, 31 %: pour_water,cup", ("wrong,", "31 %:", "pour_", "water,", "cup")),
+        ("true: take_spoon\nb", ("true:", "take_", "spoon", "b")),
+        ("it, a_b c", ("it, a_b c",)),
+        ("hello a_b", ("hello", "a_b")),
+    ],
+)
+def test_captions_of_pictures_of_64_pixels_are_broken_and_lose_no_word(text, lines):
+    small = np.full((48, 64, 3), 90, np.uint8)
+    picture = caption(small, text, size=15)
+    assert (picture == caption(small, "\n".join(lines), size=15)).all() and (picture[:-48] < 128).any()
+    assert (picture[-48:] == small).all() and picture.shape[1] == 64
+
+
+def test_captions_end_where_they_would_fill_the_page():
+    tall = caption(red(), "a very long name " * 40).shape[0]
+    assert tall == caption(red(), "1\n2\n3\n4\n5\n6").shape[0]
+    endless = caption(red(), "endless" * 40)
+    assert (endless == caption(red(), "endlessen…")).all() and endless.shape[1] == 90
 
 
 def test_contact_sheet_places_rows():
     small, large = np.zeros((10, 20, 3), np.uint8), np.full((30, 40, 3), 90, np.uint8)
     sheet = contact_sheet([[small, large], [small]])
     assert sheet.shape == (30 + 4 + 10, 20 + 4 + 40, 3)
-    assert (sheet[:10, :20] == 0).all() and (sheet[:30, 24:] == 90).all() and (sheet[34:, :20] == 0).all()
+    assert (sheet[20:30, :20] == 0).all() and (sheet[:30, 24:] == 90).all() and (sheet[34:, :20] == 0).all()
+    assert (sheet[:20, :20] == 255).all()
     assert (sheet[34:, 20:] == 255).all()
 
 
