@@ -157,7 +157,8 @@ def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str
 def _draw_estimates(
     axes: Axes, found: Sequence[Estimate], number: int, shift: float, label: str, line: str
 ) -> None:
-    errors = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    # Rounding may put an end on the wrong side of 0 or 100 %.
+    errors = [[max(e.value - e.low, 0) for e in found], [max(e.high - e.value, 0) for e in found]]
     axes.errorbar(
         [each.at + shift for each in found],
         [each.value for each in found],

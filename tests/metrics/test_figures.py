@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from core.fonts import DEFAULT, drawable, fonts_for, lines_in_one_font, shortened
-from metrics.figures import axis_labels, save_changes, save_confusion
+from metrics.figures import Estimate, axis_labels, save_changes, save_confusion, save_costs, save_shares
+from metrics.statistics import wilson_interval
 
 CHINESE, LONG = "\u6253\u5f00_\u679c\u9171", "take_" + "very_long_" * 12 + "cup"
 UNKNOWN = "\ue0ff"  # of the private area, in which no font has a letter here
@@ -112,3 +113,13 @@ def test_numbers_are_lines_of_the_table(tmp_path):
     (label,) = axis_labels(names, [1, 2])[0][1:]
     with (tmp_path / "per_class.csv").open(newline="") as file:
         assert list(csv.DictReader(file))[int(label.split(":")[0]) - 1]["class"] == LONG
+
+
+def test_estimates_at_the_very_ends_are_drawn(tmp_path):
+    """Wilson's interval of 0 of 6 clips begins at 0, but for rounding; so with 6 of 6."""
+    ends = {right: Estimate(25.0, 100 * right / 6, *wilson_interval(right, 6)) for right in (0, 6)}
+    beyond = Estimate(50.0, 0.0, 1e-15, 40.0)
+    save_shares(tmp_path / "shares.png", {CHINESE: [ends[0], beyond], "$all$": [ends[6]]}, "how early")
+    save_costs(tmp_path / "costs.png", {CHINESE: ends[0], "beyond": beyond, "all": ends[6]}, "ms", "cost")
+    for name in ("shares.png", "costs.png"):
+        ink(tmp_path / name)
