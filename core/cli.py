@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
@@ -48,6 +49,18 @@ _LOST_LOADER = (
     "a process that loads data was killed, maybe for lack of memory; try fewer --workers or a smaller "
     "--batch-size. A training goes on from its last epoch with --resume"
 )
+
+
+def _say_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print one word for Ctrl-C, and everything else as Python does."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# From the import on: torch takes seconds to load, before `run` begins.
+sys.excepthook = _say_uncaught
 
 
 def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | None = None) -> None:

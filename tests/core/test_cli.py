@@ -91,6 +91,16 @@ def test_a_refused_value_is_one_sentence(command, flags, said):
     assert command(train_rgb.main, train_rgb.Config, *required, *flags) == (2, "", f"error: {said}\n")
 
 
+def test_ctrl_c_while_a_command_loads_is_one_word():
+    loading = "import core.cli, os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(9)"
+    done = subprocess.run([sys.executable, "-c", loading], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted\n")
+    fault = subprocess.run(
+        [sys.executable, "-c", "import core.cli; 1 / 0"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert fault.returncode == 1 and "Traceback" in fault.stderr and "ZeroDivisionError" in fault.stderr
+
+
 class Sizes(Config):
     batch_size: int = Field(8, json_schema_extra=COSTS_MEMORY)
     depth: int = 18
