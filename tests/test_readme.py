@@ -27,6 +27,7 @@ SMALLER = {
     "train_rgb.py --stage 1": f"{_FAST} {_BACKBONE} --frames 2 --hidden 4",
     "train_rgb.py --stage 1 --weights runs": f"{_FAST} --frames 2 --hidden 4",
     "train_rgb.py --stage 1 --predict": f"{_FAST} {_BACKBONE} --frames 4 --hidden 4",
+    "train_rgb.py --stage joint": f"{_FAST} {_BACKBONE} --frames 2 --hidden 4",
     "train_rgb.py --stage 2": "--epochs 1 --workers 0 --device cpu --batch-size 12",
     "train_frame.py --data": f"{_FAST} {_BACKBONE} --frames 1",
     "train_frame.py --images": _FAST,

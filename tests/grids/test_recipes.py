@@ -138,6 +138,7 @@ def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
 
 
 NAMES = {
+    "backbones_kitchen": "f78a631ec2",
     "early_kitchen": "13137ed89c",
     "heads": "db31a9f7a2",
     "heads_kitchen": "bbfd530d71",
