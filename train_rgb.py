@@ -26,7 +26,6 @@ from models.base import Entry
 from models.egornn import AttentionName, EgoRNN, StageName
 from models.inserts import ModuleName, sees_ahead
 from models.temporal import HEADS, TemporalName, require_head
-from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 from selfsup import MotionSegmentation, MotionSettings
 from selfsup.head import MotionHeads, describe_heads
 from training.batches import ClipData, KeyBatches
@@ -178,7 +177,9 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
     Raises:
         UserError: The weights can't be had or don't fit.
     """
-    from models.build import build_model  # which loads every network
+    # Loaded here, where they are used: the first loads every network.
+    from models.build import build_model
+    from models.weights import count_classes, load_backbone_weights, read_backbone_weights
 
     if config.stage == 2:
         checkpoint = parents["init"].checkpoint

@@ -16,7 +16,6 @@ from models.backbone import Backbone, BackboneMaps
 from models.backbones import BACKBONES, BackboneName
 from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
 from models.cam import class_activation_map
-from models.cost import head_cost
 from models.inserts import ModuleName, sees_ahead
 from models.published import below, load_over, prefixed, resnet_name, size_of
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
@@ -228,6 +227,8 @@ class EgoRNN(ClipModel):
 
     def head_cost(self, frames: int, image_size: int, device: torch.device) -> dict[str, float]:
         """Measure the temporal head over maps of the backbone's size."""
+        from models.cost import head_cost  # no training needs it before its end
+
         side = -(-image_size // 32)
         shape = (frames, self.backbone.channels, side, side)
         return head_cost(self.temporal, device, shape, self.attention == "cam")

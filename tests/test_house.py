@@ -20,4 +20,4 @@ def test_a_training_script_loads_few_of_our_modules_and_none_that_draws() -> Non
     loaded = [name for name in packages if name.partition(".")[0] in (*ROOMS, "train_rgb")]
     assert not [name for name in loaded if name.startswith(("viz", "reporting", "grids"))]
     modules = [n for n in loaded if packages[n] == "False" and not n.startswith(FILES_OF_KINDS)]
-    assert "train_rgb" in modules and len(modules) <= 54, sorted(modules)
+    assert "train_rgb" in modules and len(modules) <= 50, sorted(modules)

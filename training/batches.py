@@ -20,7 +20,6 @@ from data.clips import Kind
 from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
 from data.parts import ClipInput
-from data.provenance import motion_made
 from data.split import check_split, hold_out
 from metrics.predictions import Relations
 from training.cache.store import CacheFlags
@@ -195,6 +194,8 @@ class ClipData:
     @property
     def motion_made(self) -> dict[str, Any]:
         """How motion in the tree was made."""
+        from data.provenance import motion_made
+
         return motion_made(self.split.train.root, self.inputs.kinds)
 
     def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:

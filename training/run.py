@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 import torch._dynamo
@@ -28,7 +28,6 @@ from core.stage import Stage
 from core.task import Classification, Task
 from core.train_config import ClipTrainConfig, TrainConfig
 from data.parts import ClipInput, Frames
-from metrics.early import EarlyPredictions, measurable, summarise_early
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
 from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, ResidentClips, open_clips
@@ -37,6 +36,9 @@ from training.evaluate import measure_turned, predict, predict_along, result_lin
 from training.fit import FitSettings, Loop, Sets
 from training.parents import Parent, ParentKind, open_parents
 from training.record import Recorder
+
+if TYPE_CHECKING:
+    from metrics.early import EarlyPredictions
 
 C = TypeVar("C", bound=ClipTrainConfig)
 M = TypeVar("M", bound=nn.Module)
@@ -308,6 +310,8 @@ def train_and_evaluate(
         summary |= measure_turned(task, turns, sets.test.batches, last, about.relations, ranks=ranks)
     early = None if frames is None else _read_along(task, sets, last, frames, ranks)
     if early is not None:
+        from metrics.early import summarise_early
+
         summary["early"] = summarise_early(early, about.relations)
     if ranks.first:
         run.refuse_if_gone()
@@ -332,8 +336,10 @@ def train_and_evaluate(
 
 def _read_along(
     task: Task, sets: Sets, last: Predictions, frames: Frames, ranks: Ranks
-) -> EarlyPredictions | None:
+) -> "EarlyPredictions | None":
     """Read the test clips along their frames; None where no frame lies at a quarter of a clip."""
+    from metrics.early import EarlyPredictions, measurable  # loaded at the end, where it is used
+
     if not (shares := measurable(frames.frames, frames.observed)):
         return None
     if "along" not in last.details:
