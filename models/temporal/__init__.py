@@ -1,12 +1,11 @@
 """The heads that join the frames of a clip, a file each family; `HEADS` is the only list of them."""
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 from core.errors import UserError
+from models.names import ByName
 from models.temporal.base import TemporalHead
 
 # Name: its class, by file, and what it is in one line.
@@ -47,41 +46,8 @@ _LINES = {
 }
 
 
-class _Heads(Mapping[str, type[TemporalHead]]):
-    """The classes by name; a file is loaded when one of its heads is first asked for."""
-
-    def __getitem__(self, name: str) -> type[TemporalHead]:
-        file, _, kind = _LINES[name][0].partition(".")
-        found: type[TemporalHead] = getattr(import_module(f"{__name__}.{file}"), kind)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_LINES)
-
-    def __len__(self) -> int:
-        return len(_LINES)
-
-    def __contains__(self, name: object) -> bool:
-        return name in _LINES
-
-
-HEADS = _Heads()
-
-
-def known_head(name: str) -> str:
-    """Return the name of a head as it is.
-
-    Raises:
-        UserError: No head is called so; the message lists all of them with a line each.
-    """
-    if name not in HEADS:
-        width = max(map(len, HEADS))
-        lines = "".join(f"\n  {head:{width}}  {line}" for head, (_, line) in _LINES.items())
-        raise UserError(f"no head is called {name!r}; there are{lines}")
-    return name
-
-
-TemporalName = Annotated[str, AfterValidator(known_head)]
+HEADS: ByName[TemporalHead] = ByName(__name__, _LINES, "head")
+TemporalName = Annotated[str, AfterValidator(HEADS.known)]
 
 
 def require_head(name: TemporalName, *, attention: bool, hidden: int, frames: int | None) -> None:
@@ -90,7 +56,7 @@ def require_head(name: TemporalName, *, attention: bool, hidden: int, frames: in
     Raises:
         UserError: There is no such head, or it can't; the message names the flags of train_rgb.py.
     """
-    if why := HEADS[known_head(name)].refusal(attention=attention, hidden=hidden, frames=frames):
+    if why := HEADS[HEADS.known(name)].refusal(attention=attention, hidden=hidden, frames=frames):
         raise UserError(f"--temporal {name} {why}")
 
 
@@ -108,8 +74,8 @@ def build_temporal(
     Raises:
         UserError: There is no such head.
     """
-    head = HEADS[known_head(name)]
+    head = HEADS[HEADS.known(name)]
     return head(in_channels, hidden, frames) if head.needs_frames else head(in_channels, hidden)
 
 
-__all__ = ["HEADS", "TemporalHead", "TemporalName", "build_temporal", "known_head", "require_head"]
+__all__ = ["HEADS", "TemporalHead", "TemporalName", "build_temporal", "require_head"]

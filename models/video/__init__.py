@@ -1,12 +1,10 @@
 """Networks over whole clips, trained end to end, a file each family; `NETWORKS` is the only list of them."""
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-from core.errors import UserError
+from models.names import ByName
 from models.video.base import VideoNetwork
 
 # Name: its class, by file, and what it is in one line.
@@ -36,40 +34,7 @@ _LINES = {
 }
 
 
-class _Networks(Mapping[str, type[VideoNetwork]]):
-    """The classes by name; a file is loaded when one of its networks is first asked for."""
+NETWORKS: ByName[VideoNetwork] = ByName(__name__, _LINES, "network")
+NetworkName = Annotated[str, AfterValidator(NETWORKS.known)]
 
-    def __getitem__(self, name: str) -> type[VideoNetwork]:
-        file, _, kind = _LINES[name][0].partition(".")
-        found: type[VideoNetwork] = getattr(import_module(f"{__name__}.{file}"), kind)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_LINES)
-
-    def __len__(self) -> int:
-        return len(_LINES)
-
-    def __contains__(self, name: object) -> bool:
-        return name in _LINES
-
-
-NETWORKS = _Networks()
-
-
-def known_network(name: str) -> str:
-    """Return the name of a network as it is.
-
-    Raises:
-        UserError: No network is called so; the message lists all of them with a line each.
-    """
-    if name not in NETWORKS:
-        width = max(map(len, NETWORKS))
-        lines = "".join(f"\n  {network:{width}}  {line}" for network, (_, line) in _LINES.items())
-        raise UserError(f"no network is called {name!r}; there are{lines}")
-    return name
-
-
-NetworkName = Annotated[str, AfterValidator(known_network)]
-
-__all__ = ["NETWORKS", "NetworkName", "VideoNetwork", "known_network"]
+__all__ = ["NETWORKS", "NetworkName", "VideoNetwork"]

@@ -1,0 +1,55 @@
+"""A list of classes by name that loads the file of each only when it is asked for."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TypeVar
+
+from core.errors import UserError
+
+T = TypeVar("T")
+
+
+class ByName(Mapping[str, type[T]]):
+    """Classes of the files of one package.
+
+    Examples:
+        >>> heads = ByName("models.temporal", {"lstm": ("vectors.LSTMHead", "the last state")}, "head")
+        >>> heads["lstm"].__name__, list(heads)
+        ('LSTMHead', ['lstm'])
+    """
+
+    def __init__(self, package: str, lines: Mapping[str, tuple[str, str]], kind: str) -> None:
+        """Load nothing yet.
+
+        Args:
+            package: Where the files are.
+            lines: By name, a class as "file.Class" and what it is in one line.
+            kind: What messages call such a class.
+        """
+        self._package, self._lines, self._kind = package, lines, kind
+
+    def __getitem__(self, name: str) -> type[T]:
+        file, _, of_file = self._lines[name][0].partition(".")
+        found: type[T] = getattr(import_module(f"{self._package}.{file}"), of_file)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lines
+
+    def known(self, name: str) -> str:
+        """Return a name as it is.
+
+        Raises:
+            UserError: Nothing is called so; the message lists all names with a line each.
+        """
+        if name not in self:
+            width = max(map(len, self))
+            lines = "".join(f"\n  {known:{width}}  {line}" for known, (_, line) in self._lines.items())
+            raise UserError(f"no {self._kind} is called {name!r}; there are{lines}")
+        return name
