@@ -3,7 +3,10 @@
 Axes: B clips, T frames, C input channels, D hidden channels, h w cells.
 """
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 GATES = ("input", "forget", "candidate", "output")  # order of the stacked channels
@@ -54,13 +57,18 @@ class ConvLSTM(nn.Module):
         return torch.stack(self._run(maps)[1], dim=1)
 
     def _run(self, maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        from_input = self.input_conv(maps.flatten(0, 1))  # all frames at once: (B * T, 4D, h, w)
+        convolutions = self.input_conv, self.hidden_conv
+        if maps.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            convolve_input, convolve_hidden = map(as_product, convolutions)
+        else:
+            convolve_input, convolve_hidden = convolutions
+        from_input = convolve_input(maps.flatten(0, 1))  # all frames at once: (B * T, 4D, h, w)
         from_input = from_input.view(*maps.shape[:2], *from_input.shape[1:])  # (B, T, 4D, h, w)
         cells: list[Tensor] = []
         outputs: list[Tensor] = []
         for gates in from_input.unbind(dim=1):
             if outputs:  # h_0 = 0 needs no convolution
-                gates = gates + self.hidden_conv(outputs[-1])
+                gates = gates + convolve_hidden(outputs[-1])
             input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)  # (B, D, h, w)
             cell = input_gate.sigmoid() * candidate.tanh()
             if cells:  # c_0 = 0
@@ -68,3 +76,21 @@ class ConvLSTM(nn.Module):
             cells.append(cell)
             outputs.append(output_gate.sigmoid() * cell.tanh())
         return cells, outputs
+
+
+def as_product(convolution: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+    """Return a 3x3 convolution with padding 1 as one matrix product in bfloat16, its weights cast once.
+
+    On a CPU, bfloat16 gradients of a convolution's weights take several times as long as those of the same
+    product (docs/performance.md, Epochs with loading).
+    """
+    weight = convolution.weight.flatten(1).bfloat16()  # (O, 9C)
+    bias = None if convolution.bias is None else convolution.bias.bfloat16()
+
+    def product(maps: Tensor) -> Tensor:
+        columns = F.unfold(maps.bfloat16(), kernel_size=3, padding=1)  # (B, 9C, h w)
+        found = F.linear(columns.transpose(1, 2).flatten(0, 1), weight, bias)  # (B h w, O)
+        by_map = found.view(len(maps), -1, len(weight)).transpose(1, 2)  # (B, O, h w)
+        return by_map.reshape(len(maps), len(weight), *maps.shape[2:])
+
+    return product
