@@ -6,7 +6,9 @@ maps are known. With --fuse it averages the scores of several runs instead (late
 classes that helps.
 """
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -33,6 +35,7 @@ from metrics.fusion import (
     align,
     changes_by_class,
     changes_table,
+    choice_line,
     fuse,
     fusion_lines,
     held_out_by_all,
@@ -317,7 +320,11 @@ def selection_of(checkpoint: dict[str, Any], name: Literal["last", "best"]) -> s
 
 
 def fuse_runs(config: Config) -> None:
-    """Average the runs' scores, write and print what that repairs and breaks."""
+    """Average the runs' scores, write and print what that repairs and breaks.
+
+    With --data the weights that training clips would choose come last: the runs may have to be measured on
+    them first, which takes its time.
+    """
     from metrics.figures import save_changes  # matplotlib takes its time, and only this needs it
 
     checkpoints = [RunDirectory.finished(path).checkpoint("last") for path in config.fuse]
@@ -344,19 +351,21 @@ def fuse_runs(config: Config) -> None:
         "selection": "equal weights" if config.weights is None else "given weights",
         "runs": members_table(config.fuse, tested, weights / weights.sum(), fused),
     }
-    if config.data is not None:
-        held = held_out_by_all(config.data, [checkpoint["config"] for checkpoint in checkpoints])
-        summary["weights_by_training_clips"] = training_choice(tested, members("train"), held, config.scores)
     write_csv(out / "fusion.csv", changes_table(fused, tested))
     gains = {member.name: np.subtract(*changes_by_class(fused, member)) for member in tested}
     title = f"late fusion: {summary['top1']:.1f} % of {summary['n_clips']} clips right"
     save_changes(out / "fusion.png", gains, classes, title)
     write_evaluation(out, fused, classes, summary)
-    print("\n".join([*fusion_lines(summary), f"written to {out}"]))
+    print("\n".join([*fusion_lines(summary), f"written to {out}"]), flush=True)
+    if config.data is not None:
+        held = held_out_by_all(config.data, [checkpoint["config"] for checkpoint in checkpoints])
+        choice = training_choice(tested, members("train"), held, config.scores)
+        write_json(out / "eval.json", summary | {"weights_by_training_clips": choice})
+        print(choice_line(choice))
 
 
 def saved_predictions(path: Path, split: SplitName, config: Config) -> Predictions:
-    """Read a run's predictions of a split; make them first if it has none.
+    """Read a run's predictions of a split; make them first, and say no more than that, if it has none.
 
     Raises:
         UserError: It has none, and there is no --data to make them from, or that is not the run's tree.
@@ -370,8 +379,10 @@ def saved_predictions(path: Path, split: SplitName, config: Config) -> Predictio
         raise UserError(
             f"{path} has no predictions of its {split} clips; name their tree with --data to make them"
         )
-    print(f"measuring {path} on its {split} clips")
-    measure(path, config.replace(run=path, fuse=(), weights=None, split=split, out=None))
+    why = ", to see which weights they would choose" if split == "train" else ""
+    print(f"measuring {path} on its {split} clips{why}", flush=True)
+    with redirect_stdout(io.StringIO()):  # its own results, which were not asked for
+        measure(path, config.replace(run=path, fuse=(), weights=None, split=split, out=None))
     if not measured.is_file():
         raise UserError(
             f"{config.data} is not the tree of {path}; name with --data the one it was trained on"

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
+from core.progress import progress_bar
 from data.clips import KINDS, Clip, Fault, Kind, Series
 from data.decoding import BadImage, Pixels, Size, decode_checked, read_size
 
@@ -139,7 +138,7 @@ def _image_faults(
     # Several clips at a time, so that nobody waits for a slow disk.
     with ThreadPoolExecutor(max_workers=threads) as pool:
         found = pool.map(faults_of, clips)
-        bar = tqdm(found, desc=show, total=len(clips), unit="clip", disable=None if show else True)
+        bar = progress_bar(found, title=show, total=len(clips), unit="clip", shown=bool(show))
         return [fault for faults in bar for fault in faults]
 
 

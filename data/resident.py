@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from core.errors import UserError
 from core.memory import Limit, Room, local_ranks
+from core.progress import progress_bar
 from core.ranks import ONE, Ranks
 from data.decoding import BadImage, read_size
 from data.epochs import ClipKey, Item
@@ -470,10 +470,9 @@ def decoded(pieces: Sequence[P], images: Sequence[int], ranks: Ranks = ONE) -> I
     """
     threads = max(1, min(16, len(os.sched_getaffinity(0)) // local_ranks()))
     waiting = deque[tuple[P, int, Future[Tensor]]]()
-    silent = None if ranks.first else True  # None: also silent where there is no terminal
     with (
         ThreadPoolExecutor(threads) as pool,
-        tqdm(total=sum(images), desc="reading images", unit="image", disable=silent) as bar,
+        progress_bar(total=sum(images), title="reading images", unit="image", shown=ranks.first) as bar,
     ):
         coming = zip(pieces, images, strict=True)
         while True:

@@ -233,7 +233,7 @@ def members_table(
 
 
 def fusion_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Say what the eval.json of a fusion holds, in a line a run and one or two for the fusion."""
+    """Say what the eval.json of a fusion holds, in a line a run and one for the fusion."""
     width = max(len(row["name"]) for row in summary["runs"])
     lines = [
         f"{row['name']:{width}}  weight {row['weight']:.2f}  top-1 {row['top1']:.1f} %; the fusion repairs "
@@ -245,12 +245,15 @@ def fusion_lines(summary: Mapping[str, Any]) -> list[str]:
     lines.append(
         f"late fusion: top-1 {summary['top1']:.1f} % ({interval}) on {summary['n_clips']} clips{note}"
     )
-    if choice := summary.get("weights_by_training_clips"):
-        weights = " ".join(f"{weight:.2f}" for weight in choice["weights"])
-        alone = ", ".join(f"{accuracy:.1f}" for accuracy in choice["alone"])
-        lines.append(
-            f"training users' clips ({choice['n_clips']}, {choice['clips']}; alone {alone} %) would choose "
-            f"weights {weights} ({choice['top1_there']:.1f} % there; {choice['ties']} weights are equally "
-            f"accurate), which give {choice['top1']:.1f} % on the test clips"
-        )
     return lines
+
+
+def choice_line(choice: Mapping[str, Any]) -> str:
+    """Say what `training_choice` has found."""
+    weights = " ".join(f"{weight:.2f}" for weight in choice["weights"])
+    alone = ", ".join(f"{accuracy:.1f}" for accuracy in choice["alone"])
+    return (
+        f"training users' clips ({choice['n_clips']}, {choice['clips']}; alone {alone} %) would choose "
+        f"weights {weights} ({choice['top1_there']:.1f} % there; {choice['ties']} weights are equally "
+        f"accurate), which give {choice['top1']:.1f} % on the test clips"
+    )

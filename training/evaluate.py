@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from core.errors import UserError
+from core.progress import progress_bar
 from core.ranks import ONE, Ranks
 from core.task import Batch, StepOutput, Task
 from metrics.accuracy import Floats, Ints, turned
@@ -35,8 +35,9 @@ def predict(
     modes = {module: module.training for module in task.model.modules()}
     task.model.eval()
     try:
-        silent = None if show and ranks.first else True
-        outputs = [_run(task, batch) for batch in tqdm(batches, desc=show, disable=silent)]
+        shown = bool(show) and ranks.first
+        bar = progress_bar(batches, title=show, unit="batch", shown=shown)
+        outputs = [_run(task, batch) for batch in bar]
     finally:
         for module, training in modes.items():
             module.training = training

@@ -4,13 +4,13 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils import get_total_norm
-from tqdm import tqdm
 
 from core.errors import UserError
+from core.progress import progress_bar
 from core.ranks import ONE, Batches, Ranks, count_items
 from core.seeding import seed_everything
 from core.stage import Stage
@@ -19,6 +19,9 @@ from metrics.predictions import Predictions
 from training.evaluate import predict
 from training.record import Recorder, Row, TrainingState, learned
 from training.step import Broken, Step, Tally
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,8 @@ class Loop:
         state, settings, ranks = self.state, self.settings, self.ranks
         steps = len(self.sets.train.batches(state.epoch + 1))
         done, total = steps * state.epoch, steps * self.stage.epochs
-        silent = None if ranks.first else True  # None: also silent where there is no terminal
-        with tqdm(total=total, initial=done, desc=self.stage.name, unit="step", disable=silent) as bar:
+        title, shown = self.stage.name, ranks.first
+        with progress_bar(total=total, initial=done, title=title, unit="step", shown=shown) as bar:
             while state.epoch < self.stage.epochs:
                 epoch = state.epoch + 1
                 # With one seed, ranks would drop the same units of different items.
@@ -201,7 +204,8 @@ class Loop:
     def measure(self, epoch: int) -> Row:
         """Measure on the validation set."""
         start, validation = time.monotonic(), self.sets.validation
-        found = predict(self.task, validation.batches, validation.keys, ranks=self.ranks)
+        show = f"measuring after epoch {epoch}"
+        found = predict(self.task, validation.batches, validation.keys, show=show, ranks=self.ranks)
         self.found = found
         accuracy = 100.0 * float((found.logits.argmax(axis=1) == found.labels).mean())
         means = {"loss": found.loss, **found.parts, **found.measures}

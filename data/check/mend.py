@@ -11,10 +11,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from core.errors import UserError
 from core.files import atomic_folder
+from core.progress import progress_bar
 from data.clips import Clip, Kind, Series
 from data.decoding import BadImage, decode_checked
 from data.provenance import RECORD
@@ -42,7 +41,7 @@ def mend_tree(scan: Scan, out: Path) -> list[str]:
     clips = {clip.key: clip for clip in scan.clips} | scan.misnamed
     try:
         with atomic_folder(out) as folder:
-            for clip in tqdm(clips.values(), desc="copying", unit="clip", disable=None):
+            for clip in progress_bar(clips.values(), title="copying", unit="clip"):
                 mended += [f"{clip.key}: {line}" for line in _copy_clip(scan, clip, folder)]
             if (scan.root / RECORD).is_file():
                 shutil.copyfile(scan.root / RECORD, folder / RECORD)

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
-from tqdm import tqdm
 
 from core.errors import UserError
 from core.files import write_text
+from core.progress import progress_bar
 from data.clips import Clip, Fault, natural_key
 from data.decoding import BadImage, Pixels, decode_grey, decode_rgb
 from data.flow import decode, flow_colours
@@ -100,7 +100,8 @@ def _with_pictures(classes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     shown = [clip for one in classes for clips in one["shown"].values() for clip in clips]
     examples = [one["example"] for one in classes]
     with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(_thumbnail, shown), desc="drawing", total=len(shown), unit="clip", disable=None)
+        drawn = pool.map(_thumbnail, shown)
+        bar = progress_bar(drawn, title="drawing", total=len(shown), unit="clip")
         thumbnails = dict(zip([clip.key for clip in shown], bar, strict=True))
         motion = dict(zip([clip.key for clip in examples], pool.map(_motion, examples), strict=True))
     return [

@@ -9,12 +9,12 @@ from typing import Any
 
 import cv2
 import yaml
-from tqdm import tqdm
 
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import write_text
 from core.jobs import SpreadConfig, spread
+from core.progress import progress_bar
 from data.clips import Clip, Kind
 from data.flow import Method
 from data.motion.clip import FLOW_KINDS, FlowSettings, MotionLog, Notes, make_clip, summary
@@ -83,7 +83,7 @@ def _add_motion(config: MotionConfig) -> int:
     log = MotionLog(config.root)
     notes: dict[str, Notes] = {}
     frames = sum(task.clip.num_frames for task in tasks)
-    with tqdm(total=frames, unit="frame", disable=None if tasks else True) as bar:
+    with progress_bar(total=frames, title="computing", unit="frame", shown=bool(tasks)) as bar:
         for task, outcome in spread(attempt, tasks, config):
             bar.update(task.clip.num_frames)
             if outcome.fault:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import yaml
 from pydantic import Field
-from tqdm import tqdm
 
 from core.config import Config, read_yaml
 from core.errors import UserError
 from core.files import write_text
+from core.progress import progress_bar
 from data.prepare.annotations import Annotation, Annotations, BadRow, read_annotations
 from data.prepare.cutting import BreaksOffError, Cut, cut_video
 from data.prepare.planning import past_end, plan_video, repeated_frames
@@ -135,7 +135,7 @@ def plan(table: Annotations, fps: float | None) -> tuple[dict[int, Cut], list[Ba
     by_video: dict[Path, list[Annotation]] = {}
     for row in table.rows:
         by_video.setdefault(row.video, []).append(row)
-    for video, rows in tqdm(by_video.items(), desc="checking", unit="video", disable=None):
+    for video, rows in progress_bar(by_video.items(), title="checking", unit="video"):
         try:
             found = plan_video(video, rows, fps)
         except UserError as error:
@@ -185,7 +185,7 @@ def cut_all(named: Mapping[str, Cut], config: PrepareConfig) -> list[BadRow]:
             todo.setdefault(cut.row.video, {})[folder] = cut
     bad: list[BadRow] = []
     finished = len(named) - sum(map(len, todo.values()))
-    with tqdm(total=len(named), initial=finished, desc="cutting", unit="clip", disable=None) as bar:
+    with progress_bar(total=len(named), initial=finished, title="cutting", unit="clip") as bar:
         for video, cuts in todo.items():
             try:
                 for _ in cut_video(video, cuts, config.short_side):

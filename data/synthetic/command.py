@@ -19,12 +19,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
-from tqdm import tqdm
 
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import atomic_folder, atomic_path, write_text
 from core.jobs import SpreadConfig, repeatable_opencv, spread
+from core.progress import progress_bar
 from data.synthetic import presets
 from data.synthetic.catalogue import Picture, draw_picture
 from data.synthetic.clip import compose
@@ -171,7 +171,8 @@ def _run(
     task: Callable[[T], None], work: Sequence[T], where: SpreadConfig, unit: str, size: Callable[[T], int]
 ) -> None:
     """Do all pieces of work behind a progress bar."""
-    with tqdm(total=sum(map(size, work)), unit=unit, smoothing=0.05, disable=None if work else True) as bar:
+    total = sum(map(size, work))
+    with progress_bar(title="drawing", unit=unit, total=total, smoothing=0.05, shown=bool(work)) as bar:
         for piece, _ in spread(task, work, where):
             bar.update(size(piece))
 

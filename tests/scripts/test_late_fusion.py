@@ -151,6 +151,12 @@ def test_weights_that_training_clips_choose(moving_tree, stage_2, flow_run, tmp_
     labels = np.load(out / "predictions.npz")["label"]
     tested = (weight * first + (1 - weight) * second).argmax(axis=1) == labels
     assert choice["top1"] == pytest.approx(100 * tested.mean())
-    assert "18, learned from by the runs" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    # What was asked for comes first.
+    fused_at, measured_at = said.index("late fusion: top-1"), said.index("measuring ")
+    assert fused_at < measured_at < said.index("18, learned from by the runs"), (
+        "what was asked for comes first"
+    )
+    assert "generalisation" not in said
     fused((stage_2, flow_run), data=moving_tree, workers=0, out=tmp_path / "fusion")
     assert "measuring" not in capsys.readouterr().out, "saved predictions are used again"
