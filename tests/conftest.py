@@ -92,7 +92,11 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Count tests that have a long version among the stress tests, when these are asked for."""
+    """Count tests that have a long version among the stress tests, when these are asked for.
+
+    The longest test of all begins first, so that no process waits for it at the end.
+    """
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
     for item in items:
         if config.getoption("--stress") and "stress" in getattr(item, "fixturenames", ()):
             item.add_marker("stress")

@@ -3,11 +3,13 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import train_flow
@@ -24,7 +26,23 @@ from tests.support.thin import thin_networks
 @pytest.fixture(scope="module", autouse=True)
 def thin():
     """The scripts' tests are about what is around the network, and many train one."""
-    with thin_networks():
+    with thin_networks(), undrawn_figures():
+        yield
+
+
+@contextmanager
+def undrawn_figures() -> Iterator[None]:
+    """Save the figures of runs as a single pixel: drawing letters takes a fifth of a small training.
+
+    They are drawn in tests/metrics/test_figures.py, and for every training of the README in
+    tests/test_readme.py.
+    """
+
+    def save(figure: Figure, path: Path, **settings: object) -> None:
+        Image.new("RGB", (1, 1)).save(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
         yield
 
 
@@ -39,7 +57,7 @@ def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], None]],
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = base / f"{name}.done"
             if not done.exists():
-                with thin_networks():
+                with thin_networks(), undrawn_figures():
                     build(base / name)
                 done.touch()
         return base / name
