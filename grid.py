@@ -2,6 +2,7 @@
 
 A run's folder is named by everything that decides its numbers, so a changed value makes a new run and an
 unchanged one is never repeated. A stopped grid resumes when it is started again, and failed runs are retried.
+Each training is a process of its own; on this machine they share what they load and the pixels they read.
 """
 
 import importlib

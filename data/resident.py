@@ -8,6 +8,7 @@ Axes: B clips, N images of a clip, M images of a block, P planes, C channels, H 
 pixels a side of what the network sees.
 """
 
+import hashlib
 import os
 import weakref
 from collections import deque
@@ -26,10 +27,11 @@ import torch
 from torch import Tensor
 
 from core.errors import UserError
-from core.memory import Limit, Room, local_ranks
+from core.files import identify
+from core.memory import Limit, Room, Want, local_ranks
 from core.progress import progress_bar
 from core.ranks import ONE, Ranks
-from data.decoding import BadImage, read_size
+from data.decoding import BadImage, Size, read_size
 from data.epochs import ClipKey, Item
 from data.images import read_rgb, scaled_size
 from data.index import ClipIndex
@@ -89,6 +91,20 @@ class HeldImages:
             return part.planes(scaled), *scaled_size(path, short_side)
         except BadImage as bad:
             raise UserError(f"{path}: {bad}; copy it again") from None
+
+    def block(self, clips: Sequence[int], shape: Shape) -> Want:
+        """Describe the block of the wanted images of clips of one size, for whoever reads the same files."""
+        read = [(self.index.clips[clip], list(self.wanted[clip])) for clip in clips]
+        files = (
+            series.nearest(number)
+            for clip, numbers in read
+            for kind in self.part.kinds
+            for number in numbers
+            if (series := clip.series(kind)) is not None
+        )
+        looks = (self.part.name, self.part.pixels.short_side, shape, [numbers for _, numbers in read])
+        key = hashlib.sha256(f"{looks} {identify(files)}".encode()).hexdigest()
+        return Want((sum(len(numbers) for _, numbers in read), *shape), self.part.layout, key)
 
     def add_block(self, clips: Sequence[int], block: Tensor) -> None:
         """Give the wanted images of clips of one size their places in a block."""
@@ -295,22 +311,19 @@ class Resident:
         if not planned:
             return
         what = " and ".join(dict.fromkeys(held.part.name for held, _, _ in planned))
-        shapes = [
-            ((sum(len(held.wanted[clip]) for clip in clips), *shape), held.part.layout)
-            for held, shape, clips in planned
-        ]
-        if (blocks := self.room.take(what, shapes)) is None:
+        wanted = [held.block(clips, shape) for held, shape, clips in planned]
+        if (blocks := self.room.take(what, wanted)) is None:
             self._refused |= {key for key, held in self._held.items() if held.missing()}
             return
         pieces = [
             Piece(held, clip, numbers, rows)
             for (held, _, clips), block in zip(planned, blocks, strict=True)
-            for clip, numbers, rows in held.divided(clips, block)
+            for clip, numbers, rows in ([] if block.filled else held.divided(clips, block.source))
         ]
         for piece, images in decoded(pieces, [len(piece.numbers) for piece in pieces], self.ranks):
             piece.keep(images)
         for (held, _, clips), block in zip(planned, blocks, strict=True):
-            held.add_block(clips, block)
+            held.add_block(clips, block.complete())
 
 
 class HeldPictures:
@@ -355,18 +368,25 @@ class HeldPictures:
     def _hold(self) -> list[Tensor] | None:
         paths = self.pictures.index.paths
         sizes = [read_size(path) for path in paths]
-        blocks = self.room.take("pictures", [((3 * sum(map(prod, sizes)),), torch.contiguous_format)])
-        if blocks is None:
+        want = Want((3 * sum(map(prod, sizes)),), key=f"pictures {identify(paths)}")
+        if (blocks := self.room.take("pictures", [want])) is None:
             return None
-        views, start = list[Tensor](), 0
-        for width, height in sizes:
-            end = start + 3 * width * height
-            views.append(blocks[0][start:end].view(height, width, 3).permute(2, 0, 1))
-            start = end
-        pieces = [PicturePiece(path, view) for path, view in zip(paths, views, strict=True)]
-        for piece, image in decoded(pieces, [1] * len(pieces), self.room.ranks):
-            piece.keep(image)
-        return views
+        [block] = blocks
+        if not block.filled:
+            places = _views(block.source, sizes)
+            pieces = [PicturePiece(path, place) for path, place in zip(paths, places, strict=True)]
+            for piece, image in decoded(pieces, [1] * len(pieces), self.room.ranks):
+                piece.keep(image)
+        return _views(block.complete(), sizes)
+
+
+def _views(flat: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+    """View the pixels of pictures, one behind the other: (3, H, W) each."""
+    lengths = [3 * width * height for width, height in sizes]
+    return [
+        pixels.view(height, width, 3).permute(2, 0, 1)
+        for pixels, (width, height) in zip(torch.split(flat, lengths), sizes, strict=True)
+    ]
 
 
 def _joined(items: Sequence[Item]) -> dict[str, Tensor]:

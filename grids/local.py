@@ -1,4 +1,7 @@
-"""Runs on this machine: a fixed number at a time, each a process with its share of the cores and one GPU."""
+"""Runs on this machine: a fixed number at a time, each a process with its share of the cores and one GPU.
+
+They are forked from one process that has loaded what they need (`grids/worker.py`).
+"""
 
 import os
 import signal
@@ -8,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Protocol
 
 import torch
 
@@ -15,6 +19,7 @@ from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.seeding import DeviceName
 from grids.run import Run
+from grids.worker import Forked, Worker
 
 GRACE_SEC = 10.0
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -35,7 +40,8 @@ class LocalWorkers:
         self.gpus = gpus
         self.threads = max(free_cores() // jobs, 1)
         self._free = list(range(jobs))
-        self._running: dict[str, tuple[Run, subprocess.Popen[bytes], int]] = {}
+        self._running: dict[str, tuple[Run, Forked, int]] = {}
+        self._worker: Worker | None = None
 
     def free_slots(self) -> int:
         """Count the runs that may be started now."""
@@ -48,11 +54,12 @@ class LocalWorkers:
             UserError: Its folder can't be written.
         """
         slot = self._free[0]
-        environment = {"OMP_NUM_THREADS": str(self.threads)}
-        if self.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        environment = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+        if self._worker is None or not self._worker.alive:
+            self._worker = Worker(self.code, {"OMP_NUM_THREADS": str(self.threads)})
         try:
-            process = start_process(self.code, run.command, run.folder, environment)
+            with open_log(run.command, run.folder) as log:
+                process = self._worker.start(run.command, run.folder, log.fileno(), environment)
         except OSError as error:
             raise UserError(
                 f"{run.folder} can't be written: {error.strerror}; free space or repair it"
@@ -90,9 +97,37 @@ def visible_gpus(device: DeviceName) -> list[str]:
     return names[: torch.cuda.device_count()]
 
 
+def open_log(command: Sequence[str], folder: Path) -> IO[bytes]:
+    """Open the log of a run, whose folder is made when missing, and write the command into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = RunDirectory(folder).log.open("ab")
+    log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
+    log.flush()
+    return log
+
+
+class Process(Protocol):
+    """A run's process."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raises `subprocess.TimeoutExpired`."""
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to it and its children."""
+
+
+class Group(subprocess.Popen[bytes]):
+    """A process that leads a group, to which its children belong."""
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to all of them."""
+        with suppress(ProcessLookupError, PermissionError):  # it has ended
+            os.killpg(self.pid, number)
+
+
 def start_process(
     code: Path, command: tuple[str, ...], folder: Path, environment: Mapping[str, str]
-) -> "subprocess.Popen[bytes]":
+) -> Group:
     """Start a run's command; what it prints is appended to the run's log.
 
     Args:
@@ -101,12 +136,9 @@ def start_process(
         folder: The run directory, made when missing.
         environment: Variables in addition to those of this process.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, str(code / command[0]), *command[1:]]
-    with RunDirectory(folder).log.open("ab") as log:
-        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
-        log.flush()
-        return subprocess.Popen(
+    with open_log(command, folder) as log:
+        return Group(
             [sys.executable, str(_LAUNCHER), str(os.getpid()), str(folder), *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -116,18 +148,13 @@ def start_process(
         )
 
 
-def stop_processes(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+def stop_processes(processes: Sequence[Process]) -> None:
     """Ask processes and their children to end, wait for them, and kill those that don't."""
     for process in processes:
-        _signal_group(process, signal.SIGTERM)
+        process.signal_group(signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SEC
     for process in processes:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(deadline - time.monotonic(), 0.0))
-        _signal_group(process, signal.SIGKILL)  # also kills children that outlived it
+        process.signal_group(signal.SIGKILL)  # also kills children that outlived it
         process.wait()
-
-
-def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # it has ended
-        os.killpg(process.pid, number)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from core import keeper
 from core.processes import become_worker
 from core.ranks import ONE, Batches, Ranks
 from core.seeding import choose_device
@@ -18,7 +19,7 @@ from core.train_config import ClipTrainConfig
 from data.actions import noun_ids, reversed_actions, verb_ids
 from data.clips import Kind
 from data.epochs import ClipKey, EpochSampler
-from data.index import ClipIndex
+from data.index import ClipIndex, Memory
 from data.parts import ClipInput
 from data.split import check_split, hold_out
 from metrics.predictions import Relations
@@ -123,7 +124,9 @@ def open_split(config: ClipTrainConfig, kinds: Sequence[Kind], ranks: Ranks = ON
     index = ClipIndex.from_tree(config.data)
     check_split(index, config.train_users, config.test_users)
     # Trouble with the cache is reported when the training opens it.
-    memory = config.open_cache(lambda _: None) if isinstance(config, CacheFlags) else None
+    memory: Memory | None = config.open_cache(lambda _: None) if isinstance(config, CacheFlags) else None
+    if memory is None:
+        memory = keeper.ours
     index.verify(kinds, show="checking images" if ranks.first else "", memory=memory)
     for note in index.notes:
         ranks.say(f"note: {note}")

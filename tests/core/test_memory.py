@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.memory import Room, free_on, free_ram
+from core.memory import Room, Want, free_on, free_ram
 
 KIB = 1024
 
@@ -45,7 +45,7 @@ def test_ranks_of_a_machine_share_it(monkeypatch):
 
 
 def test_what_others_have_taken_counts_under_a_limit_that_was_asked_for(capsys):
-    block = [((2**20,), torch.contiguous_format)]
+    block = [Want((2**20,))]
     for shared, there in ((2**20, True), (2**20 + 1, False)):
         room = Room(2 * 2**20 / 2**30, torch.device("cpu"))
         room.share(shared)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.memory import Room
+from core.memory import Room, Want
 from core.ranks import Ranks
 from data.epochs import ClipKey, EpochSampler
 from data.index import ClipIndex
@@ -134,7 +134,7 @@ def test_what_was_chosen_is_said_by_the_first_rank(index, capsys):
 
 def test_memory_that_can_not_be_had_is_no_error(capsys, monkeypatch):
     monkeypatch.setattr("core.memory.free_on", lambda device: 2**62)
-    assert Room("auto", CPU).take("frames", [((2**56,), torch.contiguous_format)]) is None
+    assert Room("auto", CPU).take("frames", [Want((2**56,))]) is None
     assert "of frames are read as they are needed; of RAM that much can't be had" in capsys.readouterr().out
 
 

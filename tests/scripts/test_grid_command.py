@@ -14,6 +14,7 @@ import torch
 import yaml
 
 import grid
+import train_rgb
 from core.cli import parse
 from data.index import ClipIndex
 from grids.plan import TablePlan
@@ -75,7 +76,7 @@ def write_recipe(folder: Path, rates: list[float]) -> Path:
 def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
     moving_tree, tmp_path, command
 ):
-    """The last training is a process of its own, as all are outside of this test."""
+    """The last two trainings are processes of their own, as all are outside of this test."""
 
     def start(main, rates, *flags):
         words = (
@@ -101,17 +102,28 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
     assert started([1e-4], "--dry-run") == [] and not (tmp_path / "out").exists()
     assert started([1e-4]) == ["first-seed0", "second-lr-0.0001-seed0"]
     assert started([1e-4]) == []
-    assert started([1e-4, 2e-3], main=grid.main) == ["second-lr-0.002-seed0"]
+    rates = [1e-4, 2e-3, 5e-3]
+    assert started(rates, main=grid.main) == ["second-lr-0.002-seed0", "second-lr-0.005-seed0"]
     table = TablePlan.from_yaml(tmp_path / "out/tables/small.yaml")
-    assert [row.row for row in table.rows] == ["rate 0.0001", "rate 0.002"]
+    assert [row.row for row in table.rows] == ["rate 0.0001", "rate 0.002", "rate 0.005"]
     for row in table.rows:
         saved = yaml.safe_load((tmp_path / "out" / row.runs[0].folder / "config.yaml").read_text())
         assert saved["lr"] == row.settings["lr"] and saved["frames"] == 2
     log = (tmp_path / "out" / table.rows[1].runs[0].folder / "log.txt").read_text()
     assert "epoch 1/1: train loss" in log and "top-1" in log.splitlines()[-3]
+    last = table.rows[2].runs[0]
+    assert (
+        "of frames in RAM, decoded by a training before"
+        in (tmp_path / "out" / last.folder / "log.txt").read_text()
+    )
+    alone = parse(train_rgb.Config, last.command[2:]).replace(out=tmp_path / "again/runs" / last.folder.name)
+    train_rgb.main(alone)
+    found, name = numbers(tmp_path / "out"), last.folder.name
+    ours = {file: content for file, content in found.items() if file.startswith(name)}
+    assert ours == numbers(tmp_path / "again") and len(ours) > 5
     edited = tmp_path / "out" / table.rows[0].runs[0].folder / "config.yaml"
     edited.write_text(edited.read_text().replace("frames: 2", "frames: 3"))
-    status, _, said = start(grid.main, [1e-4, 2e-3])
+    status, _, said = start(grid.main, rates)
     assert status == 2 and f"{edited} of training second-lr-0.0001" in said and "frames: 3" in said
 
 
