@@ -24,7 +24,7 @@ from data.index import ClipIndex
 from data.motion import command as motion
 from data.synthetic import command as synthetic
 from grids.recipe import read_recipes
-from report import has_heat, heat_section
+from report import contested, has_heat, heat_section
 from reporting.chapter import chapter
 from reporting.collect import Row, read_tables
 from reporting.measures import lacks_attention
@@ -153,17 +153,18 @@ def report(config: Config) -> Path:
     folder, kitchen = config.out / "report", config.out / "kitchen"
     tables = read_tables(config.out)
     rows = {row.name: row for table in tables for row in table.shown}
-    for name in (ATTENTION, *HEADS):
-        if lacks_attention(first := rows[name].finished[0]):
+    for row in rows.values():
+        if lacks_attention(first := row.finished[0]):
             evaluate.main(evaluate.Config(run=first.folder, data=kitchen))
     looking = [row.finished[0] for row in rows.values() if has_heat(row.finished[0])]
+    heat = heat_section(looking, SHOWN, kitchen, folder, more=contested(list(rows.values())))
     results = results_table(list(rows.values()))
     note = f"Trained layers compute in {'bfloat16' if precision() == 'bf16' else 'float32'}."
     sections = [
         Section("Results", [HOW_TO_READ, ORDER], results, note, [results_chart(list(rows.values()))]),
         Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
-        heat_section(looking, SHOWN, kitchen, folder),
-        *(chapter(table, folder, results=False) for table in tables),
+        heat,
+        *(chapter(table, folder, results=False, plays=heat.plays) for table in tables),
     ]
     lead = (
         "Made offline by demo.py from rendered clips with known truth. The numbers show that the pipeline "

@@ -1,6 +1,6 @@
 """Turns the finished runs of a grid into a page, Markdown, LaTeX and CSV that say how sure they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -15,11 +15,20 @@ from core.files import refuse_no_folder
 from core.run_dir import RunDirectory, read_evaluation
 from core.seeding import DeviceName
 from reporting.chapter import chapter
-from reporting.collect import Finished, FoundTable, read_runs, read_tables
+from reporting.collect import Finished, FoundTable, Row, read_runs, read_tables
 from reporting.measures import lacks_attention
-from reporting.page import Figure, Section, write_report
+from reporting.page import Section, Strip, write_report
+from reporting.side_by_side import disagreements
+from viz.overlay import Picture, Style
+from viz.player import data_url, write_player
+from viz.scene import Scene
+from viz.storyboard import heat_pictures, motion_pictures
+from viz.viewer import open_viewers, view_clip
 
 _MOST_DRAWN = 6
+_MOST_PLAYED = 12
+"""Clips on which runs disagree that are drawn besides those that were asked for."""
+_FRAME_WIDTH = 200
 TITLE, HEAT_TITLE = "Results", "Where the networks look"
 LEAD = (
     "Made by report.py from finished runs. A number is that of the last epoch on the test clips; where "
@@ -131,7 +140,15 @@ def draw_heat(table: FoundTable, config: Config) -> Section | None:
     # One picture holds runs that see the same number of frames.
     alike = [one for one in runs if one.settings["frames"] == runs[0].settings["frames"]]
     place = f"heat/{table.name}"
-    return heat_section(alike[:_MOST_DRAWN], config.heat, tree, config.out, place, config.device)
+    more = contested(table.shown)
+    return heat_section(
+        alike[:_MOST_DRAWN], config.heat, tree, config.out, place, more=more, device=config.device
+    )
+
+
+def contested(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Name the clips on which the first seeds of rows disagree most, to be played beside those asked for."""
+    return disagreements([row.finished[0] for row in rows], _MOST_PLAYED)
 
 
 def has_heat(found: Finished) -> bool:
@@ -146,6 +163,8 @@ def heat_section(
     tree: Path,
     page: Path,
     place: str = "heat",
+    *,
+    more: Sequence[str] = (),
     device: DeviceName = "auto",
 ) -> Section:
     """Draw the attention of runs on clips into a subfolder of the report, and show it.
@@ -156,20 +175,62 @@ def heat_section(
         tree: The tree of clips.
         page: Folder of the report.
         place: The subfolder.
+        more: Clips that can be played besides these.
         device: To compute on.
     """
-    folders, out = tuple(one.folder for one in runs), page / place
-    cam_viz.main(cam_viz.Config(runs=folders, data=tree, clips=clips, out=out, html=True, device=device))
-    files = [out / f"{clip.replace('/', '_')}.png" for clip in clips]
+    style, folders = Style(), tuple(one.folder for one in runs)
+    shown = dict.fromkeys((*clips, *more))  # each clip once, in this order
+    config = cam_viz.Config(runs=folders, data=tree, clips=tuple(shown), out=page / place, device=device)
+    found = {clip.key: clip for clip in cam_viz.choose_clips(config)}
+    viewers = open_viewers(folders, device)
+    parts = list[Section]()
+
+    def scenes() -> Iterator[Scene]:
+        for clip in shown:
+            scene = view_clip(found[clip], viewers, film=True)
+            if clip in clips:
+                cam_viz.draw_scene(scene, page / place, style)
+                parts.append(storyboard(scene, style, f"{place}/{clip.replace('/', '_')}"))
+            yield scene
+
+    write_player(page / place / "index.html", scenes(), style)
     text = (
         "Attention over the frames that the network sees, a line for each run. The white square is the part "
         "of the frame that the network sees; colours have one scale for all runs, up to the highest value "
         "in the clip. Where a run has a motion head and the clip has motion maps, both are shown too, on a "
         "scale of their own."
     )
-    links = {"Play these clips, frame by frame or as they are": f"{place}/index.html"}
-    pictures = [Figure(file, file.stem.replace("_", " / ", 1)) for file in files]
-    return Section(HEAT_TITLE, [text], figures=pictures, links=links, key="heat")
+    others = ", and others on which rows disagree" if len(shown) > len(clips) else ""
+    links = {f"Play these clips{others}": f"{place}/index.html"}
+    plays = dict.fromkeys(shown, f"{place}/index.html")
+    return Section(HEAT_TITLE, [text], links=links, plays=plays, parts=parts, key="heat")
+
+
+def storyboard(scene: Scene, style: Style, stem: str) -> Section:
+    """Show a clip as strips of frames under each run; its files are linked.
+
+    Args:
+        scene: The clip.
+        style: Of the heat.
+        stem: Of its files beside the page.
+    """
+    small = scene.scaled(_FRAME_WIDTH)
+
+    def strip(title: str, kind: str, pictures: Iterable[Picture]) -> Strip:
+        return Strip(title, kind, [data_url(one, "JPEG", quality=85) for one in pictures], small.labels)
+
+    strips = [strip("what the network is shown", "", small.frames)]
+    for view in small.views:
+        strips.append(strip(view.title, small.verdict(view), heat_pictures(small, view, style)))
+    for motion in small.motion:
+        strips.append(strip(motion.name, "", motion_pictures(small.frames, motion, style)))
+    links = {
+        what: f"{stem}{end}"
+        for what, end in {"as a sheet": ".png", "as a film": ".mp4", "as a GIF": ".gif"}.items()
+    }
+    note = f"Violet is low, yellow high. {'; '.join(scene.legends)}."
+    true = [f"True action: {scene.action}."] if scene.action else []
+    return Section(scene.name, true, note=note, strips=strips, links=links)
 
 
 if __name__ == "__main__":

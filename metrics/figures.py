@@ -144,6 +144,8 @@ def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str
     with _lettering(points):
         figure, axes = _figure_with_legend(list(labels.values()))
         axes.set_xscale("log")
+        least, most = (end([found.at for found in points.values()]) for end in (min, max))
+        axes.set_xlim(least / 1.6, most * 1.6)  # also where all cost the same
         for number, (name, found) in enumerate(points.items()):
             _draw_estimates(axes, [found], number, 0.0, labels[name], line="")
             place: Any = {"xytext": (4, 3), "textcoords": "offset points"}

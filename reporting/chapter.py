@@ -1,12 +1,13 @@
 """One table of a grid as a chapter of the report: a list of sections, each a function of the table."""
 
+import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reporting.classes import classes_section, confusions_section
+from reporting.classes import classes_section
 from reporting.collect import FoundTable, Row
 from reporting.curves import curves_section
 from reporting.early import early_section
@@ -20,10 +21,18 @@ from reporting.results import (
     published_section,
     results_section,
 )
+from reporting.side_by_side import confusions_section
 from reporting.tables import Table, number, words
 
 
-def chapter(table: FoundTable, folder: Path, heat: Section | None = None, *, results: bool = True) -> Section:
+def chapter(
+    table: FoundTable,
+    folder: Path,
+    heat: Section | None = None,
+    *,
+    results: bool = True,
+    plays: Mapping[str, str] | None = None,
+) -> Section:
     """Describe everything that is known of a table.
 
     Args:
@@ -31,6 +40,7 @@ def chapter(table: FoundTable, folder: Path, heat: Section | None = None, *, res
         folder: Of the report; pictures that are drawn go into it.
         heat: The attention of some runs, if it was drawn.
         results: Begin with the table of results; not where the page has it already.
+        plays: Where clips play, by their names, if another section of the page shows that.
     """
     # In the order of the page; None where a section has nothing to show.
     sections: list[Callable[[FoundTable], Section | None]] = [
@@ -45,11 +55,11 @@ def chapter(table: FoundTable, folder: Path, heat: Section | None = None, *, res
         lambda _: heat,
         classes_section,
         partial(curves_section, folder=folder),
-        confusions_section,
+        partial(confusions_section, plays=plays or (heat.plays if heat else {})),
         attention_section,
         motion_section,
         cost_section,
-        commands_section,
+        partial(commands_section, folder=folder),
     ]
     wanted = sum(len(row.plan.runs) for row in table.rows)
     if table.shown:
@@ -57,7 +67,10 @@ def chapter(table: FoundTable, folder: Path, heat: Section | None = None, *, res
         recipe = f"Recipe {table.plan.recipe}: " if table.plan.recipe else ""
         lead = f"{recipe}{done}. {data_sentence(table)}"
     else:
-        lead, sections = "No run of this table has finished yet.", [missing_section, commands_section]
+        lead, sections = (
+            "No run of this table has finished yet.",
+            [missing_section, partial(commands_section, folder=folder)],
+        )
     parts = [section for make in sections if (section := make(table)) is not None]
     return Section(table.plan.title, [lead], parts=parts, key=table.name)
 
@@ -103,11 +116,25 @@ def missing_section(table: FoundTable) -> Section | None:
     return Section("What is missing", [text], found, key="missing")
 
 
-def commands_section(table: FoundTable) -> Section:
-    """How every run was made, and how those that are missing can be."""
-    text = "The command of every run, and the environment it was made in."
+def commands_section(table: FoundTable, folder: Path) -> Section:
+    """How every run was made, and how those that are missing can be.
+
+    Args:
+        table: The runs.
+        folder: Of the report, from where their folders are linked.
+    """
+    text = "The command of every run, the environment it was made in, and its folder."
     parts = [
-        Section(row.name, code=commands_of(row), folded=True, key=f"{number}")
+        Section(
+            row.name,
+            code=commands_of(row),
+            links={
+                f"Folder of seed {run.plan.seed}": f"{os.path.relpath(run.folder, folder)}/"
+                for run in row.finished
+            },
+            folded=True,
+            key=f"{number}",
+        )
         for number, row in enumerate(table.rows, start=1)
     ]
     return Section("Commands and environments", [text], parts=parts, key="commands")

@@ -11,7 +11,7 @@ import numpy as np
 from data.actions import noun_ids, nouns, verb, verb_ids
 from metrics.accuracy import Floats, Ints
 from reporting.collect import FoundTable, Row
-from reporting.page import Figure, Section
+from reporting.page import Section
 from reporting.tables import Table, number, words
 
 _NAMED = 3
@@ -102,18 +102,3 @@ def group_shares(row: Row, groups: Ints) -> Floats:
         right = np.bincount(true, true == predicted, len(clips))
         shares.append(100 * right / np.where(clips, clips, np.nan))
     return np.asarray(np.mean(shares, axis=0))
-
-
-def confusions_section(table: FoundTable) -> Section | None:
-    """The confusion matrix of each row's first seed."""
-    firsts = [(row, row.finished[0]) for row in table.shown]
-    pictures = [
-        Figure(run.folder / "confusion.png", f"{row.name}, seed {run.plan.seed}")
-        for row, run in firsts
-        if (run.folder / "confusion.png").exists()
-    ]
-    if not pictures:
-        return None
-    text = "Test clips of the first seed: lines are the true actions, columns the predicted ones."
-    folded = Section(f"{len(pictures)} matrices", figures=pictures, folded=True, key="matrices")
-    return Section("Confusions", [text], parts=[folded])

@@ -28,7 +28,7 @@ def curves_section(table: FoundTable, folder: Path) -> Section:
     for number, row in enumerate(table.shown, start=1):
         file = folder / "curves" / f"{table.name}-{number}.png"
         save_curves(file, [rows_of(run) for run in row.finished], limits)
-        pictures.append(Figure(file, row.name))
+        pictures.append(Figure(file, row.name, plot=True))
     text = (
         "After every epoch, a line a seed, on the same axes for all rows. Training is measured on augmented "
         "clips, with dropout."

@@ -53,7 +53,7 @@ def early_section(table: FoundTable, folder: Path) -> Section | None:
             title = f"Which rows differ after {share:g} %?"
             section = comparison(title, pairs, [_COMPARED], key=f"{share:g}")
             parts.append(replace(section, folded=bool(parts)))  # the first share stands open
-    picture = Figure(file, "top-1 over the share of a clip that was seen, with 95 % intervals")
+    picture = Figure(file, "top-1 over the share of a clip that was seen, with 95 % intervals", plot=True)
     return Section(
         "How early is an action known?",
         [_HOW_TO_READ],

@@ -52,7 +52,7 @@ def heads_section(table: FoundTable, folder: Path) -> Section | None:
         if points:
             file = folder / "heads" / f"{table.name}-{name}.png"
             save_costs(file, points, axis, "accuracy over cost, with 95 % intervals")
-            pictures.append(Figure(file, f"top-1 over {axis}"))
+            pictures.append(Figure(file, f"top-1 over {axis}", plot=True))
     baseline = next((row for row in rows if row.name == table.plan.baseline), None)
     text = _HOW_TO_READ + ("" if baseline is None else _COMPARED.format(baseline=baseline.name))
     return Section(

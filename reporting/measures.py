@@ -5,6 +5,7 @@ from statistics import mean
 from typing import Any
 
 from core.run_dir import read_evaluation
+from reporting.charts import Chart, Mark, Panel, dot_plot, of_seeds
 from reporting.collect import Finished, FoundTable, Row
 from reporting.page import Figure, Section
 from reporting.tables import Table, interval, number, p_value, spread, words
@@ -24,7 +25,13 @@ def attention_section(table: FoundTable) -> Section | None:
     """Attention compared with the baselines, and the runs where it has not been measured."""
     tables = {name: attention_table(table.shown, name) for name in _ATTENTION}
     parts = [
-        Section(name.capitalize(), [_ATTENTION[name]], found, key=name)
+        Section(
+            name.capitalize(),
+            [_ATTENTION[name]],
+            found,
+            charts=[attention_chart(table.shown, name)],
+            key=name,
+        )
         for name, found in tables.items()
         if found
     ]
@@ -32,12 +39,45 @@ def attention_section(table: FoundTable) -> Section | None:
     note = ""
     if lacking:
         note = (
-            f"{len(lacking)} runs with attention have not been measured; report.py --attention does it, and "
-            f"so does: python evaluate.py --run {lacking[0].folder} --data TREE"
+            f"Not measured yet: {', '.join(run.folder.name for run in lacking)}; report.py --attention does "
+            f"it, and so does: python evaluate.py --run {lacking[0].folder} --data TREE"
         )
     if not parts and not note:
         return None
     return Section("Does attention fall on what matters?", note=note, parts=parts, key="attention")
+
+
+def attention_chart(rows: Sequence[Row], measure: str) -> Chart:
+    """Draw how well each row's attention falls on each mask, beside a Gaussian about the centre.
+
+    Args:
+        rows: Those without measured attention are left out.
+        measure: "pointing" or "share".
+    """
+    measured = {row.name: list(map(measured_attention, row.finished)) for row in rows}
+    measured = {name: seeds for name, seeds in measured.items() if any(seeds)}
+    masks = dict.fromkeys(mask for seeds in measured.values() for seed in seeds for mask in seed)
+
+    def mark(seeds: Sequence[Mapping[str, Any]], mask: str) -> Mark | None:
+        found = [seed[mask][measure]["heat"] for seed in seeds if mask in seed]
+        ends = [mean(heat[key] for heat in found) for key in ("low", "high")] if found else None
+        return of_seeds([heat["mean"] for heat in found], None if ends is None else (ends[0], ends[1]))
+
+    panels = []
+    for mask in masks:
+        marks = [mark(seeds, mask) for seeds in measured.values()]
+        prior = mean(
+            seed[mask][measure]["centre_prior"]["mean"]
+            for seeds in measured.values()
+            for seed in seeds
+            if mask in seed
+        )
+        panels.append(Panel(f"on {mask.replace('_', ' ')}, %", marks, chance=prior))
+    caption = (
+        f"{measure.capitalize()}, with the 95 % interval over clips; small dots are the seeds. Dashed: a "
+        "Gaussian about the centre, which sees no frame."
+    )
+    return dot_plot(list(measured), panels, caption)
 
 
 def measured_attention(run: Finished) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -37,10 +38,17 @@ _TEX = r"""\documentclass[a4paper,landscape]{article}
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG or GIF file and its caption."""
+    """A PNG or GIF file and its caption.
+
+    Attributes:
+        path: The file.
+        caption: What it shows.
+        plot: Whether it is a drawing on white, which turns dark with the page; pictures do not.
+    """
 
     path: Path
     caption: str
+    plot: bool = False
 
     def url(self) -> str:
         """Convert to a data URL; large PNG files, which show frames, as JPEG of a tenth of their size."""
@@ -51,6 +59,23 @@ class Figure:
                 picture.convert("RGB").save(file, format="JPEG", quality=_JPEG_QUALITY)
             kind, data = "image/jpeg", file.getvalue()
         return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures beside each other, such as the frames of a clip under a run.
+
+    Attributes:
+        title: What they show.
+        kind: "right", "wrong", or "", which say it by colour and sign.
+        pictures: As data URLs.
+        labels: One a picture.
+    """
+
+    title: str
+    kind: str
+    pictures: Sequence[str]
+    labels: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -65,6 +90,9 @@ class Section:
         charts: Drawn above the table, which is folded then; files hold the table alone.
         figures: Side by side as far as there is room.
         links: Files beside the page, by what they hold.
+        strips: Rows of pictures, below each other.
+        plays: Where clips play: an address beside the page, by the clip's name.
+        compared: Classes, clips and rows for `page.js` to set side by side (`side_by_side.py`).
         code: Lines to copy.
         parts: Sections within this one.
         folded: Only the title is shown until it is clicked.
@@ -78,6 +106,9 @@ class Section:
     charts: Sequence[Chart] = ()
     figures: Sequence[Figure] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    strips: Sequence[Strip] = ()
+    plays: Mapping[str, str] = field(default_factory=dict)
+    compared: Mapping[str, Any] | None = None
     code: str = ""
     parts: "Sequence[Section]" = ()
     folded: bool = False
@@ -95,7 +126,7 @@ def write_report(folder: Path, title: str, lead: str, sections: Sequence[Section
     Returns:
         The page.
     """
-    write_page(folder / "index.html", title, lead, sections)
+    write_page(folder / "index.html", title, lead, sections, ("report.md", "report.tex"))
     head = f"# {escape_markdown(title)}\n\n{escape_markdown(lead)}\n\n"
     write_text(folder / "report.md", head + "\n".join(_markdown(sections, 2)))
     tex = [f"\\section*{{{escape_tex(title)}}}\n{escape_tex(lead)}\n"]
@@ -107,8 +138,18 @@ def write_report(folder: Path, title: str, lead: str, sections: Sequence[Section
     return folder / "index.html"
 
 
-def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Write the page with its pictures inside it, completely or not at all."""
+def write_page(
+    path: Path, title: str, lead: str, sections: Sequence[Section], files: Sequence[str] = ()
+) -> None:
+    """Write the page with its pictures inside it, completely or not at all.
+
+    Args:
+        path: The page.
+        title: Its title.
+        lead: Its first paragraph.
+        sections: What it holds.
+        files: Files beside it that hold the same, which it links.
+    """
     templates = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -116,10 +157,12 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    templates.policies["json.dumps_kwargs"] = {"allow_nan": False}  # no browser reads NaN
     text = templates.get_template("page.html").render(
         title=title,
         lead=lead,
         sections=sections,
+        files=files,
         long=len(sections) + sum(len(section.parts) for section in sections) > _LONG_PAGE,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
@@ -128,9 +171,9 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
 
 
 def _markdown(sections: Sequence[Section], level: int) -> Iterator[str]:
-    """Write everything but pictures and folded sections."""
+    """Write everything but pictures, folded sections, and what a page alone can show."""
     for section in sections:
-        if section.folded:
+        if section.folded or section.strips or section.compared is not None:
             continue
         yield f"{'#' * level} {escape_markdown(section.title)}\n"
         yield from (f"{escape_markdown(text)}\n" for text in section.text)

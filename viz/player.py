@@ -38,7 +38,7 @@ def player_page(scenes: Iterable[Scene], style: Style) -> str:
     bar = np.linspace(0, 1, 160)[None].repeat(10, axis=0)
     data = {
         "opacity": style.opacity,
-        "bar": _url(colour(bar, style.colours), "PNG"),
+        "bar": data_url(colour(bar, style.colours), "PNG"),
         "scenes": [_scene(scene, style) for scene in scenes],
     }
     return templates.get_template("player.html").render(data=data)
@@ -61,7 +61,7 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
         "width": scene.frames.shape[2],
         "height": scene.frames.shape[1],
         "legends": scene.legends,
-        "frames": [_url(frame, "JPEG", quality=quality) for frame in film.frames],
+        "frames": [data_url(frame, "JPEG", quality=quality) for frame in film.frames],
         "labels": film.labels,
         "times": film.times,
         "perSecond": film.per_second,
@@ -75,7 +75,7 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
                 "square": [square.left, square.top, square.side, square.side],
                 # As RGBA pictures, whose transparency the page multiplies by its opacity.
                 "layers": [
-                    _url(np.dstack([rgb, np.round(255 * cover).astype(np.uint8)]), "PNG")
+                    data_url(np.dstack([rgb, np.round(255 * cover).astype(np.uint8)]), "PNG")
                     for rgb, cover in layers
                 ],
             }
@@ -84,7 +84,8 @@ def _scene(scene: Scene, style: Style) -> dict[str, Any]:
     }
 
 
-def _url(picture: Picture, form: str, **options: Any) -> str:
+def data_url(picture: Picture, form: str, **options: Any) -> str:
+    """Write a picture (H, W, 3 or 4) as PIL does, into a data URL."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format=form, **options)
     return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -80,11 +80,13 @@ WHOLE = """({
   wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   links: [...document.querySelectorAll('nav a')].filter((a) => !document.querySelector(a.hash)).length,
   sections: document.querySelectorAll('nav a').length,
+  cut: [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1)
+    .length,
   ids: [...document.querySelectorAll('[id]')].map((one) => one.id),
 })"""
 
 
-@pytest.mark.parametrize("width", [400, 1500])
+@pytest.mark.parametrize("width", [400, 900, 1500])
 @in_chromium
 def test_the_whole_report_is_a_page_without_faults(tmp_path, width):
     """The title is as odd as a user's can be."""
@@ -93,9 +95,11 @@ def test_the_whole_report_is_a_page_without_faults(tmp_path, width):
     make_plan(tmp_path, rows, title="A <b>table</b> & more")
     assert report.main(report.Config(grid=tmp_path, out=tmp_path / "report")) == 0
     with chromium.Page(tmp_path / "report" / "index.html", width=width) as page:
+        page.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         found, fetched = page.run(WHOLE), page.run(FETCHED)
     assert not page.errors and not fetched
     assert len(found["pictures"]) == 2 and min(found["pictures"]) > 300
+    assert found["cut"] == 0 or width > 400, "on a phone a table's rows stand as blocks"
     assert found["wide"] == 0, "wide tables scroll, the page does not"
     assert found["links"] == 0 and found["sections"] > 6
     assert len(set(found["ids"])) == len(found["ids"])

@@ -38,7 +38,7 @@ def test_real_runs_with_attention_measured_and_drawn(command, tmp_path, tree, st
     page = (out / "index.html").read_text()
     assert "data:image/gif" not in page and not re.search(r"src=\"(?!data:)", page)
     named = re.findall(r"href=\"(?!data:|#)([^\"]*)", page)
-    assert all((out / file).is_file() for file in named) and "heat/table/index.html" in named
+    assert all((out / file).exists() for file in named) and "heat/table/index.html" in named
     assert (out / "heat" / "table" / "S2_open_jam_1.png").is_file()
     assert "measured; report.py --attention does it" not in page
 

@@ -80,9 +80,12 @@ class Page:
     def click(self, selector: str) -> None:
         """Click the middle of an element with the mouse, which fails if something covers it."""
         x, y, width, height = self.box(selector)
+        self.click_at(x + width / 2, y + height / 2)
+
+    def click_at(self, x: float, y: float) -> None:
+        """Click a place, in pixels of the window."""
         for kind in ("mousePressed", "mouseReleased"):
-            place = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
-            self._call("Input.dispatchMouseEvent", type=kind, **place)
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
         """Press a key, named as in JavaScript's KeyboardEvent.key; letters also as text."""
@@ -105,6 +108,18 @@ class Page:
             "return [b.left, b.top, b.width, b.height]; })()"
         )
         return found
+
+    def prefer(self, scheme: str) -> None:
+        """Ask for "light" or "dark" pages, as a user's settings do."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def media(self, kind: str) -> None:
+        """Lay the page out for "print", or "screen"."""
+        self._call("Emulation.setEmulatedMedia", media=kind)
+
+    def printed(self) -> bytes:
+        """Return the page as a PDF."""
+        return base64.b64decode(self._call("Page.printToPDF", printBackground=True)["data"])
 
     def screenshot(self) -> np.ndarray:
         """Return the window's pixels, RGB."""
