@@ -6,9 +6,7 @@ train_rgb.py a meaning where ImageNet weights can't be downloaded. In metrics.cs
 training counts the single frames, or the pictures.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,10 +14,9 @@ from pydantic import Field, model_validator
 
 from core.cli import run
 from core.config import COSTS_MEMORY
-from core.ranks import ONE, Batches, Ranks
+from core.ranks import ONE, Ranks
 from core.seeding import choose_device
 from core.stage import Stage
-from core.task import Batch
 from core.train_config import ClipTrainConfig
 from data.epochs import EpochSampler, evaluation_keys
 from data.parts import ClipInput, SingleFrames
@@ -30,8 +27,9 @@ from metrics.predictions import Relations
 from models import FrameClassifier
 from models.backbones import BackboneName
 from models.weights import load_backbone_body, read_backbone_weights
-from training.batches import Data, KeyBatches, LoaderSettings, MakeBatches, by_epoch, load, open_clips
+from training.batches import Data, KeyBatches, LoaderSettings, MakeBatches, by_epoch, open_clips
 from training.fit import EvaluationSet, Sets, TrainingSet
+from training.pictures import load_pictures
 from training.run import Architecture, Parents, Settings, Training, train
 
 if TYPE_CHECKING:
@@ -96,41 +94,11 @@ class PictureData:
             )
         sampler = EpochSampler(len(train), settings.seed, picture_key, ranks=ranks)
         keys = KeyBatches.of_epochs(sampler, settings.batch_size)
-        learned = self._load(train, keys, settings.workers)
+        learned = load_pictures(Pictures(train, self.inputs.sizes), keys, settings.workers, self.room)
         keys = KeyBatches(ranks.part(evaluation_keys(len(test))), settings.batch_size)
-        batches = self._load(test, keys, settings.workers)
+        batches = load_pictures(Pictures(test, self.inputs.sizes), keys, settings.workers, self.room)
         measured = EvaluationSet("test", test.keys, batches, "centre crop")
         return Sets(TrainingSet(train.keys, by_epoch(sampler, learned), "pictures"), measured, measured)
-
-    def _load(self, index: PictureIndex, keys: KeyBatches, workers: int) -> Batches:
-        pictures = Pictures(index, self.inputs.sizes)
-        return (
-            load(pictures, keys, workers)
-            if self.room is None
-            else HeldBatches(pictures, keys, workers, self.room)
-        )
-
-
-class HeldBatches:
-    """Batches of pictures that are held, or read as they are needed where there is no room for them."""
-
-    def __init__(self, pictures: Pictures, keys: KeyBatches, workers: int, room: "Room") -> None:
-        """Read nothing yet; the first iteration does."""
-        from data.resident import HeldPictures
-
-        self.held, self.keys, self.workers = HeldPictures(pictures, room), keys, workers
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __iter__(self) -> Iterator[Batch]:
-        if self.held.holds():
-            return self.held.batches(self.keys, self.workers)
-        return iter(self._loader)
-
-    @cached_property
-    def _loader(self) -> Batches:
-        return load(self.held.pictures, self.keys, self.workers)
 
 
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:

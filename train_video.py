@@ -5,6 +5,7 @@ a row for each network.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,18 +15,21 @@ from core.cli import run
 from core.config import COSTS_MEMORY
 from core.errors import UserError
 from core.ranks import Ranks
-from core.stage import Stage
-from core.task import Composition, Task
+from core.stage import Group, Stage
+from core.task import AndPictures, Composition, Task
 from core.train_config import ClipTrainConfig
 from data.actions import noun_ids, verb_ids
 from data.parts import ClipInput, Frames, Views
+from data.pictures import PictureIndex
 from models.base import ClipModel, Entry
 from models.inserts import ModuleName
 from models.temporal import TemporalName
 from models.verb_noun import VerbNoun
 from models.video import NETWORKS, NetworkName
+from models.with_pictures import WithPictures
 from training.batches import ClipData, open_clips
 from training.cache.store import CacheFlags
+from training.pictures import ClipsWithPictures
 from training.run import Architecture, Parents, Settings, Training, classification, train
 
 FRAMES = 7
@@ -47,8 +51,9 @@ class Config(ClipTrainConfig, CacheFlags):
         "hidden": 512,
         "module": "none",
         "time_padding": "replicate",
+        "pictures_weight": 1.0,
     }
-    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "dropout")
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "dropout", "pictures_weight")
 
     network: NetworkName
     """Which network; a wrong name lists all of them."""
@@ -85,6 +90,11 @@ class Config(ClipTrainConfig, CacheFlags):
     """Actions whose training clips are left out, to measure whether their verb and noun name them."""
     partial_bn: bool = False
     """Leave every batch norm but the first as it is, as TSN does (2D, early, slow and inflated ResNets)."""
+    pictures: Path | None = Field(None, json_schema_extra=COSTS_MEMORY)
+    """Folder of pictures in class folders, learned beside the clips by a head of their own: every clip comes
+    with a random one, shown as a still clip, which costs as much as the clip."""
+    pictures_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Weight w in: loss of the clips + w * loss of the pictures."""
 
     @property
     def length(self) -> int:
@@ -98,6 +108,12 @@ class Config(ClipTrainConfig, CacheFlags):
         for name in ("frame_interval", "num_clips"):
             if self.clip_len is None and getattr(self, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')} belongs to --clip-len")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_have_the_weight(self) -> "Config":
+        if self.pictures is None and self.pictures_weight is not None:
+            raise ValueError("--pictures-weight belongs to --pictures")
         return self
 
 
@@ -123,8 +139,12 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         stage = network.PARTIAL_BN
     network.check(config.network, config.length, config.image_size)
     sampling = {"frames": FRAMES} if config.clip_len is None else {"frame_interval": 1, "num_clips": 1}
+    weight = {}
+    if config.pictures is not None:
+        stage, weight = stage.below("network."), {"pictures_weight": 1.0}
+        stage = replace(stage, groups=(*stage.groups, Group(("pictures.*",))))
     stage = stage if config.labels == "action" else stage.below("network.")
-    return config.fill({"weights": network.START, **sampling, **network.FLAGS}).schedule(stage)
+    return config.fill({"weights": network.START, **sampling, **network.FLAGS, **weight}).schedule(stage)
 
 
 def show(config: Config, parents: Parents) -> ClipInput:
@@ -153,10 +173,15 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
     verbs, nouns = verb_ids(class_names).tolist(), noun_ids(class_names).tolist()
     together = config.labels == "action"
     num_classes = len(class_names) if together else len({*verbs}) + len({*nouns})
-    model = network(num_classes=num_classes, **arguments)
+    over_clips = network(num_classes=num_classes, **arguments)
     assert config.weights is not None
-    model.start(config.weights)
+    over_clips.start(config.weights)
+    model: ClipModel = over_clips
     architecture = {"name": network.__name__, "num_classes": num_classes, **arguments}
+    if config.pictures is not None:
+        names = PictureIndex.from_folder(config.pictures).class_names
+        architecture = {"name": "WithPictures", "network": architecture, "names": list(names)}
+        model = WithPictures(over_clips, names)
     if together:
         return architecture, model
     pairs = list(zip(verbs, nouns, strict=True))
@@ -166,12 +191,24 @@ def build(config: Config, class_names: tuple[str, ...], parents: Parents) -> tup
 
 
 def open_data(config: Config, inputs: ClipInput, ranks: Ranks) -> ClipData:
-    """Open the tree, and leave out the training clips of --unseen.
+    """Open the tree and the pictures, and leave out the training clips of --unseen.
 
     Raises:
-        UserError: As of `open_clips`, or there is no such action.
+        UserError: As of `open_clips`, there is no such action, or the pictures are no classes or broken.
     """
-    data = open_clips(config, inputs, ranks)
+    data = keep_unseen_out(config, open_clips(config, inputs, ranks), ranks)
+    if config.pictures is None:
+        return data
+    assert config.epochs is not None
+    return ClipsWithPictures.of(data, PictureIndex.from_folder(config.pictures), config.epochs)
+
+
+def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
+    """Leave out the training clips of --unseen.
+
+    Raises:
+        UserError: There is no such action.
+    """
     if wrong := sorted(set(config.unseen) - set(data.class_names)):
         raise UserError(f"--unseen {wrong[0]}: no such action; there are {list(data.class_names)}")
     if not config.unseen:
@@ -183,11 +220,15 @@ def open_data(config: Config, inputs: ClipInput, ranks: Ranks) -> ClipData:
 
 
 def make_task(config: Config, entry: Entry, names: tuple[str, ...]) -> Task:
-    """Learn the actions, or their verbs and nouns."""
-    model = entry.model
-    if not isinstance(model, VerbNoun):
-        return classification(config, entry, names)
-    return Composition(model, names, {"verb": model.verbs, "noun": model.nouns}, entry=entry)
+    """Learn the actions, or their verbs and nouns, and beside them the pictures."""
+    model, task = entry.model, classification(config, entry, names)
+    if isinstance(model, VerbNoun):
+        task = Composition(model, names, {"verb": model.verbs, "noun": model.nouns}, entry=entry)
+        model = model.network
+    if not isinstance(model, WithPictures):
+        return task
+    assert config.pictures_weight is not None
+    return AndPictures(task, model.still, model.pictures, config.pictures_weight, entry)
 
 
 def keep_seen(config: Config, model: ClipModel, data: ClipData, ranks: Ranks) -> None:

@@ -245,7 +245,8 @@ class SharedBatchNorm(_BatchNorm):
         mean = sums[:-1] / number
         centred = values - mean.view(per_channel)
         variance = _total(counts * centred.square().sum(dim=others)) / number
-        self._remember(mean.detach(), variance.detach() * number / (number - 1))
+        if self.track_running_stats:
+            self._remember(mean.detach(), variance.detach() * number / (number - 1))
         scale = (variance + self.eps).rsqrt().view(per_channel)
         normalised = centred * scale * self.weight.view(per_channel) + self.bias.view(per_channel)
         return normalised.to(x.dtype)

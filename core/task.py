@@ -1,12 +1,14 @@
 """What is learned: a task turns a batch into named losses; the loop knows only their total."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Batch = dict[str, Tensor]
 Details = Mapping[str, npt.NDArray[np.floating]]
@@ -165,3 +167,71 @@ class Composition(Classification):
             found["unseen_composed"] = 100.0 * float(both[unseen].mean())
             found["n_unseen"] = float(unseen.sum())
         return found
+
+
+class AndPictures:
+    """A task on clips, and beside it the classes of pictures, by a second head: L = L_clips + w * L_pictures.
+
+    OmniSource (Duan et al., ECCV 2020) learns so from more than clips: a loss for each source over one
+    network. Each picture is shown as a still clip, in a pass of its own. Batch norm that is trained divides
+    it by the spread of the pictures, and keeps for later the statistics of the clips alone, which the network
+    is tested on. Items that come without pictures, as those of a test, are the task's own alone.
+
+    Args:
+        task: What is learned from the clips.
+        still: Turns pictures (B, 1, 3, H, W) into still clips (B, T, 3, H, W).
+        head: Turns the features of the still clips (B, D) into scores of P classes (B, P).
+        weight: The weight w.
+        entry: The model, or what is called in its place.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        still: Callable[[Tensor], Tensor],
+        head: Callable[[Tensor], Tensor],
+        weight: float,
+        entry: nn.Module,
+    ) -> None:
+        self.task, self.still, self.head, self.weight, self.entry = task, still, head, weight, entry
+
+    @property
+    def model(self) -> nn.Module:
+        """The model whose parameters learn."""
+        return self.task.model
+
+    def __call__(self, batch: Batch) -> StepOutput:
+        """Learn from clips, and from the batch's "pictures" (B, 1, 3, H, W) with their "picture_label" (B,).
+
+        Returns:
+            The task's output, with "clips" and "pictures" among its parts, which are the two losses, and
+            "pictures_accuracy" in per cent.
+        """
+        output = self.task(batch)
+        if "pictures" not in batch:
+            return output
+        with statistics_kept(self.model):
+            features = self.entry(frames=self.still(batch["pictures"])).features
+        scores, label = self.head(features).float(), batch["picture_label"]
+        loss = torch.nn.functional.cross_entropy(scores, label)
+        right = (scores.detach().argmax(dim=1) == label).float().mean()
+        found = {"clips": output.loss, "pictures": loss, "pictures_accuracy": 100.0 * right}
+        return output._replace(loss=output.loss + self.weight * loss, parts={**output.parts, **found})
+
+    def measure(self, details: Details) -> dict[str, float]:
+        """Measure what the task on clips measures."""
+        return self.task.measure(details)
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch norms as they are, in whatever mode these run."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:  # in eval mode it normalises by its statistics all the same
+        norm.track_running_stats = norm.track_running_stats and not norm.training
+    try:
+        yield
+    finally:
+        for norm, before in zip(norms, tracked, strict=True):
+            norm.track_running_stats = before

@@ -57,7 +57,8 @@ class Input:
 
 
 # What the flags of trainings that take inputs need, by a part of a fingerprint, and in words.
-_HOLDS = {"data": ("frames", "tree of clips"), "images": ("pictures", "folder of pictures in class folders")}
+_PICTURES = ("pictures", "folder of pictures in class folders")
+_HOLDS = {"data": ("frames", "tree of clips"), "images": _PICTURES, "pictures": _PICTURES}
 
 
 def find_inputs(data: Path | None, others: Sequence[str], recipes: Mapping[Path, Recipe]) -> dict[str, Input]:

@@ -19,12 +19,13 @@ from models.published import load_reference_state
 from models.two_stream import TwoStream
 from models.verb_noun import VerbNoun
 from models.video import NETWORKS
+from models.with_pictures import WithPictures
 from selfsup.head import MotionHead, MotionHeads
 
 MODELS: dict[str, type[nn.Module]] = {
     model.__name__: model
     for model in (
-        *(EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream, VerbNoun),
+        *(EgoRNN, FlowStream, FrameClassifier, MotionHead, MotionHeads, TwoStream, VerbNoun, WithPictures),
         *NETWORKS.values(),
     )
 }

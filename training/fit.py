@@ -32,11 +32,13 @@ class TrainingSet:
         keys: Name of each item.
         batches: Makes the batches of an epoch, counted from 1, with each item once.
         counted: What the items are, in the plural.
+        beside: Names of what comes with the items by chance, such as pictures.
     """
 
     keys: tuple[str, ...]
     batches: Callable[[int], Batches]
     counted: str = "clips"
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ Row = dict[str, Any]
 # Parts of a checkpoint's description that a resumed run has to repeat, as messages call them.
 _SAME_ON_RESUME = {
     "class_names": "classes",
-    "items": "clips",
+    "items": "clips or pictures",
     "motion_made": "flow or maps",
     "preprocessing": "preprocessing",
     "architecture": "network",

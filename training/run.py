@@ -240,7 +240,7 @@ class Description:
             "preprocessing": self.preprocessing,
             "config": config.model_dump(mode="json"),
             "motion_made": self.motion_made,
-            "items": {"train": _digest(sets.train.keys), "test": _digest(sets.test.keys)},
+            "items": {"train": _digest(sets.train.keys + sets.train.beside), "test": _digest(sets.test.keys)},
         }
 
 

@@ -121,6 +121,11 @@ class VideoNetwork(ClipModel):
                 "none. Use --weights none"
             )
 
+    @property
+    def still_frames(self) -> int:
+        """Frames of a still clip from which it learns what it would from T equal ones: as a rule, T."""
+        return self.frames
+
     def convolve(self, clips: Tensor) -> Tensor:
         """Turn clips (B, 3, T, H, W), lengthened where needed, into last maps (B, C, S, h, w)."""
         raise NotImplementedError

@@ -79,6 +79,11 @@ class SegmentNetwork(VideoNetwork):
         if weights is not None:
             load_all(self.net, weights, f"--weights {source}", skip=self.inserted)
 
+    @property
+    def still_frames(self) -> int:
+        """One where frames know nothing of each other and the head has no parameters, else T."""
+        return self.frames if self.fixed or self.temporal.learns else 1
+
     def maps(self, frames: Tensor) -> Tensor:
         """Turn clips (B, T, 3, H, W) into the last maps of each frame, (B, T, C, h, w).
 

@@ -144,6 +144,7 @@ NAMES = {
     "heads_kitchen": "bbfd530d71",
     "networks_kitchen": "c81715dd4a",
     "networks_scratch_kitchen": "86f806d952",
+    "pictures_kitchen": "4acb3ff8bf",
     "precision_kitchen": "01ad8d6738",
     "sparnet": "817723598f",
     "step1": "6927e27bc4",
