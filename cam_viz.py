@@ -4,37 +4,27 @@ Contact sheets, GIFs, MP4 films, raw heat, and with --html one page that plays e
 page, on which clips are picked and videos uploaded.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
 from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import Config as BaseConfig
-from core.config import refuse_repeated
-from core.errors import UserError
-from core.files import atomic_path, refuse_no_folder
-from core.seeding import DeviceName, set_up_numerics
-from data.clips import Clip, Kind
-from data.index import ClipIndex
-from data.video.untrusted import Limits
-from data.video.windows import TimeSpan, read_windows
-from models.base import HeatName
-from viz.film import save_gif, save_mp4, save_png
-from viz.live.page import Live
-from viz.live.server import serve
-from viz.overlay import ColourMap, Style, scale_to_peak
-from viz.player import write_player
-from viz.scene import Scene
-from viz.storyboard import scene_film, scene_sheet
-from viz.viewer import Viewer, open_viewers, view_clip, view_window, window_size
+from core.config import DeviceName, refuse_repeated
+from models.names import HeatName
+from viz import ColourMap
 
 
 class Config(BaseConfig):
     """Draw where one or more runs look, over the frames of clips or of any video."""
+
+    GROUPS: ClassVar[dict[str, str]] = {
+        "clips": "data clips user action wrong sample seed",
+        "video": "video start_sec stop_sec window_sec",
+        "pictures": "out html heat opacity colours",
+        "live page": "serve host port upload_mb upload_sec",
+    }
 
     runs: tuple[Path, ...] = Field(min_length=1)
     """Run directories; several are drawn side by side on the same frames."""
@@ -116,6 +106,32 @@ class Config(BaseConfig):
         return [f"--{n.replace('_', '-')}" for n in names if getattr(self, n) != fields[n].default]
 
 
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+
+import numpy as np
+
+from core.errors import UserError
+from core.files import atomic_path, refuse_no_folder
+from core.seeding import set_up_numerics
+from data.clips import Clip, Kind
+from data.index import ClipIndex
+from data.video.untrusted import Limits
+from data.video.windows import TimeSpan, read_windows
+from viz.film import save_gif, save_mp4, save_png
+from viz.live.page import Live
+from viz.live.server import serve
+from viz.overlay import Style, scale_to_peak
+from viz.player import write_player
+from viz.scene import Scene
+from viz.storyboard import scene_film, scene_sheet
+from viz.viewer import Viewer, open_viewers, view_clip, view_window, window_size
+
+
 def choose_clips(config: Config, kinds: Sequence[Kind] = ("frames",)) -> tuple[Clip, ...]:
     """Find the clips that the flags choose; with --sample all of them, in random order.
 
@@ -187,4 +203,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

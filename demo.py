@@ -4,40 +4,12 @@ Every step is one of the project's commands with fixed settings; the trainings a
 finished step is not repeated, so a stopped demo goes on where it was.
 """
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from pydantic import Field
 
-import evaluate
-import grid
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import Config as BaseConfig
-from core.errors import UserError
-from core.files import write_text
-from data.actions import reversed_actions
-from data.index import ClipIndex
-from data.motion import command as motion
-from data.synthetic import command as synthetic
-from grids.recipe import read_recipes
-from report import contested, has_heat, heat_section
-from reporting.chapter import chapter
-from reporting.collect import Row, read_tables
-from reporting.measures import lacks_attention
-from reporting.page import Section, write_report
-from reporting.results import (
-    HOW_TO_COMPARE,
-    HOW_TO_READ,
-    ORDER,
-    comparison,
-    results_chart,
-    results_table,
-)
-from reporting.tables import as_markdown
 
 RECIPES = tuple(Path(__file__).resolve().parent / "recipes" / f"step{step}_quick.yaml" for step in (1, 2))
 SHOWN = ("S2/open_jam/1", "S2/close_jam/1", "S2/take_cheese/1", "S2/put_cheese,bread/1")
@@ -60,6 +32,43 @@ class Config(BaseConfig):
     """Pictures of single objects that the backbone is pre-trained on."""
 
 
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import evaluate
+import grid
+from core.errors import UserError
+from core.files import write_text
+from data.actions import reversed_actions
+from data.index import ClipIndex
+from data.motion import MotionConfig
+from data.motion import command as motion
+from data.synthetic import Settings
+from data.synthetic import command as synthetic
+from grids.recipe import read_recipes
+from report import contested, has_heat, heat_section
+from reporting.chapter import chapter
+from reporting.collect import Row, read_tables
+from reporting.measures import lacks_attention
+from reporting.page import Section, write_report
+from reporting.results import (
+    HOW_TO_COMPARE,
+    HOW_TO_READ,
+    ORDER,
+    comparison,
+    results_chart,
+    results_table,
+)
+from reporting.tables import as_markdown
+
+
 @dataclass(frozen=True)
 class Step:
     """A command of the project with its settings, which goes on where it was after a stop."""
@@ -76,8 +85,8 @@ class Step:
 def steps(config: Config) -> list[Step]:
     """List the commands that make data and runs; their report follows."""
     kitchen, pictures = config.out / "kitchen", config.out / "pictures"
-    draw = synthetic.Settings(out=pictures, catalogue=config.pictures)
-    render = synthetic.Settings(out=kitchen, preset="demo")
+    draw = Settings(out=pictures, catalogue=config.pictures)
+    render = Settings(out=kitchen, preset="demo")
     train = grid.Config(
         recipe=RECIPES,
         out=config.out,
@@ -124,7 +133,7 @@ def compute_motion(kitchen: Path) -> None:
     Raises:
         UserError: A clip failed; the command has said why.
     """
-    if motion.main(motion.MotionConfig(root=kitchen, flow="dis", maps=True)):
+    if motion.main(MotionConfig(root=kitchen, flow="dis", maps=True)):
         raise UserError(f"motion failed for clips of {kitchen}, named above; repair them and start again")
 
 
@@ -187,4 +196,4 @@ def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -6,50 +6,16 @@ maps are known. With --fuse it averages the scores of several runs instead (late
 classes that helps.
 """
 
-import io
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass
+import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from core.cli import run
-from core.config import COSTS_MEMORY, refuse_repeated
+from core.cli import read_flags, run
+from core.config import COSTS_MEMORY, DeviceName, refuse_repeated
 from core.config import Config as BaseConfig
-from core.errors import UserError
-from core.files import refuse_no_folder, write_json
-from core.run_dir import RunDirectory, read_evaluation
-from core.seeding import DeviceName, choose_device, set_up_numerics
-from core.task import Classification, Task
-from data.index import ClipIndex
-from data.parts import ClipInput, Frames, Maps, read_input
-from data.provenance import refuse_other_motion
-from metrics.attention import measure_attention, quality_lines
-from metrics.early import EarlyPredictions, early_lines, refuse_between_frames, summarise_early
-from metrics.fusion import (
-    Member,
-    Scores,
-    align,
-    changes_by_class,
-    changes_table,
-    choice_line,
-    fuse,
-    fusion_lines,
-    held_out_by_all,
-    members_table,
-    training_choice,
-)
-from metrics.predictions import Predictions, summarise, write_csv, write_evaluation
-from models.base import ClipModel
-from models.build import build_trained
-from selfsup import MotionSegmentation, MotionSettings
-from training.batches import action_relations, evaluation_set
-from training.evaluate import measure_turned, predict, predict_along, result_line
-from training.fit import EvaluationSet
-from training.parents import untrained_note
+from metrics import Scores
 
 SplitName = Literal["test", "train"]
 
@@ -61,6 +27,12 @@ class Config(BaseConfig):
     and predicted maps of some clips; for a fusion also fusion.csv and fusion.png, which say what it repairs
     and breaks in each class. Along the frames it writes early.json, early.npz, early.csv and early.png.
     """
+
+    GROUPS: ClassVar[dict[str, str]] = {
+        "late fusion": "fuse weights scores",
+        "clips": "split users observed",
+        "speed": "batch_size workers device",
+    }
 
     run: Path | None = None
     """Run directory of any training script."""
@@ -131,11 +103,55 @@ class Config(BaseConfig):
             raise ValueError(
                 f"--weights: {len(self.fuse)} runs need {len(self.fuse)}, got {len(self.weights)}"
             )
-        if min(self.weights) < 0 or sum(self.weights) <= 0 or not np.isfinite(self.weights).all():
+        if min(self.weights) < 0 or sum(self.weights) <= 0 or not all(map(math.isfinite, self.weights)):
             raise ValueError(f"--weights should not be negative, nor all zero, got {self.weights}")
-        if np.count_nonzero(self.weights) == 1:
-            alone = self.fuse[int(np.argmax(self.weights))]
+        if sum(weight > 0 for weight in self.weights) == 1:
+            alone = self.fuse[self.weights.index(max(self.weights))]
             raise ValueError(f"--weights leaves {alone} alone, which is no fusion; measure it with --run")
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from core.errors import UserError
+from core.files import refuse_no_folder, write_json
+from core.run_dir import RunDirectory, read_evaluation
+from core.seeding import choose_device, set_up_numerics
+from core.task import Classification, Task
+from data.index import ClipIndex
+from data.parts import ClipInput, Frames, Maps, read_input
+from data.provenance import refuse_other_motion
+from metrics.attention import measure_attention, quality_lines
+from metrics.early import EarlyPredictions, early_lines, refuse_between_frames, summarise_early
+from metrics.fusion import (
+    Member,
+    align,
+    changes_by_class,
+    changes_table,
+    choice_line,
+    fuse,
+    fusion_lines,
+    held_out_by_all,
+    members_table,
+    training_choice,
+)
+from metrics.predictions import Predictions, summarise, write_csv, write_evaluation
+from models.base import ClipModel
+from models.build import build_trained
+from selfsup.settings import MotionSettings
+from selfsup.task import MotionSegmentation
+from training.batches import action_relations, evaluation_set
+from training.evaluate import measure_turned, predict, predict_along, result_line
+from training.fit import EvaluationSet
+from training.parents import untrained_note
 
 
 @dataclass(frozen=True)
@@ -401,4 +417,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

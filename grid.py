@@ -5,26 +5,15 @@ unchanged one is never repeated. A stopped grid resumes when it is started again
 Each training is a process of its own; on this machine they share what they load and the pixels they read.
 """
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from core.cli import run
-from core.config import COSTS_MEMORY, refuse_repeated
+from core.cli import read_flags, run
+from core.config import COSTS_MEMORY, DeviceName, refuse_repeated
 from core.config import Config as BaseConfig
-from core.errors import UserError
-from core.seeding import DeviceName
-from grids.inputs import find_inputs, record_inputs, refuse_missing_images
-from grids.local import LocalWorkers, visible_gpus
-from grids.plan import GridOptions, Override, Script, make_plan
-from grids.progress import EpochTimes, describe_plan, describe_time, run_with_progress
-from grids.recipe import Recipe, read_recipes
-from grids.rehearse import rehearse
-from grids.run import Schedule, Workers, grid_lock
 
 CODE = Path(__file__).resolve().parent
 EXTRAS = "pip install -r requirements-extras.txt"
@@ -32,6 +21,14 @@ EXTRAS = "pip install -r requirements-extras.txt"
 
 class Config(BaseConfig):
     """Run everything that the tables of recipes need, on this machine or on a cluster."""
+
+    GROUPS: ClassVar[dict[str, str]] = {
+        "data": "data inputs",
+        "plan": "only seeds settings epochs dry_run rehearse",
+        "speed": "jobs device workers cache",
+        "cluster": "engine address cpus_per_job gpus_per_job",
+        "search": "search trials val_fraction storage",
+    }
 
     recipe: tuple[Path, ...] = Field(min_length=1)
     """Recipe files; a training that several of them share is run once."""
@@ -104,6 +101,23 @@ class Config(BaseConfig):
     def local_jobs(self) -> int:
         """Trainings at a time on this machine."""
         return self.jobs or max(len(visible_gpus(self.device)), 1)
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from core.errors import UserError
+from grids.inputs import find_inputs, record_inputs, refuse_missing_images
+from grids.local import LocalWorkers, visible_gpus
+from grids.plan import GridOptions, Override, Script, make_plan
+from grids.progress import EpochTimes, describe_plan, describe_time, run_with_progress
+from grids.recipe import Recipe, read_recipes
+from grids.rehearse import rehearse
+from grids.run import Schedule, Workers, grid_lock
 
 
 def ray_workers(config: Config) -> Workers:
@@ -220,4 +234,4 @@ def search_main(
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -9,25 +9,13 @@ ConvLSTM, or LSTA with its 100 entries for GTEA61. Files are read as tensors alo
 refused.
 """
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
-from core.checkpoint import load_checkpoint, save_checkpoint, weights_in
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
 from core.config import Config as BaseConfig
-from core.errors import UserError
-from core.files import atomic_folder, refuse_no_folder
-from core.run_dir import RunDirectory
-from data.index import ClipIndex
-from data.parts import ClipInput, Flow, Frames
-from data.transforms import Preprocessing
-from models import reference_state
-from models.build import build_trained, read_published
-from selfsup.head import without_heads
 
 
 class Config(BaseConfig):
@@ -63,6 +51,24 @@ class Config(BaseConfig):
                 f"{', '.join(both)} in both --train-users and --test-users; take them out of one"
             )
         return self
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+import hashlib
+from typing import Any
+
+from core.checkpoint import load_checkpoint, save_checkpoint, weights_in
+from core.errors import UserError
+from core.files import atomic_folder, refuse_no_folder
+from core.run_dir import RunDirectory
+from data.index import ClipIndex
+from data.parts import ClipInput, Flow, Frames
+from data.transforms import Preprocessing
+from models import reference_state
+from models.build import build_trained, read_published
+from selfsup.head import without_heads
 
 
 def import_checkpoint(file: Path, config: Config) -> None:
@@ -142,4 +148,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -1,29 +1,12 @@
 """Turns the finished runs of a grid into a page, Markdown, LaTeX and CSV that say how sure they are."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-import cam_viz
-import evaluate
-from core.cli import run
-from core.config import COSTS_MEMORY, refuse_repeated
+from core.cli import read_flags, run
+from core.config import COSTS_MEMORY, DeviceName, refuse_repeated
 from core.config import Config as BaseConfig
-from core.errors import UserError
-from core.files import refuse_no_folder
-from core.run_dir import RunDirectory, read_evaluation
-from core.seeding import DeviceName
-from reporting.chapter import chapter
-from reporting.collect import Finished, FoundTable, Row, read_runs, read_tables
-from reporting.measures import lacks_attention
-from reporting.page import Section, Strip, write_report
-from reporting.side_by_side import disagreements
-from viz.overlay import Picture, Style
-from viz.player import data_url, write_player
-from viz.scene import Scene
-from viz.storyboard import heat_pictures, motion_pictures
-from viz.viewer import open_viewers, view_clip
 
 _MOST_DRAWN = 6
 _MOST_PLAYED = 12
@@ -67,6 +50,28 @@ class Config(BaseConfig):
             )
         refuse_repeated("--runs", self.runs)
         return self
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import cam_viz
+import evaluate
+from core.errors import UserError
+from core.files import refuse_no_folder
+from core.run_dir import RunDirectory, read_evaluation
+from reporting.chapter import chapter
+from reporting.collect import Finished, FoundTable, Row, read_runs, read_tables
+from reporting.measures import lacks_attention
+from reporting.page import Section, Strip, write_report
+from reporting.side_by_side import disagreements
+from viz.overlay import Picture, Style
+from viz.player import data_url, write_player
+from viz.scene import Scene
+from viz.storyboard import heat_pictures, motion_pictures
+from viz.viewer import open_viewers, view_clip
 
 
 def main(config: Config) -> int:
@@ -234,4 +239,4 @@ def storyboard(scene: Scene, style: Style, stem: str) -> Section:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -8,22 +8,20 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
-from core.stage import Stage
 from core.train_config import ClipTrainConfig
 from data.clips import Kind
-from data.parts import ClipInput, Flow
-from data.transforms import Preprocessing
-from models import FlowStream
 from models.backbones import BackboneName
-from models.weights import load_backbone_body, read_backbone_weights
-from training.run import Architecture, Parents, Settings, Training, train
 
 
 class Config(ClipTrainConfig):
     """Train the flow stream of Ego-RNN on stacks of flow images."""
 
+    GROUPS: ClassVar[dict[str, str]] = {
+        "data": "stack test_stacks image_size",
+        "network": "backbone weights dropout",
+    }
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "test_stacks", "dropout")
 
     stack: int = Field(5, ge=1, json_schema_extra=COSTS_MEMORY)
@@ -44,6 +42,17 @@ class Config(ClipTrainConfig):
     def reads(self) -> tuple[Kind, ...]:
         """The images of a clip that the training reads."""
         return Flow.kinds
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from core.stage import Stage
+from data.parts import ClipInput, Flow
+from data.transforms import Preprocessing
+from models import FlowStream
+from models.weights import load_backbone_body, read_backbone_weights
+from training.run import Architecture, Parents, Settings, Training, train
 
 
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
@@ -79,4 +88,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -6,39 +6,24 @@ train_rgb.py a meaning where ImageNet weights can't be downloaded. In metrics.cs
 training counts the single frames, or the pictures.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
-from core.ranks import ONE, Ranks
-from core.seeding import choose_device
-from core.stage import Stage
 from core.train_config import ClipTrainConfig
-from data.epochs import EpochSampler, evaluation_keys
-from data.parts import ClipInput, SingleFrames
-from data.pictures import PictureIndex, Pictures, picture_key
-from data.split import first_names, stratified_split
-from data.transforms import Preprocessing
-from metrics.predictions import Relations
-from models import FrameClassifier
 from models.backbones import BackboneName
-from models.weights import load_backbone_body, read_backbone_weights
-from training.batches import Data, KeyBatches, LoaderSettings, MakeBatches, by_epoch, open_clips
-from training.fit import EvaluationSet, Sets, TrainingSet
-from training.pictures import load_pictures
-from training.run import Architecture, Parents, Settings, Training, train
-
-if TYPE_CHECKING:
-    from core.memory import Room
 
 
 class Config(ClipTrainConfig):
     """Train a ResNet on single frames of clips (--data) or on pictures in class folders (--images)."""
 
+    GROUPS: ClassVar[dict[str, str]] = {
+        "data": "data images held_out frames image_size",
+        "network": "backbone weights",
+    }
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights",)
 
     data: Path | None = None  # type: ignore[assignment]
@@ -63,6 +48,32 @@ class Config(ClipTrainConfig):
         if self.images is not None and self.val_fraction > 0:
             raise ValueError("--val-fraction belongs to --data; with --images use --held-out")
         return self
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.ranks import ONE, Ranks
+from core.seeding import choose_device
+from core.stage import Stage
+from data.epochs import EpochSampler, evaluation_keys
+from data.parts import ClipInput, SingleFrames
+from data.pictures import PictureIndex, Pictures, picture_key
+from data.split import first_names, stratified_split
+from data.transforms import Preprocessing
+from metrics.predictions import Relations
+from models import FrameClassifier
+from models.weights import load_backbone_body, read_backbone_weights
+from training.batches import Data, KeyBatches, LoaderSettings, MakeBatches, by_epoch, open_clips
+from training.fit import EvaluationSet, Sets, TrainingSet
+from training.pictures import load_pictures
+from training.run import Architecture, Parents, Settings, Training, train
+
+if TYPE_CHECKING:
+    from core.memory import Room
 
 
 @dataclass(frozen=True)
@@ -153,4 +164,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -4,34 +4,22 @@ Ego-RNN, section 4.2. Stage 1 starts from a backbone's weights, stage 2 from a f
 can learn motion segmentation beside the actions (--ms); stage joint trains everything at once (SparNet).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import tyro
 from pydantic import Field, model_validator
 
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
-from core.errors import UserError
-from core.ranks import Ranks
-from core.stage import Stage
-from core.task import Classification, Predict, Task
-from core.train_config import ClipTrainConfig
+from core.train_config import ClipTrainConfig, Predict
 from data.clips import Kind
-from data.parts import ClipInput, Frames, Maps
-from data.transforms import Preprocessing
 from models.backbones import BackboneName
-from models.base import Entry
-from models.egornn import AttentionName, EgoRNN, StageName
 from models.inserts import ModuleName, sees_ahead
-from models.temporal import HEADS, TemporalName, require_head
-from selfsup import MotionSegmentation, MotionSettings
-from selfsup.head import MotionHeads, describe_heads
-from training.batches import ClipData, KeyBatches
-from training.cache.store import CacheFlags
-from training.parents import ParentKind, untrained_note
-from training.run import Architecture, Parents, Settings, Training, look_at, train
+from models.names import AttentionName, StageName
+from models.temporal import HEADS, TemporalName
+from selfsup.settings import MotionSettings
+from training.cache import CacheFlags
 
 # What a network is, by flag, where the flag is left out; stage 2 takes it from its stage 1.
 NETWORK = {
@@ -53,6 +41,11 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = NETWORK | {"weights": "imagenet"}
+    GROUPS: ClassVar[dict[str, str]] = {
+        "data": "frames observed image_size",
+        "network": "init init_sha256 weights backbone module attention temporal hidden dropout",
+        "training": "predict",
+    }
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "attention", "dropout")
 
     stage: StageName
@@ -120,6 +113,27 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
             )
         return self
 
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from collections.abc import Sequence
+
+from core.errors import UserError
+from core.ranks import Ranks
+from core.stage import Stage
+from core.task import Classification, Task
+from data.parts import ClipInput, Frames, Maps
+from data.transforms import Preprocessing
+from models.base import Entry
+from models.egornn import EgoRNN
+from models.temporal import require_head
+from selfsup.head import MotionHeads, describe_heads
+from selfsup.targets import MotionTarget
+from selfsup.task import MotionSegmentation
+from training.batches import ClipData, KeyBatches
+from training.parents import ParentKind, untrained_note
+from training.run import Architecture, Parents, Settings, Training, look_at, train
 
 PARENTS = {"init": ParentKind("EgoRNN", "train_rgb.py")}
 
@@ -246,7 +260,7 @@ def learn_motion_prior(config: Config, model: EgoRNN, data: ClipData, ranks: Ran
     train, maps = data.split.train, data.inputs.without(Frames)
     keys = KeyBatches(maps.test_keys(train), config.batch_size)
     batches = data.load(maps, config.workers, train, keys)
-    if learn_prior(model.motion, config.motion_target(), batches, balanced=config.ms_classes == "balanced"):
+    if learn_prior(model.motion, MotionTarget.of(config), batches, balanced=config.ms_classes == "balanced"):
         taken = "brighter than half count as moving" if config.ms == "classification" else "are kept"
         ranks.say(f"note: motion maps of {config.data} hold grey levels, not 0 and 255 alone; those {taken}")
 
@@ -284,4 +298,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

@@ -8,17 +8,10 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from core.cli import run
-from core.stage import Stage
+from core.cli import read_flags, run
 from core.train_config import ClipTrainConfig
 from data.clips import Kind
-from data.parts import ClipInput, Flow, Frames, read_input
-from models import TwoStream, build_model
-from models.two_stream import FLOW_LAYER4_LR
-from selfsup.head import without_heads
-from training.cache.store import CacheFlags
-from training.parents import ParentKind
-from training.run import Architecture, Parents, Settings, Training, train
+from training.cache import CacheFlags
 
 
 class Config(ClipTrainConfig, CacheFlags):
@@ -28,6 +21,10 @@ class Config(ClipTrainConfig, CacheFlags):
     and of what learns in the RGB stream.
     """
 
+    GROUPS: ClassVar[dict[str, str]] = {
+        "network": "rgb flow rgb_sha256 flow_sha256 dropout",
+        "training": "flow_lr gamma",
+    }
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("flow_lr", "gamma", "dropout")
 
     rgb: Path
@@ -38,7 +35,7 @@ class Config(ClipTrainConfig, CacheFlags):
     """Hash of the last.pt of --rgb: recorded, and compared where it is given."""
     flow_sha256: str | None = None
     """Hash of the last.pt of --flow: recorded, and compared where it is given."""
-    flow_lr: float = Field(FLOW_LAYER4_LR, gt=0)
+    flow_lr: float = Field(1e-4, gt=0)
     """Learning rate of the flow stream's layer4."""
     gamma: float = Field(0.99, gt=0, le=1)
     """Factor of both learning rates after every epoch; a shorter training wants a smaller one."""
@@ -56,6 +53,16 @@ class Config(ClipTrainConfig, CacheFlags):
             raise ValueError("--milestones: joint training lowers its rates after every epoch, by --gamma")
         return self
 
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from core.stage import Stage
+from data.parts import ClipInput, Flow, Frames, read_input
+from models import TwoStream, build_model
+from selfsup.head import without_heads
+from training.parents import ParentKind
+from training.run import Architecture, Parents, Settings, Training, train
 
 PARENTS = {"rgb": ParentKind("EgoRNN", "train_rgb.py"), "flow": ParentKind("FlowStream", "train_flow.py")}
 
@@ -119,4 +126,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

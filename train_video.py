@@ -4,33 +4,18 @@ What a user would compare Ego-RNN with, under the same index, frames, protocol a
 a row for each network.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, model_validator
 
-from core.cli import run
+from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
-from core.errors import UserError
-from core.ranks import Ranks
-from core.stage import Group, Stage
-from core.task import AndPictures, Composition, Task
 from core.train_config import ClipTrainConfig
-from data.actions import noun_ids, verb_ids
-from data.parts import ClipInput, Frames, Views
-from data.pictures import PictureIndex
-from models.base import ClipModel, Entry
 from models.inserts import ModuleName
 from models.temporal import TemporalName
-from models.verb_noun import VerbNoun
 from models.video import NETWORKS, NetworkName
-from models.with_pictures import WithPictures
-from training.batches import ClipData, open_clips
-from training.cache.store import CacheFlags
-from training.pictures import ClipsWithPictures
-from training.run import Architecture, Parents, Settings, Training, classification, train
+from training.cache import CacheFlags
 
 FRAMES = 7
 
@@ -52,6 +37,11 @@ class Config(ClipTrainConfig, CacheFlags):
         "module": "none",
         "time_padding": "replicate",
         "pictures_weight": 1.0,
+    }
+    GROUPS: ClassVar[dict[str, str]] = {
+        "data": "frames clip_len frame_interval num_clips image_size labels unseen pictures",
+        "network": "weights temporal hidden module time_padding dropout",
+        "training": "partial_bn pictures_weight",
     }
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("weights", "dropout", "pictures_weight")
 
@@ -115,6 +105,28 @@ class Config(ClipTrainConfig, CacheFlags):
         if self.pictures is None and self.pictures_weight is not None:
             raise ValueError("--pictures-weight belongs to --pictures")
         return self
+
+
+if __name__ == "__main__":
+    flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
+
+from dataclasses import replace
+
+import torch
+
+from core.errors import UserError
+from core.ranks import Ranks
+from core.stage import Group, Stage
+from core.task import AndPictures, Composition, Task
+from data.actions import noun_ids, verb_ids
+from data.parts import ClipInput, Frames, Views
+from data.pictures import PictureIndex
+from models.base import ClipModel, Entry
+from models.verb_noun import VerbNoun
+from models.with_pictures import WithPictures
+from training.batches import ClipData, open_clips
+from training.pictures import ClipsWithPictures
+from training.run import Architecture, Parents, Settings, Training, classification, train
 
 
 def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
@@ -244,4 +256,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, flags)

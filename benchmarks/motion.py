@@ -25,8 +25,10 @@ from benchmarks.tables import insert_tables, markdown, read_page
 from core.cli import run
 from core.config import Config
 from core.files import write_text
+from data import Method
 from data.clips import Clip
-from data.flow import METHODS, FlowField, Method, compute_flow
+from data.flow import METHODS, FlowField, compute_flow
+from data.motion import MotionConfig
 from data.motion import command as motion
 from data.motion.camera import (
     MAX_STEP_PX,
@@ -308,7 +310,7 @@ def speed_table(clips: Sequence[Clip]) -> str:
     modes += [(method, True, True) for method in ("dis", "farneback", "tvl1", "deepflow")]
     rows = []
     for method, warp, maps in tqdm(modes, "speed"):
-        config = motion.MotionConfig(root=Path(), flow=method, warp=warp, maps=maps, jobs=2)
+        config = MotionConfig(root=Path(), flow=method, warp=warp, maps=maps, jobs=2)
         slow = method in ("tvl1", "deepflow")
         cpu_ms, rate = time_command(config, clips[:2] if slow else clips)
         flags = f"`--flow {method}{'' if warp else ' --no-warp'}{' --maps' if maps else ''}`"
@@ -318,7 +320,7 @@ def speed_table(clips: Sequence[Clip]) -> str:
     return markdown([*header, "GTEA61, hours, two free cores"], rows)
 
 
-def time_command(config: motion.MotionConfig, clips: Iterable[Clip]) -> tuple[float, float]:
+def time_command(config: MotionConfig, clips: Iterable[Clip]) -> tuple[float, float]:
     """Run the command on copies of clips: CPU milliseconds a pair in one process, and pairs a second."""
     with tempfile.TemporaryDirectory() as folder:
         root, pairs = Path(folder), 0

@@ -18,7 +18,7 @@ from data.index import ClipIndex
 from data.motion.camera import Camera, pixel_grid
 from data.motion.homography import transform
 from data.motion.trajectories import Mask
-from data.synthetic import true_flow
+from data.synthetic.truth import true_flow
 from data.tree import truth_file
 
 

@@ -25,7 +25,8 @@ from models.base import ClipModel, Entry, Prefix
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
 from models.two_stream import TwoStream
-from training.cache.store import CacheFolder, Precision, TensorStore
+from training.cache import Precision
+from training.cache.store import CacheFolder, TensorStore
 
 PartName = Literal["stage 1", "stage 2", "stage 2 and layer3", "joint", "flow"]
 PARTS: tuple[PartName, ...] = ("stage 1", "stage 2", "joint", "flow")  # in the tables of steps

@@ -1,16 +1,33 @@
-"""Starts every command of the project: flags become a typed config, mistakes become status 2."""
+"""Starts every command of the project: flags become a typed config, mistakes become status 2.
+
+A command reads its flags before it loads what computes, so that `--help` and mistakes are answered at once:
+
+    class Config(core.config.Config): ...
+
+    if __name__ == "__main__":
+        flags = read_flags(Config)
+
+    import torch
+
+    def main(config: Config) -> None: ...
+
+    if __name__ == "__main__":
+        run(main, flags)
+"""
 
 import errno
 import inspect
 import io
 import os
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import tyro
 from tyro.constructors import (
@@ -27,6 +44,7 @@ from core.errors import UserError
 from core.processes import Terminated, interrupted_by_signals
 
 C = TypeVar("C", bound=Config)
+R = TypeVar("R")
 
 # Trouble of a disk or its administration, not a fault of the code.
 _DISK = {
@@ -50,6 +68,9 @@ _LOST_LOADER = (
     "--batch-size. A training goes on from its last epoch with --resume"
 )
 
+_GROUP = "group "
+"""Begins the names of groups among the names of flags."""
+
 
 def _say_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print one word for Ctrl-C, and everything else as Python does."""
@@ -63,27 +84,59 @@ def _say_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
 sys.excepthook = _say_uncaught
 
 
-def run(main: Callable[[C], int | None], config_class: type[C], *, prog: str | None = None) -> None:
-    """Parse the command line into a config, call `main`, and exit with its status.
+def read_flags(config_class: type[C], *, prog: str | None = None) -> C:
+    """Make a config from the command line.
+
+    Args:
+        config_class: A `core.config.Config`; its field docs become `--help`.
+        prog: Name shown in the usage line, for example `python -m data.check`.
+
+    Raises:
+        SystemExit: With status 0 after `--help`, with 2 after a mistake, which has been told.
+    """
+    return _or_leave(lambda: parse(config_class, prog=prog), config_class)
+
+
+def run(main: Callable[[C], int | None], flags: C | type[C], *, prog: str | None = None) -> NoReturn:
+    """Call `main`, and exit with its status.
 
     Args:
         main: Does the work; returns an exit status, None meaning 0.
-        config_class: A `core.config.Config`; its field docs become `--help`.
-        prog: Name shown in the usage line, for example `python -m data.check`.
+        flags: What `read_flags` has made, or the class of which it is to make one.
+        prog: As for `read_flags`.
 
     Raises:
         SystemExit: Always. Status 0 on success, 2 for a user's mistake or a failing disk, 130 after Ctrl-C,
             141 where nobody reads the output any more (`| head`), 143 after SIGTERM.
     """
+    config = read_flags(flags, prog=prog) if isinstance(flags, type) else flags
+
+    def work() -> int | None:
+        with interrupted_by_signals():
+            status = main(config)
+        sys.stdout.flush()  # a full disk is told like any other
+        return status
+
+    _leave(_or_leave(work, type(config)) or 0)
+
+
+def _or_leave(action: Callable[[], R], config_class: type[Config]) -> R:
+    """Do something; what ends it early ends the process, with its status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or log that can't hold a name shows it escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = _run(main, config_class, prog)
+        return _told(action, config_class)
+    except SystemExit as stopped:  # also after --help, or a mistake that tyro has explained
+        status = int(stopped.code or 0)
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
         status = 128 + signal.SIGPIPE
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -100,20 +153,20 @@ def _reader_is_gone() -> bool:
     return bool(outputs.poll(0))
 
 
-def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | None) -> int:
+def _told(action: Callable[[], R], config_class: type[Config]) -> R:
+    """Do something; what is no fault of the code is told in one message.
+
+    Raises:
+        SystemExit: After the message.
+    """
     try:
-        config = parse(config_class, prog=prog)
-        with interrupted_by_signals():
-            status = main(config)
-        sys.stdout.flush()  # a full disk is told like any other
-    except SystemExit as stopped:  # after --help, or a mistake that tyro has explained
-        return int(stopped.code or 0)
+        return action()
     except Terminated:
         print("terminated", file=sys.stderr)
-        return 143
+        sys.exit(143)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        sys.exit(130)
     except Exception as error:
         trouble = error
         try:
@@ -123,8 +176,7 @@ def _run(main: Callable[[C], int | None], config_class: type[C], prog: str | Non
         if (message := _message(trouble, config_class)) is None:
             raise
         print(f"error: {printable(message)}", file=sys.stderr)
-        return 2
-    return status or 0
+        sys.exit(2)
 
 
 def parse(config_class: type[C], words: Sequence[str] | None = None, *, prog: str | None = None) -> C:
@@ -139,12 +191,12 @@ def parse(config_class: type[C], words: Sequence[str] | None = None, *, prog: st
         UserError: The config refuses a value.
         SystemExit: After `--help`, or after a flag that is unknown or missing has been explained.
     """
-    registry = ConstructorRegistry()
+    registry, boxes = ConstructorRegistry(), _boxes(config_class)
 
     @registry.struct_rule
     def flags(info: StructTypeInfo) -> StructConstructorSpec | None:
         # As plain values: a config made by tyro would have its message wrapped in one of tyro's.
-        return StructConstructorSpec(dict, _flags(config_class)) if info.type is config_class else None
+        return StructConstructorSpec(dict, boxes[info.type]) if info.type in boxes else None
 
     @registry.primitive_rule
     def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
@@ -170,21 +222,49 @@ def parse(config_class: type[C], words: Sequence[str] | None = None, *, prog: st
             config_class,
             args=words,
             prog=prog,
-            description=inspect.getdoc(config_class),
+            description=_fitted(_unbroken(config_class.__doc__)),
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )
+    for title in config_class.groups()[1]:
+        values |= values.pop(_GROUP + title)
     return config_class(**values)
 
 
-def _flags(config_class: type[Config]) -> tuple[StructFieldSpec, ...]:
-    """Describe the flags of a config, those that are required first."""
+def _boxes(config_class: type[Config]) -> dict[type, tuple[StructFieldSpec, ...]]:
+    """Describe the flags in the boxes that the help shows them in, the config's own box last.
+
+    A group is a struct to tyro; with its name it heads the box, and the flags in it go without.
+    """
     hints = get_type_hints(config_class, include_extras=True)
-    flags = []
-    for name, field in sorted(config_class.model_fields.items(), key=lambda item: not item[1].is_required()):
+
+    def flag(name: str) -> StructFieldSpec:
+        field = config_class.model_fields[name]
         default = tyro.MISSING if field.is_required() else field.get_default(call_default_factory=True)
-        kind: Any = Annotated[hints[name], tyro.conf.arg(help_behavior_hint=config_class.hint(name))]
-        flags.append(StructFieldSpec(name, kind, default, " ".join((field.description or "").split())))
-    return tuple(flags)
+        about = tyro.conf.arg(help_behavior_hint=config_class.hint(name), prefix_name=False)
+        kind: Any = Annotated[hints[name], about]
+        return StructFieldSpec(name, kind, default, _unbroken(field.description))
+
+    alone, groups = config_class.groups()
+    kinds = {title: type(title, (), {}) for title in groups}
+    boxes = {kind: tuple(map(flag, groups[title])) for title, kind in kinds.items()}
+    inner: dict[str, Any] = {t: Annotated[kind, tyro.conf.arg(name=t)] for t, kind in kinds.items()}
+    nested = (StructFieldSpec(_GROUP + title, kind, tyro.MISSING, "") for title, kind in inner.items())
+    return {**boxes, config_class: (*map(flag, alone), *nested)}
+
+
+def _unbroken(text: str | None) -> str:
+    """Join the lines of a doc, which are broken for its source; paragraphs stay."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _fitted(text: str) -> str:
+    """Break paragraphs for the terminal, as tyro does with all but a command's description.
+
+    It joins lines again but those that begin with a space.
+    """
+    width = shutil.get_terminal_size().columns
+    return "\n\n".join(textwrap.fill(line, width, subsequent_indent=" ") for line in text.split("\n\n"))
 
 
 def printable(message: str) -> str:

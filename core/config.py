@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +10,8 @@ from pydantic.config import JsonDict
 
 from core.errors import UserError, reason
 from core.files import write_text
+
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 COSTS_MEMORY: JsonDict = {"costs_memory": True}
 """`json_schema_extra` of a field that memory grows with: its flag is named when memory runs out."""
@@ -39,6 +41,9 @@ class Config(BaseModel):
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
     """Values of flags that were left out, by the case where they depend on one; the help names them."""
 
+    GROUPS: ClassVar[Mapping[str, str]] = {}
+    """Names of fields whose flags stand together in the help, by the title of their group."""
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -66,6 +71,23 @@ class Config(BaseModel):
         if isinstance(default, bool):  # --no-warp is off by default too
             return "(default: off)"
         return "(optional)" if default in (None, ()) else None
+
+    @classmethod
+    def groups(cls) -> tuple[list[str], dict[str, list[str]]]:
+        """Sort the flags as the help shows them.
+
+        Returns:
+            Names of flags that are in no group, those that are required first, also if a group lists them;
+            and the other flags by the title of their group, those of the class before those of its bases.
+        """
+        required = [name for name, field in cls.model_fields.items() if field.is_required()]
+        groups: dict[str, list[str]] = {}
+        placed = {*required}
+        for base in cls.__mro__:
+            for title, names in vars(base).get("GROUPS", {}).items():
+                groups.setdefault(title, []).extend(name for name in names.split() if name not in placed)
+                placed |= {*names.split()}
+        return required + [name for name in cls.model_fields if name not in placed], groups
 
     @classmethod
     def memory_flags(cls) -> list[str]:

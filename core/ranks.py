@@ -21,8 +21,9 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from core.config import DeviceName
 from core.errors import UserError
-from core.seeding import DeviceName, choose_device
+from core.seeding import choose_device
 from core.task import Batch, StepOutput, Task
 
 T = TypeVar("T")

@@ -1,13 +1,10 @@
 """Random numbers and devices: the same seed gives the same run."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 
+from core.config import DeviceName
 from core.errors import UserError
-
-DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def seed_everything(*entropy: int) -> None:

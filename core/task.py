@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from core.train_config import Predict
+
 Batch = dict[str, Tensor]
 Details = Mapping[str, npt.NDArray[np.floating]]
-Predict = Literal["last", "every-frame", "every-frame-rising"]
-"""What is learned from: the scores after a clip's last frame, or those after each frame, weighted alike or by
-t / T."""
 
 
 class StepOutput(NamedTuple):

@@ -4,13 +4,18 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
-from core.config import COSTS_MEMORY, Config
-from core.seeding import DeviceName
-from core.stage import Stage
+from core.config import COSTS_MEMORY, Config, DeviceName
+
+if TYPE_CHECKING:
+    from core.stage import Stage
+
+Predict = Literal["last", "every-frame", "every-frame-rising"]
+"""What is learned from: the scores after a clip's last frame, or those after each frame, weighted alike or by
+t / T."""
 
 # A resumed run may differ in these: they say where and how fast it runs, not what it computes.
 FREE_ON_RESUME = (
@@ -38,6 +43,10 @@ class TrainConfig(Config):
     `DEFAULTS`, from which the help takes them, or in a network's stage, and nowhere else.
     """
 
+    GROUPS: ClassVar[dict[str, str]] = {
+        "training": "epochs batch_size lr milestones seed eval_every",
+        "speed": "device amp compile graphs workers resident save_every_sec",
+    }
     SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
     """Settings that leave the time of an epoch as it is; scripts add theirs."""
 
@@ -94,7 +103,7 @@ class TrainConfig(Config):
         """Give flags that were left out their values."""
         return self.replace(**{name: v for name, v in values.items() if getattr(self, name) is None})
 
-    def schedule(self, stage: Stage) -> tuple[Self, Stage]:
+    def schedule(self, stage: "Stage") -> tuple[Self, "Stage"]:
         """Fill the schedule from a stage, and return the stage with the schedule that was asked for."""
         stage = stage.override(lr=self.lr, epochs=self.epochs, milestones=self.milestones)
         return self.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
@@ -119,6 +128,8 @@ class TrainConfig(Config):
 
 class ClipTrainConfig(TrainConfig):
     """Flags of every script that trains on clips."""
+
+    GROUPS: ClassVar[dict[str, str]] = {"data": "data train_users test_users val_fraction"}
 
     data: Path
     """Tree of clips."""

@@ -5,7 +5,10 @@ The names below are loaded when first used: torch takes seconds to import, and t
 """
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
+
+Method = Literal["tvl1", "dis", "deepflow", "farneback"]
+"""How flow is computed."""
 
 _HOMES = {
     "Clip": "data.clips",

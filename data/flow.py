@@ -6,13 +6,14 @@ Axes: H W pixels. A flow is float32 of shape (H, W, 2): at each pixel of the pre
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Method = Literal["tvl1", "dis", "deepflow", "farneback"]
+from data import Method
+
 METHODS: tuple[Method, ...] = get_args(Method)
 Grey = npt.NDArray[np.uint8]
 FlowField = npt.NDArray[np.float32]

@@ -15,9 +15,9 @@ from typing import IO, Protocol
 
 import torch
 
+from core.config import DeviceName
 from core.errors import UserError
 from core.run_dir import RunDirectory
-from core.seeding import DeviceName
 from grids.run import Run
 from grids.worker import Forked, Worker
 

@@ -25,7 +25,8 @@ from data.tree import truth_file
 from metrics.accuracy import Floats
 from metrics.predictions import Predictions
 from metrics.statistics import bootstrap_interval, paired_differences
-from selfsup.targets import MOVING_SHARE, binary, pool_maps
+from selfsup.settings import MOVING_SHARE
+from selfsup.targets import binary, pool_maps
 
 CENTRE_SIGMA = 0.25
 """Standard deviation of the centre prior, as a share of the side of what the network sees."""

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy  # loads scipy.special when it is first used
@@ -15,10 +15,9 @@ import scipy  # loads scipy.special when it is first used
 from core.errors import UserError
 from data.index import ClipIndex
 from data.split import hold_out
+from metrics import Scores
 from metrics.accuracy import Floats, Ints, cross_entropy
 from metrics.predictions import Predictions, unpredicted_note
-
-Scores = Literal["logits", "probabilities"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from torchvision.models import ResNet
 
 from core.errors import UserError
 from models.backbones import BACKBONES, BackboneName
-from models.inserts import ModuleName, insert, takes_single_frames
+from models.inserts import ModuleName
+from models.inserts.insert import insert
+from models.inserts.tsm import takes_single_frames
 
 _STRIDE_OF_LAYER3 = 16
 

@@ -5,15 +5,15 @@ Axes: B clips, T frames or flow stacks of a clip, C channels, h w feature cells,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
 from core.stage import Stage
+from models.names import HeatName
 
-HeatName = Literal["attention", "cam", "gradcam"]
 HEATS: tuple[HeatName, ...] = ("attention", "cam", "gradcam")
 State = dict[str, Tensor]
 

@@ -5,7 +5,7 @@ Axes: B clips, T frames, C channels, D features, H W pixels, h w cells, K classe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,12 @@ from core.errors import UserError
 from core.stage import Group, Stage
 from models.backbone import Backbone, BackboneMaps
 from models.backbones import BACKBONES, BackboneName
-from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
+from models.base import ClipModel, ClipOutput, LastMaps, Prefix, State
 from models.cam import class_activation_map
 from models.inserts import ModuleName, sees_ahead
+from models.names import AttentionName, HeatName, StageName
 from models.published import below, load_over, prefixed, resnet_name, size_of
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
-
-AttentionName = Literal["cam", "none"]
-StageName = Literal[1, 2, "joint"]
 
 # What learns, as patterns of parameter names.
 RECURRENCE = ("temporal.*",)

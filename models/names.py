@@ -1,16 +1,20 @@
-"""A list of classes by name that loads the file of each only when it is asked for."""
+"""The names that flags take, known without the networks that they stand for."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from core.errors import UserError
 
 T = TypeVar("T")
 
+StageName = Literal[1, 2, "joint"]
+AttentionName = Literal["cam", "none"]
+HeatName = Literal["attention", "cam", "gradcam"]
 
-class ByName(Mapping[str, type[T]]):
-    """Classes of the files of one package.
+
+class ByName(Mapping[str, T]):
+    """What the files of one package hold, mostly classes; a file is loaded when it is asked for.
 
     Examples:
         >>> heads = ByName("models.temporal", {"lstm": ("vectors.LSTMHead", "the last state")}, "head")
@@ -23,14 +27,14 @@ class ByName(Mapping[str, type[T]]):
 
         Args:
             package: Where the files are.
-            lines: By name, a class as "file.Class" and what it is in one line.
-            kind: What messages call such a class.
+            lines: By name, a class (or what else stands there) as "file.Class", and what it is in one line.
+            kind: What messages call it.
         """
         self._package, self._lines, self._kind = package, lines, kind
 
-    def __getitem__(self, name: str) -> type[T]:
+    def __getitem__(self, name: str) -> T:
         file, _, of_file = self._lines[name][0].partition(".")
-        found: type[T] = getattr(import_module(f"{self._package}.{file}"), of_file)
+        found: T = getattr(import_module(f"{self._package}.{file}"), of_file)
         return found
 
     def __iter__(self) -> Iterator[str]:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from core.stage import Group, Stage
 from models.backbones import BACKBONES, BackboneName
-from models.base import ClipModel, ClipOutput, HeatName, LastMaps, Prefix, State
+from models.base import ClipModel, ClipOutput, LastMaps, Prefix, State
 from models.egornn import CLASSIFIER, RECURRENCE, EgoRNN, last_stage
 from models.flow_stream import FlowStream
+from models.names import HeatName
 from models.published import below, prefixed, size_of
 from models.temporal import HEADS, TemporalName
 
-FLOW_LAYER4_LR = 1e-4
 # The classifier and the flow stream's layer4 alone are in train mode, so that layer4's batch norm goes on
 # counting. The single streams' dropouts are off the path. Whatever else learns does so in eval mode.
 _JOINT = Stage(
@@ -66,7 +66,7 @@ class TwoStream(ClipModel):
     def stage(
         temporal: TemporalName,
         *,
-        flow_lr: float = FLOW_LAYER4_LR,
+        flow_lr: float = 1e-4,
         gamma: float = 0.99,
         backbones: tuple[BackboneName, BackboneName] = ("resnet34", "resnet34"),
     ) -> Stage:

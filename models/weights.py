@@ -10,7 +10,8 @@ from torchvision.models import WeightsEnum
 from core.checkpoint import load_checkpoint, weights_in
 from core.errors import UserError
 from models.backbone import Backbone
-from models.backbones import BACKBONES, BackboneName, Family
+from models.backbones import BACKBONES, BackboneName
+from models.backbones.base import Family
 
 
 def read_backbone_weights(source: str, name: BackboneName) -> dict[str, Tensor] | None:

@@ -1,9 +1,22 @@
-"""Motion segmentation as a self-supervised task."""
+"""Motion segmentation as a self-supervised task; the names below are loaded when first used."""
 
-from selfsup.head import MotionHead, MotionHeads
-from selfsup.losses import MotionLoss
-from selfsup.settings import MotionSettings
-from selfsup.targets import MotionTarget
-from selfsup.task import MotionSegmentation
+from importlib import import_module
+from typing import Any
 
-__all__ = ["MotionHead", "MotionHeads", "MotionLoss", "MotionSegmentation", "MotionSettings", "MotionTarget"]
+_HOMES = {
+    "MotionHead": "selfsup.head",
+    "MotionHeads": "selfsup.head",
+    "MotionLoss": "selfsup.losses",
+    "MotionSegmentation": "selfsup.task",
+    "MotionSettings": "selfsup.settings",
+    "MotionTarget": "selfsup.targets",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'selfsup' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

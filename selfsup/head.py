@@ -4,15 +4,14 @@ Axes: B clips, T frames, C channels, n cells a side of the feature map, and so o
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
+from selfsup.settings import LayerName, VariantName
 
-VariantName = Literal["classification", "regression"]
-LayerName = Literal["layer3", "layer4"]
 _STRIDES: dict[LayerName, int] = {"layer3": 16, "layer4": 32}
 
 

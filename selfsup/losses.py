@@ -4,15 +4,13 @@ Axes: B clips, T frames, n cells a side.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LossName = Literal["cross_entropy", "mse", "smooth_l1", "l1", "kl"]
-ActivationName = Literal["linear", "relu", "sigmoid"]
-ReductionName = Literal["mean", "sum"]
+from selfsup.settings import ActivationName, LossName, MotionSettings, ReductionName
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,12 @@ class MotionLoss:
     name: LossName
     activation: ActivationName = "linear"
     reduction: ReductionName = "mean"
+
+    @classmethod
+    def of(cls, settings: MotionSettings) -> Self:
+        """Make the loss that flags ask for."""
+        values = settings.motion_values()
+        return cls(values["ms_loss"], values["ms_activation"] or "linear", values["ms_join"])
 
     def __call__(self, scores: Tensor, target: Tensor, class_weights: Tensor) -> Tensor:
         """Compute the loss of a batch, a scalar.

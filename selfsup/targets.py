@@ -5,18 +5,13 @@ Axes: B clips, T frames, S pixels a side, n cells a side.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfsup.head import VariantName
+from selfsup.settings import MOVING_SHARE, MotionSettings, PoolingName, VariantName
 
-PoolingName = Literal["area", "nearest", "centre"]
-
-# Every head is measured against the same truth, whatever it learns: a cell moves when more than a tenth of
-# its pixels do, which in GTEA61's maps is about one cell in eight.
-MOVING_SHARE = 0.1
 _HALF_GREY = 127
 
 
@@ -43,6 +38,12 @@ class MotionTarget:
     variant: VariantName
     pooling: PoolingName = "area"
     threshold: float | None = None
+
+    @classmethod
+    def of(cls, settings: MotionSettings) -> Self:
+        """Make the targets that flags ask for."""
+        values = settings.motion_values()
+        return cls(values["ms"], values["ms_target"], values["ms_threshold"])
 
     def __call__(self, maps: Tensor, size: int) -> Tensor:
         """Pool maps.

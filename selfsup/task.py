@@ -7,10 +7,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from core.task import Batch, Details, Predict, StepOutput, action_loss
+from core.task import Batch, Details, StepOutput, action_loss
+from core.train_config import Predict
 from selfsup.head import MotionHeads
+from selfsup.losses import MotionLoss
 from selfsup.settings import MotionSettings
-from selfsup.targets import truth
+from selfsup.targets import MotionTarget, truth
 
 Floats = npt.NDArray[np.floating]
 
@@ -52,8 +54,8 @@ class MotionSegmentation:
         self.inputs = inputs
         self.predict = predict
         self.weight = float(settings.motion_values()["ms_weight"])
-        self.target = settings.motion_target()
-        self.loss = settings.motion_loss()
+        self.target = MotionTarget.of(settings)
+        self.loss = MotionLoss.of(settings)
 
     def __call__(self, batch: Batch) -> StepOutput:
         """Classify a batch and segment its motion; the cropped maps are under "maps", uint8 (B, T, 1, S, S).

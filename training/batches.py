@@ -23,7 +23,7 @@ from data.index import ClipIndex, Memory
 from data.parts import ClipInput
 from data.split import check_split, hold_out
 from metrics.predictions import Relations
-from training.cache.store import CacheFlags
+from training.cache import CacheFlags
 from training.fit import EvaluationSet, Sets, TrainingSet
 from training.parents import refuse_seen_users
 

@@ -31,7 +31,8 @@ from data.parts import ClipInput, Frames
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
 from models.base import ClipModel, Entry
 from training.batches import ClipData, Data, LoaderSettings, ResidentClips, open_clips
-from training.cache.store import CacheFlags, CacheFolder
+from training.cache import CacheFlags
+from training.cache.store import CacheFolder
 from training.evaluate import measure_turned, predict, predict_along, result_line
 from training.fit import FitSettings, Loop, Sets
 from training.parents import Parent, ParentKind, open_parents

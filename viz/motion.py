@@ -10,7 +10,8 @@ from torch import nn
 from data.images import read_frames
 from data.index import ClipIndex
 from data.parts import ClipInput
-from selfsup import MotionSegmentation, MotionSettings
+from selfsup.settings import MotionSettings
+from selfsup.task import MotionSegmentation
 from viz.film import save_png
 from viz.overlay import Picture, Style, caption, centre_square, contact_sheet, resized
 from viz.scene import Motion

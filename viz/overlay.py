@@ -16,12 +16,12 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from core.fonts import lines_in_one_font
+from viz import ColourMap
 
 Picture = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.floating]
 Layer = tuple[Picture, Heat]
 """Colours, shape (S, S, 3), and how much they cover, in [0, 1], shape (S, S)."""
-ColourMap = Literal["inferno", "viridis", "cividis", "jet"]
 
 Verdict = Literal["right", "wrong", ""]
 

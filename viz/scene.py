@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from viz import ColourMap
 from viz.overlay import (
-    ColourMap,
     Heat,
     Layer,
     Picture,

@@ -11,19 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.config import DeviceName
 from core.errors import UserError
 from core.run_dir import RunDirectory, run_names
-from core.seeding import DeviceName, choose_device
+from core.seeding import choose_device
 from data.clips import Clip
 from data.images import read_frames, read_maps
 from data.parts import ClipInput, Frames, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
 from data.video.windows import Window
-from models.base import ClipModel, HeatName
+from models.base import ClipModel
 from models.build import build_trained
-from selfsup import MotionSettings
-from selfsup.targets import MOVING_SHARE, binary, pool_maps
+from models.names import HeatName
+from selfsup.losses import MotionLoss
+from selfsup.settings import MOVING_SHARE, MotionSettings
+from selfsup.targets import MotionTarget, binary, pool_maps
 from viz.heat import find_heat, require_heat
 from viz.overlay import centre_square, resized
 from viz.scene import Film, Motion, RunView, Scene
@@ -89,7 +92,7 @@ class Viewer:
         square = centre_square(height, width, self.inputs.sizes.seen_share)
         motion: list[Motion] = []
         if self.motion is not None:
-            loss, threshold = self.motion.motion_loss(), self.motion.motion_target().decision
+            loss, threshold = MotionLoss.of(self.motion), MotionTarget.of(self.motion).decision
             for layer, scores in output.motion.items():
                 cells = loss.moving(scores)[0].cpu().numpy()
                 motion.append(Motion(f"{self.name}, {layer} motion", cells, threshold, square))

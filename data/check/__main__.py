@@ -1,7 +1,11 @@
 """`python -m data.check`."""
 
-from core.cli import run
-from data.check.command import CheckConfig, main
+from core.cli import read_flags, run
+from data.check import CheckConfig
 
 if __name__ == "__main__":
-    run(main, CheckConfig, prog="python -m data.check")
+    flags = read_flags(CheckConfig, prog="python -m data.check")
+
+    from data.check.command import main
+
+    run(main, flags)

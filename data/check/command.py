@@ -1,13 +1,8 @@
 """Count what a tree of clips holds, and name everything that is broken: `python -m data.check DIR`."""
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from pydantic import Field
-from tyro.conf import Positional
-
-from core.config import COSTS_MEMORY, Config
+from data.check import CheckConfig
 from data.check.contents import Contents
 from data.check.mend import mend_tree
 from data.check.page import page_path, write_check_page
@@ -16,22 +11,6 @@ from data.faults import decode_faults
 from data.tree import scan_tree
 
 _MAX_USER_COLUMNS = 8
-
-
-class CheckConfig(Config):
-    """Decode every image of a tree of clips; print counts and every fault. Exit status 1 with faults."""
-
-    root: Positional[Path]
-    """Folder that holds processed_frames2, processed_frames or frames."""
-    jobs: int = Field(os.cpu_count() or 1, ge=1, json_schema_extra=COSTS_MEMORY)
-    """Number of clips that are decoded at a time."""
-    fix: Path | None = None
-    """Copy the tree to this new folder, mend there what is safe (second uploads, other names, numbering from
-    elsewhere than 1, a missing first map, a missing last flow image), print what was mended, and check the
-    copy."""
-    page: Path | None = None
-    """New folder for a page to look at (index.html): clips of every class and user, lengths, flow and maps,
-    and faults with their pictures."""
 
 
 def main(config: CheckConfig) -> int:

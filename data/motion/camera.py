@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from data.flow import FlowField, Grey, Method, compute_flow
+from data import Method
+from data.flow import FlowField, Grey, compute_flow
 from data.motion.homography import Homography, Points, fit_homography, transform
 
 CELLS = (5, 8)

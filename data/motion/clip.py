@@ -17,9 +17,10 @@ import numpy as np
 from core.errors import UserError
 from core.files import atomic_folder, write_text
 from core.jobs import repeatable_opencv
+from data import Method
 from data.clips import Clip, Kind, Series, natural_key
 from data.decoding import BadImage, decode_grey
-from data.flow import FlowField, Grey, Method, compute_flow, encode
+from data.flow import FlowField, Grey, compute_flow, encode
 from data.motion.camera import STILL, Camera, camera_free_flow, camera_homography, is_cut
 from data.motion.trajectories import DenseTracks
 from data.tree import Place

@@ -13,31 +13,13 @@ import yaml
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import write_text
-from core.jobs import SpreadConfig, spread
+from core.jobs import spread
 from core.progress import progress_bar
 from data.clips import Clip, Kind
-from data.flow import Method
+from data.motion import MotionConfig
 from data.motion.clip import FLOW_KINDS, FlowSettings, MotionLog, Notes, make_clip, summary
 from data.provenance import RECORD as RECORD
 from data.tree import Place, Scan, scan_tree
-
-
-class MotionConfig(SpreadConfig):
-    """Compute flow images and motion maps from the frames of a canonical tree.
-
-    Images that exist are left alone: a stopped run goes on where it was, and flow that came with a data set
-    stays. Pairs of frames whose flow is a stand-in (cuts, frames without a homography) are listed in
-    ROOT/motion.log.
-    """
-
-    root: Path
-    """Root of the tree, the folder that holds processed_frames2."""
-    flow: Method = "dis"
-    """Flow algorithm; docs/motion.md compares their errors and their cost."""
-    warp: bool = True
-    """Flow images show warp flow, without the camera's motion; --no-warp leaves that motion in."""
-    maps: bool = False
-    """Make the motion maps too."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from data.flow import FlowField, Grey, Method
+from data import Method
+from data.flow import FlowField, Grey
 from data.motion.camera import Camera, warp_flow
 from data.motion.homography import Points
 

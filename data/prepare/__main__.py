@@ -1,7 +1,11 @@
 """`python -m data.prepare`."""
 
-from core.cli import run
-from data.prepare.command import PrepareConfig, main
+from core.cli import read_flags, run
+from data.prepare import PrepareConfig
 
 if __name__ == "__main__":
-    run(main, PrepareConfig, prog="python -m data.prepare")
+    flags = read_flags(PrepareConfig, prog="python -m data.prepare")
+
+    from data.prepare.command import main
+
+    run(main, flags)

@@ -10,6 +10,38 @@ Phase: how far an action has progressed, 0 to 1. A verb and its reverse run the 
 the phase rising, the other with it falling.
 """
 
-from data.synthetic.truth import true_flow
+from pathlib import Path
+from typing import Literal, Self
 
-__all__ = ["true_flow"]
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from core.jobs import SpreadConfig
+
+PresetName = Literal["tiny", "demo", "gtea61"]
+
+
+class Settings(SpreadConfig):
+    """Render clips of a synthetic kitchen, or pictures of single objects."""
+
+    out: Path
+    """Folder to write to; new, empty, or holding an unfinished run of the same settings."""
+    preset: PresetName | None = None
+    """Clips to render. tiny: 48 short clips for tests. demo: 560 clips of 20 actions. gtea61: 457 clips, the
+    real set's actions and lengths."""
+    catalogue: PositiveInt | None = None
+    """Number of single-object pictures to draw instead of clips."""
+    seed: NonNegativeInt = 0
+    """The same seed gives the same bytes."""
+    hidden_start: float = Field(default=0.0, ge=0, le=0.5)
+    """With --preset: share of each clip, its beginning, that shows the table without hands and the things in
+    use, so that nothing in it tells an action from its reverse (0.25: the first quarter)."""
+    size: int = Field(default=128, ge=32, le=1024)
+    """Width and height of the catalogue's pictures, pixels."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.preset is None) == (self.catalogue is None):
+            raise ValueError("give either --preset or --catalogue, and not both")
+        if self.hidden_start and self.preset is None:
+            raise ValueError("--hidden-start belongs to --preset; single pictures have no beginning")
+        return self

@@ -1,7 +1,11 @@
 """`python -m data.synthetic`."""
 
-from core.cli import run
-from data.synthetic.command import Settings, main
+from core.cli import read_flags, run
+from data.synthetic import Settings
 
 if __name__ == "__main__":
-    run(main, Settings, prog="python -m data.synthetic")
+    flags = read_flags(Settings, prog="python -m data.synthetic")
+
+    from data.synthetic.command import main
+
+    run(main, flags)

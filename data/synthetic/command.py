@@ -12,23 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from core.config import read_yaml
 from core.errors import UserError
 from core.files import atomic_folder, atomic_path, write_text
 from core.jobs import SpreadConfig, repeatable_opencv, spread
 from core.progress import progress_bar
-from data.synthetic import presets
+from data.synthetic import PresetName, Settings, presets
 from data.synthetic.catalogue import Picture, draw_picture
 from data.synthetic.clip import compose
-from data.synthetic.presets import ClipSpec, PresetName
+from data.synthetic.presets import ClipSpec
 from data.synthetic.truth import make_truth
 from data.tree import rgb_folder, rgb_name, truth_file
 
@@ -48,33 +47,6 @@ _BATCH = 32
 """Pictures of a catalogue that a worker draws at a time."""
 
 T = TypeVar("T")
-
-
-class Settings(SpreadConfig):
-    """Render clips of a synthetic kitchen, or pictures of single objects."""
-
-    out: Path
-    """Folder to write to; new, empty, or holding an unfinished run of the same settings."""
-    preset: PresetName | None = None
-    """Clips to render. tiny: 48 short clips for tests. demo: 560 clips of 20 actions. gtea61: 457 clips, the
-    real set's actions and lengths."""
-    catalogue: PositiveInt | None = None
-    """Number of single-object pictures to draw instead of clips."""
-    seed: NonNegativeInt = 0
-    """The same seed gives the same bytes."""
-    hidden_start: float = Field(default=0.0, ge=0, le=0.5)
-    """With --preset: share of each clip, its beginning, that shows the table without hands and the things in
-    use, so that nothing in it tells an action from its reverse (0.25: the first quarter)."""
-    size: int = Field(default=128, ge=32, le=1024)
-    """Width and height of the catalogue's pictures, pixels."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.preset is None) == (self.catalogue is None):
-            raise ValueError("give either --preset or --catalogue, and not both")
-        if self.hidden_start and self.preset is None:
-            raise ValueError("--hidden-start belongs to --preset; single pictures have no beginning")
-        return self
 
 
 def main(settings: Settings, plan: Callable[[PresetName, int], list[ClipSpec]] = presets.plan) -> None:

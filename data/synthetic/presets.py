@@ -5,14 +5,12 @@ import hashlib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from data.sampling import observed_length
+from data.synthetic import PresetName
 from data.synthetic.scene import PEOPLE
-
-PresetName = Literal["tiny", "demo", "gtea61"]
 
 GTEA61_COUNTS = Path(__file__).with_name("gtea61_counts.csv")
 """Users, actions, instances and frame counts of GTEA61: 457 clips, 22,708 frames."""

@@ -2,17 +2,21 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from models.backbones.base import Family, LastMaps, Part
-from models.backbones.efficientnet import EfficientNetLiteFamily
-from models.backbones.resnet import ResNetFamily
+from models.names import ByName
 
-BACKBONES: dict[str, Family] = {
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), ResNetFamily()),
-    "efficientnet_lite0": EfficientNetLiteFamily(),
+if TYPE_CHECKING:
+    from models.backbones.base import Family
+
+# Name: its family, by file, and what it is in one line.
+_LINES = {
+    "resnet18": ("resnet.FAMILY", "torchvision's"),
+    "resnet34": ("resnet.FAMILY", "the same, deeper"),
+    "resnet50": ("resnet.FAMILY", "the same, deeper, with bottlenecks"),
+    "efficientnet_lite0": ("efficientnet.FAMILY", "EfficientNet-Lite 0, of the optional package timm"),
 }
+
+BACKBONES: "ByName[Family]" = ByName(__name__, _LINES, "backbone")
 if TYPE_CHECKING:
     BackboneName = str
 else:  # for the command line, which refuses other names
     BackboneName = Literal[tuple(BACKBONES)]
-
-__all__ = ["BACKBONES", "BackboneName", "Family", "LastMaps", "Part"]

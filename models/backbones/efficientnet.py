@@ -116,3 +116,6 @@ def by_order(own: dict[str, Tensor], found: dict[str, Tensor], where: str) -> di
             f"{wrong[:5]}"
         )
     return {ours: value for (ours, _), (_, value) in pairs}
+
+
+FAMILY = EfficientNetLiteFamily()

@@ -106,3 +106,6 @@ def _run_block(block: nn.Module, residual: Tensor) -> tuple[Tensor, Tensor]:
         maps = block.get_submodule(f"bn{number}")(convolved)
         maps = (maps if number < numbers[-1] else maps + residual).relu_()
     return convolved, maps
+
+
+FAMILY = ResNetFamily()

@@ -1,28 +1,30 @@
 """Modules put into a ResNet, through which the frames of a clip know of each other; a file a family.
 
-`insert` is the only place that knows how a ResNet is built of blocks; `MODULES` is the only list of modules.
+`MODULES` is the only list of modules; `models.inserts.insert` puts one in.
 """
 
 from typing import TYPE_CHECKING, Literal
 
-from torch import nn
-from torchvision.models import ResNet
+from models.names import ByName
 
-from core.errors import UserError
-from models.inserts.base import ConvOverClips
-from models.inserts.gates import FusedConv2d, GatedConv2d, ShuffledGatedConv2d
-from models.inserts.non_local import NonLocal, NonLocalLayer, PyramidNonLocal
-from models.inserts.tsm import CausalShiftedConv2d, ShiftedConv2d, frame_by_frame, takes_single_frames
+if TYPE_CHECKING:
+    from models.inserts.base import ConvOverClips
+    from models.inserts.non_local import NonLocal
 
-MODULES: dict[str, type[ConvOverClips] | type[NonLocal]] = {
-    "tsm": ShiftedConv2d,
-    "tsm-causal": CausalShiftedConv2d,
-    "gsm": GatedConv2d,
-    "gsm-shuffled": ShuffledGatedConv2d,
-    "gsf": FusedConv2d,
-    "nonlocal": NonLocal,
-    "pnl": PyramidNonLocal,
+# Name: its class, by file, and what it is in one line.
+_LINES = {
+    "tsm": ("tsm.ShiftedConv2d", "channels shifted from the frames before and after"),
+    "tsm-causal": ("tsm.CausalShiftedConv2d", "channels shifted from the frame before alone"),
+    "gsm": ("gates.GatedConv2d", "the same shift, gated"),
+    "gsm-shuffled": ("gates.ShuffledGatedConv2d", "the same, with the channels shuffled as released"),
+    "gsf": ("gates.FusedConv2d", "gated shift and fusion"),
+    "nonlocal": ("non_local.NonLocal", "each cell looks at all cells of all frames"),
+    "pnl": ("non_local.PyramidNonLocal", "the same, at coarse maps of several sizes"),
 }
+# Of the frames after it, a frame's maps know nothing.
+_LOOKING_BACK = ("none", "tsm-causal")
+
+MODULES: "ByName[type[ConvOverClips] | type[NonLocal]]" = ByName(__name__, _LINES, "module")
 if TYPE_CHECKING:
     ModuleName = str
 else:  # for the command line, which refuses other names
@@ -31,62 +33,4 @@ else:  # for the command line, which refuses other names
 
 def sees_ahead(name: ModuleName) -> bool:
     """Whether with a module a frame's maps depend on frames after it."""
-    return name != "none" and MODULES[name].sees_ahead
-
-
-def insert(resnet: nn.Module, name: ModuleName, frames: int) -> None:
-    """Put a module into a ResNet, in its place; the names of the ResNet's own weights stay.
-
-    Shifts take over the first convolution of every block and gates the last one, before its batch norm.
-    Non-local blocks follow every second block of layer2 and layer3 (5 in a ResNet-34 or 50, 2 in a
-    ResNet-18). Afterwards the network takes frames (N, 3, H, W) of whole clips, N = B * T.
-
-    Args:
-        resnet: torchvision's.
-        name: A key of `MODULES`, or "none", which leaves the network as it is.
-        frames: Frames T of a clip, at least 2.
-
-    Raises:
-        UserError: The network has no place for the module, or T leaves it nothing to join.
-
-    Examples:
-        >>> from torchvision.models import resnet18
-        >>> net = resnet18()
-        >>> insert(net, "gsm", frames=7)
-        >>> sorted(set(net.state_dict()) - set(resnet18().state_dict()))[1]
-        'layer1.0.conv2.gate.norm.num_batches_tracked'
-    """
-    if name == "none":
-        return
-    if name not in MODULES:
-        raise UserError(f"no module is called {name!r}; there are none, {', '.join(MODULES)}")
-    if not isinstance(resnet, ResNet):
-        raise UserError(
-            f"{type(resnet).__name__} has no place for the module {name}: modules go into the blocks of a "
-            "ResNet; choose --backbone resnet18, resnet34 or resnet50, or --module none"
-        )
-    if frames < 2:
-        raise UserError(
-            f"the module {name} joins the frames of a clip, and --frames {frames} leaves none to join"
-        )
-    kind = MODULES[name]
-    if issubclass(kind, ConvOverClips):
-        for layer in (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4):
-            for block in layer:
-                kind.take_over(block.conv1 if kind.first else _last_convolution(block), frames)
-    else:
-        for layer in (resnet.layer2, resnet.layer3):
-            behind = list(layer.named_children())[1::2]
-            NonLocalLayer.take_over(
-                layer,
-                {number: kind(_last_convolution(block).out_channels, frames) for number, block in behind},
-            )
-
-
-def _last_convolution(block: nn.Module) -> nn.Conv2d:
-    conv = getattr(block, "conv3", None) or block.get_submodule("conv2")  # bottlenecks have a third
-    assert isinstance(conv, nn.Conv2d)
-    return conv
-
-
-__all__ = ["MODULES", "ModuleName", "frame_by_frame", "insert", "sees_ahead", "takes_single_frames"]
+    return name not in _LOOKING_BACK

@@ -50,8 +50,6 @@ class ConvOverClips(nn.Conv2d):
         length: Frames T of a clip.
     """
 
-    sees_ahead: ClassVar[bool] = True
-    """Whether a frame's maps depend on frames after it."""
     first: ClassVar[bool]
     """Whether it is the first convolution of each residual block, or the last."""
     length: int

@@ -7,7 +7,7 @@ factor begins at 0, so that the network begins as the one of single frames.
 Axes: B clips, T frames of a clip, N = B * T, C channels, d inner channels, H W cells, P positions.
 """
 
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +34,6 @@ class NonLocal(nn.Module):
         >>> block.eval()(x).equal(x)
         True
     """
-
-    sees_ahead: ClassVar[bool] = True
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()

@@ -78,7 +78,6 @@ class CausalShiftedConv2d(ShiftedConv2d):
         torch.Size([10, 4, 6, 6])
     """
 
-    sees_ahead: ClassVar[bool] = False
     streams: bool = False
     """Whether each call brings the next frame of B clips, in place of whole clips."""
     previous: Tensor | None = None

@@ -1,12 +1,14 @@
 """The heads that join the frames of a clip, a file each family; `HEADS` is the only list of them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
 from core.errors import UserError
 from models.names import ByName
-from models.temporal.base import TemporalHead
+
+if TYPE_CHECKING:
+    from models.temporal.base import TemporalHead
 
 # Name: its class, by file, and what it is in one line.
 _LINES = {
@@ -46,7 +48,7 @@ _LINES = {
 }
 
 
-HEADS: ByName[TemporalHead] = ByName(__name__, _LINES, "head")
+HEADS: "ByName[type[TemporalHead]]" = ByName(__name__, _LINES, "head")
 TemporalName = Annotated[str, AfterValidator(HEADS.known)]
 
 
@@ -62,7 +64,7 @@ def require_head(name: TemporalName, *, attention: bool, hidden: int, frames: in
 
 def build_temporal(
     name: TemporalName, in_channels: int, hidden: int, frames: int | None = None
-) -> TemporalHead:
+) -> "TemporalHead":
     """Build a head.
 
     Args:
@@ -76,6 +78,3 @@ def build_temporal(
     """
     head = HEADS[HEADS.known(name)]
     return head(in_channels, hidden, frames) if head.needs_frames else head(in_channels, hidden)
-
-
-__all__ = ["HEADS", "TemporalHead", "TemporalName", "build_temporal", "require_head"]

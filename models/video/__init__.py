@@ -1,11 +1,13 @@
 """Networks over whole clips, trained end to end, a file each family; `NETWORKS` is the only list of them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
 from models.names import ByName
-from models.video.base import VideoNetwork
+
+if TYPE_CHECKING:
+    from models.video.base import VideoNetwork
 
 # Name: its class, by file, and what it is in one line.
 _LINES = {
@@ -34,7 +36,5 @@ _LINES = {
 }
 
 
-NETWORKS: ByName[VideoNetwork] = ByName(__name__, _LINES, "network")
+NETWORKS: "ByName[type[VideoNetwork]]" = ByName(__name__, _LINES, "network")
 NetworkName = Annotated[str, AfterValidator(NETWORKS.known)]
-
-__all__ = ["NETWORKS", "NetworkName", "VideoNetwork"]

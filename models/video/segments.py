@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from core.stage import Stage
 from models.backbones.resnet import RESNETS
-from models.base import HeatName
-from models.inserts import ModuleName, insert
+from models.inserts import ModuleName
+from models.inserts.insert import insert
+from models.names import HeatName
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d, split
 

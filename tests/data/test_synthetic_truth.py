@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.synthetic import true_flow
 from data.synthetic.command import render_clip
 from data.synthetic.presets import ClipSpec
-from data.synthetic.truth import MOVES_PX
+from data.synthetic.truth import MOVES_PX, true_flow
 from data.tree import rgb_folder, rgb_name, truth_file
 
 SIZE = (228, 128)

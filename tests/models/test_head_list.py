@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import UserError
 from models import EgoRNN
-from models.temporal import HEADS, TemporalHead, build_temporal
+from models.temporal import HEADS, build_temporal
+from models.temporal.base import TemporalHead
 from train_rgb import Config
 
 

@@ -15,10 +15,11 @@ from core.stage import Stage
 from models import EgoRNN, FlowStream, TwoStream
 from models.backbone import Backbone
 from models.build import build_trained
-from models.inserts import MODULES, frame_by_frame, insert
+from models.inserts import MODULES
 from models.inserts.gates import GateShift, GateShiftFuse
+from models.inserts.insert import insert
 from models.inserts.non_local import NonLocal, PyramidNonLocal
-from models.inserts.tsm import ShiftedConv2d, shift
+from models.inserts.tsm import ShiftedConv2d, frame_by_frame, shift
 from models.weights import load_backbone_weights
 from tests.support.thin import thin_networks, thin_resnet18
 

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models import EgoRNN
-from models.temporal import HEADS, TemporalHead, build_temporal
+from models.temporal import HEADS, build_temporal
+from models.temporal.base import TemporalHead
 from tests.support.thin import thin_networks
 from viz.heat import find_heat
 

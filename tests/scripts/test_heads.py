@@ -5,7 +5,8 @@ import pytest
 import cam_viz
 import train_rgb
 from core.run_dir import read_eval
-from models.temporal import HEADS, TemporalHead
+from models.temporal import HEADS
+from models.temporal.base import TemporalHead
 from tests.support.small_runs import stage_1_config, stage_2_config
 
 

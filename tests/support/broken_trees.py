@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from data.check.command import CheckConfig, main
+from data.check import CheckConfig
+from data.check.command import main
 from data.clips import KINDS
 from data.images import read_grey, read_rgb
 from data.index import ClipIndex

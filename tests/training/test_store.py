@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from core.errors import UserError
-from training.cache.store import CacheFlags, CacheFolder, TensorStore
+from training.cache import CacheFlags
+from training.cache.store import CacheFolder, TensorStore
 
 
 def store(path, identity="x", slots=4, shape=(2,), **cache) -> TensorStore:

@@ -25,12 +25,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from core.config import Config
-
-Precision = Literal["float32", "float16"]
+from training.cache import Precision
 
 _FORMAT = 3  # of the files; those of other formats are not looked at
 _FILLED = 1 << 32  # in the mark of a filled slot, above its checksum
@@ -38,29 +35,6 @@ _MARK_BYTES = 8
 _LEFT_FREE = 2**30  # bytes of the disk that a cache never takes
 _CHECK_EVERY = 2**26  # bytes kept between two looks at the disk
 _WAIT_AT_MOST = 2**28  # bytes in memory that wait to be written
-
-
-class CacheFlags(Config):
-    """Flags of the scripts that can keep outputs of layers they never train."""
-
-    cache: Path | None = None
-    """Folder to keep decoded frames and outputs of never-trained layers in, for all epochs, seeds, stages."""
-    cache_precision: Precision = "float32"
-    """float32 gives the same training bit for bit; float16 takes half the disk and rounds."""
-    cache_gib: float | None = Field(None, gt=0)
-    """Upper limit of the folder's size in GiB; outputs that do not fit are recomputed every epoch."""
-
-    @model_validator(mode="after")
-    def _cache_given(self) -> "CacheFlags":
-        if self.cache is None and (self.cache_precision != "float32" or self.cache_gib is not None):
-            raise ValueError("--cache-precision and --cache-gib belong to --cache FOLDER")
-        return self
-
-    def open_cache(self, say: Callable[[str], None] = print) -> "CacheFolder | None":
-        """Open the folder, None without --cache; `say` prints its messages."""
-        if self.cache is None:
-            return None
-        return CacheFolder(self.cache, self.cache_precision, self.cache_gib, say)
 
 
 class CacheFolder:
