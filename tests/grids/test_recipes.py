@@ -104,12 +104,17 @@ def test_sparnet_has_the_rows_of_its_paper(tmp_path):
     assert found == {(*kind, frames) for kind in kinds for frames in (7, 25)}
 
 
+# Systems of which no number on GTEA61 is known.
+UNPUBLISHED = {"two_stream_i3d", "rgb_depth", "frames_and_lstm"}
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_published_numbers_are_of_what_the_row_trains(path):
     kinds = {key.partition("-")[0] for source in SOURCES for key in source.top1}
     recipe = Recipe.from_yaml(path)
     named = [training for training in recipe.variants if training.published is not None]
-    assert bool(named) == ("pictures" not in recipe.inputs), "numbers of GTEA61 say nothing about the kitchen"
+    compared = "pictures" not in recipe.inputs and path.stem not in UNPUBLISHED
+    assert bool(named) == compared, "numbers of GTEA61 say nothing about the kitchen"
     for training in named:
         kind = training.published
         assert kind in kinds
@@ -140,12 +145,14 @@ def test_what_the_shipped_recipes_share_is_planned_once(tmp_path):
 NAMES = {
     "backbones_kitchen": "f78a631ec2",
     "early_kitchen": "13137ed89c",
+    "frames_and_lstm": "fc2804a53a",
     "heads": "db31a9f7a2",
     "heads_kitchen": "bbfd530d71",
     "networks_kitchen": "c81715dd4a",
     "networks_scratch_kitchen": "86f806d952",
     "pictures_kitchen": "4acb3ff8bf",
     "precision_kitchen": "01ad8d6738",
+    "rgb_depth": "c3d03079c0",
     "sparnet": "817723598f",
     "step1": "6927e27bc4",
     "step1_quick": "86361ab77f",
@@ -153,6 +160,8 @@ NAMES = {
     "step2_kitchen": "0d1baa7065",
     "step2_quick": "08bdcb484b",
     "step2_regression": "1848362633",
+    "two_stream": "2a64c709c8",
+    "two_stream_i3d": "dfb1044026",
 }
 
 

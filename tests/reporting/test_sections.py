@@ -199,7 +199,8 @@ def test_commands_can_be_copied_and_name_what_was_not_run(grid):
 
 
 def test_published_numbers_are_those_of_the_docs():
-    lines = (ROOT / "docs" / "published.md").read_text(encoding="utf-8").splitlines()
+    of_gtea, _, _ = (ROOT / "docs" / "published.md").read_text(encoding="utf-8").partition("\n## ")
+    lines = of_gtea.splitlines()
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")][1:]
     kinds = ("convlstm", "attention", "flow", "joint", "classification", "regression")
     assert len(table) == len(results.SOURCES)

@@ -1,6 +1,9 @@
 """Late fusion by `evaluate.py --fuse`: on hand-made runs, and on the streams of the tiny kitchen."""
 
 import json
+import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,11 @@ import torch
 
 import evaluate
 from core.errors import UserError
+from data.images import read_grey, read_rgb
+from data.index import ClipIndex
 from metrics.predictions import Predictions
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("close_jam", "open_jam")
 KEYS = ("S2/close_jam/1", "S2/close_jam/2", "S2/open_jam/1", "S2/open_jam/2")
 
@@ -160,3 +166,19 @@ def test_weights_that_training_clips_choose(moving_tree, stage_2, flow_run, tmp_
     assert "generalisation" not in said
     fused((stage_2, flow_run), data=moving_tree, workers=0, out=tmp_path / "fusion")
     assert "measuring" not in capsys.readouterr().out, "saved predictions are used again"
+
+
+def test_flow_as_a_second_tree_by_the_lines_of_the_page(moving_tree, tmp_path, monkeypatch):
+    """The same clips, whose frames hold x in red and y in green."""
+    lines = re.search(
+        r"```python\n(.*?)```", (ROOT / "docs/systems.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.setattr(sys, "argv", ["it", str(moving_tree), str(tmp_path / "flow")])
+    exec(lines[1], {})
+    ours, theirs = (ClipIndex.from_tree(root).clips for root in (tmp_path / "flow", moving_tree))
+    assert [clip.key for clip in ours] == [clip.key for clip in theirs]
+    for mine, clip in zip(ours[:3], theirs[:3], strict=True):
+        assert mine.num_frames == clip.num_flow
+        red, green, _ = read_rgb(mine.frames.paths[-1])
+        assert red.equal(read_grey(clip.flow_x.paths[-1])[0])
+        assert green.equal(read_grey(clip.flow_y.paths[-1])[0])
