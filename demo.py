@@ -170,7 +170,7 @@ def report(config: Config) -> Path:
     results = results_table(list(rows.values()))
     note = f"Trained layers compute in {'bfloat16' if precision() == 'bf16' else 'float32'}."
     sections = [
-        Section("Results", [HOW_TO_READ, ORDER], results, note, [results_chart(list(rows.values()))]),
+        Section("Results", [HOW_TO_READ, ORDER], results, note, results_chart(list(rows.values()))),
         Section("Three questions", [HOW_TO_COMPARE], parts=questions(rows, kitchen), key="questions"),
         heat,
         *(chapter(table, folder, results=False, plays=heat.plays) for table in tables),

@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 LINE_EVERY_SEC = 5.0
 _LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left, {rate_fmt}{postfix}"
+_UP = "\x1b[A"
+"""What a bar that stands below another one ends with."""
 
 
 class _Lines:
@@ -17,7 +19,7 @@ class _Lines:
         self._file = file
 
     def write(self, text: str) -> None:
-        if drawn := text.strip():
+        if drawn := text.replace(_UP, "").strip():
             self._file.write(f"{drawn}\n")
 
     def flush(self) -> None:

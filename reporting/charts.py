@@ -5,12 +5,15 @@ Coordinates are in pixels of a chart as wide as the page's column.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 
 from markupsafe import Markup
 
 from core.fonts import shortened
 
+STYLE = Path(__file__).parent / "charts.css"
+"""Colours of charts, and of the page that they stand on."""
 _WIDTH, _LABELS, _LINE, _GAP = 1040, 300, 24, 22
 _LABEL_LETTERS = 38
 _HEAD, _FOOT = 30, 24
@@ -22,6 +25,12 @@ class Chart:
 
     svg: Markup
     caption: str
+
+    def as_file(self) -> str:
+        """Write it as an SVG file of its own, for slides and READMEs; it turns dark with what shows it."""
+        style = Markup("<style>{}</style>").format(Markup(STYLE.read_text(encoding="utf-8")))
+        first, rest = self.svg.split(">", maxsplit=1)
+        return f'{first} xmlns="http://www.w3.org/2000/svg" class="chart">{style}{rest}\n'
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def attention_section(table: FoundTable) -> Section | None:
             name.capitalize(),
             [_ATTENTION[name]],
             found,
-            charts=[attention_chart(table.shown, name)],
+            chart=attention_chart(table.shown, name),
             key=name,
         )
         for name, found in tables.items()

@@ -1,4 +1,4 @@
-"""A report as files: index.html, report.md, report.tex, and a CSV file a table.
+"""A report as files: index.html, report.md, report.tex, a CSV file a table, and an SVG file a chart.
 
 The page is the template `page.html`, which escapes everything and loads nothing from elsewhere; its look is
 `page.css`, and `page.js` sorts a table by the column whose heading is clicked.
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from core.files import write_text
-from reporting.charts import Chart
+from reporting.charts import STYLE, Chart
 from reporting.tables import Table, as_csv, as_latex, as_markdown, escape_markdown, escape_tex
 
 _HERE = Path(__file__).parent
@@ -87,7 +87,7 @@ class Section:
         text: Paragraphs.
         table: A table.
         note: A remark below the table.
-        charts: Drawn above the table, which is folded then; files hold the table alone.
+        chart: Drawn above the table, which is folded then.
         figures: Side by side as far as there is room.
         links: Files beside the page, by what they hold.
         strips: Rows of pictures, below each other.
@@ -103,7 +103,7 @@ class Section:
     text: Sequence[str] = ()
     table: Table | None = None
     note: str = ""
-    charts: Sequence[Chart] = ()
+    chart: Chart | None = None
     figures: Sequence[Figure] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     strips: Sequence[Strip] = ()
@@ -135,6 +135,8 @@ def write_report(folder: Path, title: str, lead: str, sections: Sequence[Section
     write_text(folder / "report.tex", _TEX + "\n".join(tex) + "\\end{document}\n")
     for name, table in _tables(sections):
         write_text(folder / f"{name}.csv", as_csv(table))
+    for name, chart in _charts(sections):
+        write_text(folder / f"{name}.svg", chart.as_file())
     return folder / "index.html"
 
 
@@ -164,7 +166,7 @@ def write_page(
         sections=sections,
         files=files,
         long=len(sections) + sum(len(section.parts) for section in sections) > _LONG_PAGE,
-        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        style=Markup(STYLE.read_text(encoding="utf-8") + (_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
     )
     write_text(path, text)
@@ -192,6 +194,14 @@ def _latex(section: Section) -> Iterator[str]:
         yield as_latex(section.table, f"{section.title}. {section.note}" if section.note else section.title)
     for part in section.parts:
         yield from _latex(part)
+
+
+def _charts(sections: Sequence[Section], prefix: str = "") -> Iterator[tuple[str, Chart]]:
+    """List the chart of each section, with the names of their files."""
+    for section in sections:
+        if section.chart is not None:
+            yield prefix + section.name, section.chart
+        yield from _charts(section.parts, f"{prefix}{section.name}-")
 
 
 def _tables(sections: Sequence[Section], prefix: str = "") -> Iterator[tuple[str, Table]]:

@@ -46,7 +46,7 @@ _MANY = 10
 def results_section(table: FoundTable) -> Section:
     """Accuracy, with and without the seeds that are missing."""
     text = [HOW_TO_READ, ORDER] if any(row.values("order") for row in table.rows) else [HOW_TO_READ]
-    return Section("Results", text, results_table(table.rows), charts=[results_chart(table.shown)])
+    return Section("Results", text, results_table(table.rows), chart=results_chart(table.shown))
 
 
 _CHANCE = 50.0  # of two actions that are each other's reverse in time
@@ -198,7 +198,7 @@ def comparison(
         chart = _all_pairs([earlier.name for _, earlier in pairs], scores, found, corrected)
     else:
         chart = _each_pair(scores, found, corrected)
-    return Section(title, text, table, note, charts=[chart], key=key)
+    return Section(title, text, table, note, chart=chart, key=key)
 
 
 def _all_pairs(

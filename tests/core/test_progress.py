@@ -23,6 +23,7 @@ def test_slow_work_writes_whole_lines(monkeypatch):
             time.sleep(0.025)
             bar.set_postfix(loss="1.5", refresh=False)
             bar.update(1)
+            list(progress.progress_bar(range(2), title="within", unit="batch"))
     lines = file.getvalue().splitlines()
     pattern = r"stage 1: (\d) of 8, 00:00 gone, 00:00 left, .*step.*, loss=1\.5"
     counts = [int(found[1]) for line in lines if (found := re.fullmatch(pattern, line))]

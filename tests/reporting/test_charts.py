@@ -69,3 +69,12 @@ def test_a_triangle_has_every_pair_once_coloured_by_sign_and_framed_where_sure()
     assert float(cells[0].get("y")) < float(cells[1].get("y")) == float(cells[2].get("y"))
     strength = [float(re.search(r"[\d.]+$", cell.get("style"))[0]) for cell in cells]
     assert strength[1] > strength[0] and strength[2] < strength[1], "the largest is pale, since it is unsure"
+
+
+def test_a_file_of_its_own_has_its_colours_in_it():
+    chart = dot_plot(NAMES[:2], [Panel("top-1 %", [Mark(0.0, 0.0, 20.0), None])], "what it shows")
+    text = chart.as_file()
+    tree = ElementTree.fromstring(text)
+    assert tree.tag.endswith("}svg") and tree.get("class") == "chart" and tree.get("viewBox")
+    assert "prefers-color-scheme: dark" in text and ".chart .dot" in text
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text))
