@@ -22,7 +22,7 @@ class Config(BaseConfig):
     GROUPS: ClassVar[dict[str, str]] = {
         "clips": "data clips user action wrong sample seed",
         "video": "video start_sec stop_sec window_sec",
-        "pictures": "out html heat opacity colours",
+        "pictures": "html heat opacity colours",
         "live page": "serve host port upload_mb upload_sec",
     }
 

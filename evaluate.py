@@ -29,7 +29,7 @@ class Config(BaseConfig):
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
-        "late fusion": "fuse weights scores",
+        "late fusion": "weights scores",
         "clips": "split users observed",
         "speed": "batch_size workers device",
     }

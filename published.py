@@ -10,6 +10,7 @@ refused.
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
@@ -20,6 +21,8 @@ from core.config import Config as BaseConfig
 
 class Config(BaseConfig):
     """Turn a published Ego-RNN checkpoint into a run directory (--checkpoint), or a run into one (--run)."""
+
+    GROUPS: ClassVar[dict[str, str]] = {"import": "data frames test_stacks image_size train_users test_users"}
 
     checkpoint: Path | None = None
     """A downloaded file; --out is the run directory to make of it."""

@@ -1,6 +1,7 @@
 """Turns the finished runs of a grid into a page, Markdown, LaTeX and CSV that say how sure they are."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
@@ -22,6 +23,8 @@ LEAD = (
 
 class Config(BaseConfig):
     """Report on finished runs: index.html, report.md, report.tex and a CSV file a table."""
+
+    GROUPS: ClassVar[dict[str, str]] = {"attention": "heat attention data batch_size device"}
 
     grid: Path | None = None
     """The --out of grid.py."""

@@ -22,6 +22,7 @@ class Config(ClipTrainConfig, CacheFlags):
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
+        "data": "train_users test_users val_fraction",
         "network": "rgb flow rgb_sha256 flow_sha256 dropout",
         "training": "flow_lr gamma",
     }

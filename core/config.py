@@ -87,7 +87,8 @@ class Config(BaseModel):
             for title, names in vars(base).get("GROUPS", {}).items():
                 groups.setdefault(title, []).extend(name for name in names.split() if name not in placed)
                 placed |= {*names.split()}
-        return required + [name for name in cls.model_fields if name not in placed], groups
+        alone = required + [name for name in cls.model_fields if name not in placed]
+        return alone, {title: names for title, names in groups.items() if names}
 
     @classmethod
     def memory_flags(cls) -> list[str]:

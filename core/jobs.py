@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ R = TypeVar("R")
 
 class SpreadConfig(Config):
     """Flags that say where the pieces of work are done."""
+
+    GROUPS: ClassVar[dict[str, str]] = {"speed": "jobs engine address"}
 
     jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, json_schema_extra=COSTS_MEMORY)
     """Processes, each of which does one piece at a time."""

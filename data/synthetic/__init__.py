@@ -11,7 +11,7 @@ the phase rising, the other with it falling.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -22,6 +22,8 @@ PresetName = Literal["tiny", "demo", "gtea61"]
 
 class Settings(SpreadConfig):
     """Render clips of a synthetic kitchen, or pictures of single objects."""
+
+    GROUPS: ClassVar[dict[str, str]] = {"clips": "preset hidden_start", "pictures": "catalogue size"}
 
     out: Path
     """Folder to write to; new, empty, or holding an unfinished run of the same settings."""

@@ -74,6 +74,65 @@ def test_the_help_tells_defaults_that_depend_on_another_flag(command):
     assert text.index("--out PATH") < text.index("--data PATH") < text.index("--cache PATH")  # required first
 
 
+class Bread(Config):
+    """Bake bread (a
+    loaf).
+
+    Or --loaves of
+    them.
+    """
+
+    GROUPS = {"dough": "flour", "oven": "flour minutes"}
+    flour: int
+    """Flour."""
+    minutes: int = 40
+    """Time."""
+    loaves: int = 1
+    """Number (of
+    pieces)."""
+
+
+class Baguette(Bread):
+    """Bake baguettes."""
+
+    GROUPS = {"oven": "steam", "flour": "salt"}
+    name: str
+    """Whose."""
+    steam: bool = False
+    """Steam (at
+    the start)."""
+    salt: int = 10
+    """Salt."""
+
+
+def test_flags_stand_in_groups_behind_those_that_are_required(command):
+    alone, groups = Baguette.groups()
+    assert alone == ["flour", "name", "loaves"]
+    assert groups == {"oven": ["steam", "minutes"], "flour": ["salt"]}
+    status, said, _ = command(lambda _: None, Baguette, "--help")
+    words = (
+        "--flour",
+        "--name",
+        "--loaves",
+        "oven options",
+        "--steam",
+        "--minutes",
+        "flour options",
+        "--salt",
+    )
+    text = said.partition("--help")[2]
+    assert status == 0 and [*map(text.index, words)] == sorted(map(text.index, words))
+    found = []
+    words = "--name Ann --steam --flour 500 --salt 9 --minutes 30".split()
+    assert command(found.append, Baguette, *words) == (0, "", "")
+    assert found == [Baguette(flour=500, name="Ann", steam=True, salt=9, minutes=30)]
+
+
+def test_the_help_breaks_lines_where_the_terminal_ends_and_not_where_the_source_does(command):
+    said = command(lambda _: None, Bread, "--help")[1]
+    assert "\nBake bread (a loaf).\n\nOr --loaves of them.\n" in said and "Number (of pieces)." in said
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [
