@@ -54,7 +54,7 @@ def chapter(
         partial(early_section, folder=folder),
         lambda _: heat,
         classes_section,
-        partial(curves_section, folder=folder),
+        curves_section,
         partial(confusions_section, plays=plays or (heat.plays if heat else {})),
         attention_section,
         motion_section,

@@ -3,7 +3,7 @@
 Coordinates are in pixels of a chart as wide as the page's column.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -17,6 +17,8 @@ STYLE = Path(__file__).parent / "charts.css"
 _WIDTH, _LABELS, _LINE, _GAP = 1040, 300, 24, 22
 _LABEL_LETTERS = 38
 _HEAD, _FOOT = 30, 24
+_LINED, _FEW = 3, 15
+"""Points from which a curve has a line, and up to which it shows its points."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,54 @@ def triangle(names: Sequence[str], differences: Iterable[Pair], caption: str) ->
             rect = _tag("rect", kind=kind, style=f"fill-opacity:{opacity:.2f}", **box)
             parts.append(_tag("g", _tag("title", said), rect, written))
     return Chart(_svg(_WIDTH, top + high * len(shown) + 4, parts, caption), caption)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line through points; of few points only the points are drawn, since a line would claim to know more.
+
+    Attributes:
+        kind: What it is of, such as "train", which gives its colour.
+        points: x and y, by x.
+    """
+
+    kind: str
+    points: Sequence[tuple[float, float]]
+
+
+def curves(
+    panels: Mapping[str, Sequence[Curve]], tops: Mapping[str, float], most: float, caption: str
+) -> Chart:
+    """Draw curves over epochs from 0 to `most`, a panel for each measure, small enough to stand in rows.
+
+    Args:
+        panels: The curves, by the panel's title.
+        tops: Upper ends of the panels' axes, which begin at 0; what is above is drawn there.
+        most: Right end of all axes.
+        caption: What they are of.
+    """
+    width, height, gap, top, foot = 190.0, 110.0, 46.0, 26.0, 22.0
+    parts: list[Markup] = []
+    for number, (title, lines) in enumerate(panels.items()):
+        left, bottom, end = gap + number * (width + gap), top + height, tops[title]
+        parts.append(_text(left, top - 10, title, "head"))
+        for tick in _ticks(0.0, end):
+            y = bottom - height * tick / end
+            parts += [_line("grid", left, y, left + width, y), _text(left - 16, y + 4, f"{tick:g}", "tick")]
+        for tick in _ticks(0.0, most):
+            parts.append(_text(left + width * tick / most, bottom + 16, f"{tick:g}", "tick"))
+        for curve in lines:
+            places = [
+                (left + width * x / most, bottom - height * min(max(y, 0.0), end) / end)
+                for x, y in curve.points
+            ]
+            if len(places) >= _LINED:
+                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+                parts.append(_tag("polyline", kind=f"curve {curve.kind}", points=path))
+            if len(places) <= _FEW:
+                parts += [_tag("circle", kind=f"point {curve.kind}", cx=x, cy=y, r=2.6) for x, y in places]
+    total = gap + len(panels) * (width + gap)
+    return Chart(_svg(total, top + height + foot, parts, caption), caption)
 
 
 def of_seeds(values: Sequence[float], ends: tuple[float, float] | None) -> Mark | None:

@@ -88,6 +88,7 @@ class Section:
         table: A table.
         note: A remark below the table.
         chart: Drawn above the table, which is folded then.
+        small_charts: Side by side as far as there is room, below the text.
         figures: Side by side as far as there is room.
         links: Files beside the page, by what they hold.
         strips: Rows of pictures, below each other.
@@ -104,6 +105,7 @@ class Section:
     table: Table | None = None
     note: str = ""
     chart: Chart | None = None
+    small_charts: Sequence[Chart] = ()
     figures: Sequence[Figure] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     strips: Sequence[Strip] = ()
