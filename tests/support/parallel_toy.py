@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import train_rgb
+import train_video
 from core.cli import run
 from core.errors import UserError
 from core.ranks import Ranks, join_ranks
@@ -96,8 +97,9 @@ if __name__ == "__main__":
     folder, streams = Path(sys.argv[1]), json.loads(sys.argv[2])
     main(toy_config(folder / "toy"))
     with thin_networks():
-        for rgb in streams:
-            train_rgb.main(train_rgb.Config(**rgb))
+        for name, settings in streams:
+            script = {"train_rgb": train_rgb, "train_video": train_video}[name]
+            script.main(script.Config(**settings))
     Batches.broken_epoch = 2
     sys.argv = ["toy", "--out", str(folder / "stopped"), "--batch-size", "4", "--device", "cpu"]
     run(main, TrainConfig)

@@ -12,9 +12,14 @@ import torch
 from core.errors import UserError
 from models import EgoRNN, FrameClassifier, TwoStream
 from models.flow_stream import FlowStream
+from models.temporal import HEADS
+from models.video import NETWORKS
+from tests.support.thin import thin_networks
 from viz.heat import find_heat, require_heat
 
 ACTION = 3
+QUICK = {"resnet18", "early", "slowfusion", "i3d-resnet18", "csn26", "s3d"}
+NETWORKS_EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.stress) for name in NETWORKS]
 
 
 @cache
@@ -28,8 +33,8 @@ def picture():
 
 
 @torch.no_grad()
-def heat(name, model, inputs):
-    return find_heat(name, model, inputs, model(**inputs).heat, ACTION)
+def heat(name, model, inputs, action=ACTION):
+    return find_heat(name, model, inputs, model(**inputs).heat, action)
 
 
 @torch.no_grad()
@@ -81,6 +86,43 @@ def test_gradcam_follows_the_attention_through_the_recurrence():
     found, total = heat("gradcam", model, inputs), above.sum(axis=(1, 2), keepdims=True)
     assert total.max() > 0
     np.testing.assert_allclose(found * total, above, atol=1e-4 * total.max())
+
+
+def gradcam_by_hand(model, inputs, action):
+    """Gradients of the score in the last maps, averaged over the cells; the lowest cell counts 0."""
+    maps, logits = model.last_maps(inputs)
+    maps = maps.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(logits(maps)[0, action], maps)
+    evidence = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1).relu().detach().numpy()
+    return evidence - evidence.min(axis=(1, 2), keepdims=True)
+
+
+def assert_gradcam(model, frames):
+    pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    action = int(model(frames).logits.argmax())  # for which something speaks
+    above = gradcam_by_hand(model, {"frames": frames}, action)
+    found, total = heat("gradcam", model, {"frames": frames}, action), above.sum(axis=(1, 2), keepdims=True)
+    assert found.shape == above.shape and len(found) == frames.shape[1] and total.max() > 0
+    np.testing.assert_allclose(found * total, above, atol=2e-4 * total.max())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_gradcam_behind_every_head(name):
+    torch.manual_seed(3)
+    with thin_networks():
+        hidden = HEADS[name].hidden_step * max(1, 8 // HEADS[name].hidden_step)
+        options = {"backbone": "resnet18", "hidden": hidden, "backbone_classes": 7, "frames": 4}
+        model = EgoRNN(5, temporal=name, **options).eval()
+    assert_gradcam(model, torch.randn(1, 4, 3, 96, 96))
+
+
+@pytest.mark.parametrize("name", NETWORKS_EACH)
+def test_gradcam_of_every_network_over_clips(name):
+    torch.manual_seed(4)
+    frames, size = (16, 224) if name == "mvit_v2_s" else (5, 64)
+    with thin_networks():
+        model = NETWORKS[name](name, 5, frames=frames).eval()
+    assert_gradcam(model, torch.randn(1, frames, 3, size, size))
 
 
 def test_what_each_network_has_and_what_it_says_instead():
