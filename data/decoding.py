@@ -5,6 +5,7 @@ numbers. Orientation tags of cameras are ignored: pixels are read as they are st
 header is the size of the pixels. H W are pixels.
 """
 
+import os
 import struct
 import zlib
 from functools import lru_cache
@@ -84,7 +85,7 @@ def read_size(path: Path) -> Size:
         BadImage: The file is missing, empty, neither PNG nor JPEG, or was cut off.
     """
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError as error:
         raise BadImage(f"can't be read ({error.strerror or error})") from None
     return _read_size(path, status.st_size, status.st_mtime_ns)
@@ -95,14 +96,16 @@ def _read_size(path: Path, length: int, changed_ns: int) -> Size:
     if length == 0:
         raise BadImage("empty file, 0 bytes")
     try:
-        with path.open("rb") as file:
-            size, kind = _plain_png_size(file.read(_HEAD_BYTES)), "PNG"
-            file.seek(max(length - _TAIL_BYTES, 0))
-            tail = file.read()
-            if size is None:
-                file.seek(0)
-                with Image.open(file, formats=("PNG", "JPEG")) as image:
-                    size, kind = image.size, str(image.format)
+        handle = os.open(path, os.O_RDONLY)  # a file object costs as much as all the rest
+        try:
+            head = os.pread(handle, _HEAD_BYTES, 0)
+            tail = os.pread(handle, _TAIL_BYTES, max(length - _TAIL_BYTES, 0))
+        finally:
+            os.close(handle)
+        size, kind = _plain_png_size(head), "PNG"
+        if size is None:
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                size, kind = image.size, str(image.format)
     except (UnidentifiedImageError, ValueError):  # which Pillow raises at a header that is too short
         raise BadImage("no readable PNG or JPEG image") from None
     except OSError as error:

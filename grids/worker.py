@@ -39,7 +39,7 @@ from core.processes import die_with_parent  # noqa: E402
 from grids.launcher import wait_for_folder  # noqa: E402
 
 _POLL_SEC = 0.05
-_AT_THE_END = ("metrics.figures", "metrics.early", "models.cost", "sklearn.metrics")
+_AT_THE_END = ("metrics.figures", "metrics.early", "models.cost")
 """What a training loads only when it is over, since one that is started alone has to be quick to begin."""
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, recall_score, top_k_accuracy_score
 
 from metrics import accuracy as metrics
 
@@ -18,6 +18,10 @@ def test_against_scikit_learn(scores):
     classes = range(9)
     assert metrics.top_k(logits, labels, 5) == 100 * top_k_accuracy_score(labels, logits, k=5, labels=classes)
     assert metrics.top_k(logits, labels, 1) == 100 * (logits.argmax(1) == labels).mean()
+    labels[labels == 4], predicted = 5, logits.argmax(1)  # a class without items
+    assert np.array_equal(metrics.confusion_matrix(logits, labels), confusion_matrix(labels, predicted))
+    recall = recall_score(labels, predicted, labels=np.unique(labels), average="macro")
+    assert metrics.mean_class_accuracy(logits, labels) == 100 * recall
 
 
 def test_a_constant_output_earns_nothing_in_top_k():
