@@ -16,14 +16,21 @@ stress: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
 	$(BIN)/python -m pytest --stress -m stress -n auto --dist worksteal --durations=20
 
-# What only a CUDA GPU can show, and how long steps take there. Says so where there is none.
+# What only a CUDA GPU can show, and how long steps, starts and several trainings at once take there: under ten
+# minutes. Says what it will do, and where there is no GPU that alone.
 gpu: $(READY)
+	@echo "make gpu: every stage learns and its steps are one graph; graphs train as plain steps do; bf16; pixels and"
+	@echo "outputs that are held; copies beside the training; resuming; a grid's trainings one after the other; a full GPU."
+	@echo "Then, on the tiny kitchen: milliseconds a step and an evaluation, the loop's own cost, seconds from a command"
+	@echo "to its first step, several trainings at once. The four rows of the first table, from command to report:"
+	@echo "  python -m benchmarks.run --device cuda --tree GTEA61 --batch 32 --lengths 7 --tables rows"
 	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
 	  $(BIN)/python -m pytest -m gpu tests/gpu --durations=5 && tree=$$(mktemp -d) \
 	  && $(BIN)/python -m data.synthetic --out $$tree/kitchen --preset tiny \
-	  && $(BIN)/python -m benchmarks.run --device cuda --tree $$tree/kitchen --batch 32 --lengths 7; \
+	  && $(BIN)/python -m benchmarks.run --device cuda --tree $$tree/kitchen --batch 32 --lengths 7 \
+	    --tables steps evaluation loop start together; \
 	  status=$$?; rm -rf "$$tree"; exit $$status; \
-	else echo "make gpu: torch sees no CUDA GPU here, so there is nothing to test or measure"; fi
+	else echo "torch sees no CUDA GPU here, so none of this can be tested or measured"; fi
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from torch.profiler import profile
 from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
+from benchmarks.commands import measure_rows, measure_start, measure_together
 from benchmarks.epochs import measure_clips, measure_decoding, measure_epochs, measure_recipes
 from benchmarks.loop import measure_loop
 from benchmarks.steps import (
@@ -43,7 +44,7 @@ from benchmarks.steps import (
     gradient_error,
     in_double,
 )
-from benchmarks.tables import TABLES, draw_growth, insert_tables, read_page, write_tables
+from benchmarks.tables import ON_PAGE, draw_growth, insert_tables, read_page, write_tables
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
 from core.errors import UserError
@@ -52,10 +53,11 @@ from core.seeding import choose_device, set_up_numerics
 
 TableName = Literal[
     "machine", "steps", "work", "evaluation", "compiling", "exactness",
-    "memory", "epochs", "decoding", "loop", "growth", "clips", "recipes",
+    "memory", "epochs", "decoding", "loop", "start", "growth", "clips", "recipes", "together", "rows",
 ]  # fmt: skip
 Found = dict[str, Any]
-ON_GPU: tuple[TableName, ...] = ("steps", "evaluation", "loop")  # tables that --device cuda measures
+ON_GPU: tuple[TableName, ...] = ("steps", "evaluation", "loop", "start", "together", "rows")
+"""Tables that --device cuda measures."""
 
 
 class BenchmarkConfig(Config):
@@ -67,7 +69,7 @@ class BenchmarkConfig(Config):
     """Number of its clips to use."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute; the page of --write holds a CPU's tables, and a GPU's are printed: steps, evaluation,
-    loop."""
+    loop, start, together, rows."""
     rounds: int = Field(5, ge=1)
     """Rounds of alternation."""
     batch: int = Field(8, ge=1, json_schema_extra=COSTS_MEMORY)
@@ -93,6 +95,8 @@ class BenchmarkConfig(Config):
             raise ValueError(
                 f"--tables {' '.join(others)}: on a GPU these are not measured, {', '.join(ON_GPU)} are"
             )
+        if self.device == "cpu" and not self.quick and (days := sorted({*self.tables} - {*ON_PAGE})):
+            raise ValueError(f"--tables {' '.join(days)}: a CPU takes days; add --device cuda or --quick")
         if self.device == "cuda" and self.write is not None:
             raise ValueError("--write takes the page of a CPU's tables; a GPU's are printed")
         return self
@@ -110,7 +114,7 @@ def main(config: BenchmarkConfig) -> None:
         UserError: The page has no place for a table, or what was measured before can't be read or comes from
             another machine.
     """
-    page = read_page(config.write, TABLES) if config.write else ""
+    page = read_page(config.write, ON_PAGE) if config.write else ""
     if choose_device(config.device).type == "cuda":
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     set_up_numerics()
@@ -122,16 +126,16 @@ def main(config: BenchmarkConfig) -> None:
             if before[key] != here[key]:
                 was, now = f"measured with {key} {before[key]}", f"here it is {here[key]}"
                 raise UserError(f"{path}: {was}, and {now}; measure all tables")
-    for name in config.tables or (ON_GPU if config.device == "cuda" else MEASURES):
+    for name in config.tables or (ON_GPU if config.device == "cuda" else ON_PAGE):
         print(f"measuring: {name}", flush=True)
         found[name] = MEASURES[name](config)
         if config.write:
             write_json(config.write.with_suffix(".json"), found)  # an hour's work is not lost to a crash
     tables = write_tables(found)
-    for name, table in tables.items():
-        print(f"\n{name}\n{table}")
+    for name in config.tables or tables:
+        print(f"\n{name}\n{tables[name]}")
     if config.write:
-        write_text(config.write, insert_tables(page, tables))
+        write_text(config.write, insert_tables(page, {name: tables[name] for name in ON_PAGE}))
         draw_growth(found, config.write.with_suffix(".png"))
 
 
@@ -302,9 +306,18 @@ MEASURES: dict[str, Callable[[BenchmarkConfig], Found]] = {
     "epochs": _on_tree(measure_epochs),
     "decoding": _on_tree(measure_decoding),
     "loop": _on_tree(measure_loop),
+    "start": lambda config: measure_start(config.tree, config.size) if config.tree else {},
     "growth": lambda config: measure_growth(config.size, config.few),
     "clips": _on_tree(measure_clips),
     "recipes": lambda config: measure_recipes(config.size, config.lengths, config.few),
+    "together": lambda config: (
+        measure_together(config.tree, config.size, *((2, 2, (1, 2)) if config.quick else (50,)))
+        if config.tree
+        else {}
+    ),
+    "rows": lambda config: (
+        measure_rows(config.tree, config.size, 1 if config.quick else None) if config.tree else {}
+    ),
 }
 
 

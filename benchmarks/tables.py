@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from benchmarks.first_step import PARTS
 from benchmarks.steps import BF16, KEPT, PLAIN, WAYS, speedup
 from core.errors import UserError
 from core.files import atomic_path
@@ -119,6 +120,40 @@ def _loop(found: Found) -> str:
     return markdown(["a network that does nothing", "ms a step", "ms an epoch", "times the crops"], rows)
 
 
+def _start(found: Found) -> str:
+    """Seconds of each part of the way to the first step, and of all but decoding and the step itself."""
+    named, aside = PARTS[:2], PARTS[2:]
+    rows = []
+    for name, seconds in found["start"].items():
+        apart, parts = [seconds[part] for part in aside], [seconds[part] for part in named]
+        before = seconds["in all"] - sum(apart)
+        values = (*parts, before - sum(parts), before, *apart)
+        rows.append([name, *(f"{value:.1f}" for value in values)])
+    return markdown(["a training, s", *named, "all else", "together", *aside], rows)
+
+
+def _together(found: Found) -> str:
+    rows = []
+    for jobs, timed in found["together"].items():
+        memory = "—" if timed["memory"] is None else f"{timed['memory']:.1f}"
+        each = f"{timed['seconds'] / timed['trainings']:.1f}"
+        rows.append([jobs, f"{timed['seconds']:.0f}", each, f"{timed['epoch']:.2f}", memory])
+    header = ["trainings at a time", "s, all of them", "s for each", "s an epoch", "GPU memory of each, GiB"]
+    return markdown(header, rows)
+
+
+def _rows(found: Found) -> str:
+    """Seconds of each training's epochs, and of everything between the command and the report."""
+    timed, rows, learning = found["rows"], [], 0.0
+    for name, seconds in timed["trainings"].items():
+        learning += sum(seconds)
+        rows.append([name, str(len(seconds)), f"{median(seconds):.2f}", f"{sum(seconds):.0f}"])
+    rows.append(["starts and ends", "", "", f"{timed['grid'] - learning:.0f}"])
+    rows.append(["report", "", "", f"{timed['report']:.0f}"])
+    rows.append(["from command to report", "", "", f"{timed['grid'] + timed['report']:.0f}"])
+    return markdown(["training", "epochs", "s an epoch", "seconds"], rows)
+
+
 def _growth(found: Found) -> str:
     rows = [
         [f"{name}, by {what}", *(f"{value:.0f}" for value in fit_line(points))]
@@ -160,6 +195,7 @@ _WRITERS: dict[str, Callable[[Found], str]] = {
     "epochs": _speed("epochs", "epoch of training"),
     "decoding": _decoding,
     "loop": _loop,
+    "start": _start,
     "growth": _growth,
     "clips": _clips,
     "recipes": _of(
@@ -168,9 +204,12 @@ _WRITERS: dict[str, Callable[[Found], str]] = {
         lambda costs: [f"{cost:.0f}" for cost in costs.values()],
         "`{}.yaml`",
     ),
+    "together": _together,
+    "rows": _rows,
 }
 _NEEDED = {"work": ("work", "steps", "machine")}  # the others need their own measurement alone
 TABLES = tuple(_WRITERS)
+ON_PAGE = tuple(name for name in TABLES if name not in ("together", "rows"))  # which take a CPU days
 
 
 def step_lines(found: Found, what: str) -> dict[str, dict[int, float]]:

@@ -61,11 +61,15 @@ def _tensor(mapped: mmap.mmap) -> "Tensor":
 
 
 class Client:
-    """A training's side of the connection to its keeper."""
+    """A training's side of the connection to its keeper.
 
-    def __init__(self, connection: socket.socket) -> None:
+    Attributes:
+        sharing: Trainings that may run on the same device at a time.
+    """
+
+    def __init__(self, connection: socket.socket, sharing: int = 1) -> None:
         """Ask through a connection, which stays open as long as the training."""
-        self._connection = connection
+        self._connection, self.sharing = connection, sharing
 
     def knows(self, fact: str) -> bool:
         """Say whether a training before has told the keeper a fact."""
@@ -93,7 +97,7 @@ class Client:
         """Let the keeper drop what was not used for longest until it has room within `bound` bytes.
 
         Returns:
-            Whether there is room; what a running training has found or kept is not dropped.
+            Whether there is room, which is then this training's; what a running training uses stays.
         """
         return bool(self._ask({"room": size, "bound": bound})["yes"])
 
@@ -126,6 +130,7 @@ class Keeper:
         self._facts = set[str]()
         self._memory = OrderedDict[str, tuple[int, int]]()  # handle and bytes
         self._used: dict[socket.socket, set[str]] = {}  # by the connection of each running training
+        self._promised: dict[socket.socket, int] = {}  # bytes that it is filling
 
     def answer(self, connection: socket.socket) -> bool:
         """Answer a training's question; False where it has ended."""
@@ -142,9 +147,10 @@ class Keeper:
         elif "held" in question:
             answer["bytes"] = self._held()
         elif "room" in question:
-            answer["yes"] = self._make_room(question["room"], question["bound"])
+            answer["yes"] = self._make_room(connection, question["room"], question["bound"])
         elif "keep" in question:
             self._keep(question["keep"], question["handle"], question["bytes"])
+            self._promised[connection] = max(self._promised.get(connection, 0) - question["bytes"], 0)
             self._use(connection, question["keep"])
         elif (key := question["find"]) in self._memory:
             handle, answer["bytes"] = self._memory[key]
@@ -156,6 +162,7 @@ class Keeper:
     def forget(self, connection: socket.socket) -> None:
         """Note that a training has ended."""
         self._used.pop(connection, None)
+        self._promised.pop(connection, None)
 
     def close(self) -> None:
         """Let go of everything, in a process that is no keeper."""
@@ -175,12 +182,16 @@ class Keeper:
         else:
             self._memory[key] = handle, size
 
-    def _make_room(self, size: int, bound: int) -> bool:
+    def _make_room(self, connection: socket.socket, size: int, bound: int) -> bool:
+        needed = size + sum(self._promised.values())
         in_use = set().union(*self._used.values())
         idle = [key for key in self._memory if key not in in_use]
-        while idle and self._held() + size > bound:
+        while idle and self._held() + needed > bound:
             os.close(self._memory.pop(idle.pop(0))[0])
-        return self._held() + size <= bound
+        if self._held() + needed > bound:
+            return False
+        self._promised[connection] = self._promised.get(connection, 0) + size
+        return True
 
 
 def send(connection: socket.socket, message: dict[str, Any], handles: Sequence[int] = ()) -> None:

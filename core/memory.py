@@ -201,11 +201,16 @@ def free_ram(root: Path = Path("/")) -> int:
 
 
 def free_on(device: torch.device) -> int:
-    """Count the bytes that are free on a device; of several ranks on the CPU, each gets an equal part."""
+    """Count the bytes that are free on a device for this process.
+
+    Of several ranks on the CPU, and of several trainings that a grid runs on one GPU, each gets an equal
+    part, since they may all look before any of them has taken anything.
+    """
     if device.type != "cuda":
         return free_ram() // local_ranks()
     free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free // (1 if keeper.ours is None else keeper.ours.sharing)
 
 
 def _free_in_cgroups(root: Path) -> Iterator[int]:

@@ -39,6 +39,7 @@ class LocalWorkers:
         self.code = code
         self.gpus = gpus
         self.threads = max(free_cores() // jobs, 1)
+        self.sharing = -(-jobs // max(len(gpus), 1))
         self._free = list(range(jobs))
         self._running: dict[str, tuple[Run, Forked, int]] = {}
         self._worker: Worker | None = None
@@ -59,7 +60,7 @@ class LocalWorkers:
             self._worker = Worker(self.code, {"OMP_NUM_THREADS": str(self.threads)})
         try:
             with open_log(run.command, run.folder) as log:
-                process = self._worker.start(run.command, run.folder, log.fileno(), environment)
+                process = self._worker.start(run.command, run.folder, log.fileno(), environment, self.sharing)
         except OSError as error:
             raise UserError(
                 f"{run.folder} can't be written: {error.strerror}; free space or repair it"

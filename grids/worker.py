@@ -75,7 +75,12 @@ class Worker:
         return self._process.returncode is None
 
     def start(
-        self, command: Sequence[str], folder: Path, log: int, environment: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        folder: Path,
+        log: int,
+        environment: Mapping[str, str],
+        sharing: int = 1,
     ) -> "Forked":
         """Start a training.
 
@@ -84,10 +89,16 @@ class Worker:
             folder: Its run directory.
             log: File descriptor of what collects its output.
             environment: Variables in addition to those of the worker.
+            sharing: Trainings that may run on its device at a time.
         """
         forked = Forked(self, self._started)
         self._running[forked.number], self._started = forked, self._started + 1
-        asked = {"command": list(command), "folder": str(folder), "environment": dict(environment)}
+        asked = {
+            "command": list(command),
+            "folder": str(folder),
+            "environment": dict(environment),
+            "sharing": sharing,
+        }
         with suppress(ConnectionError):  # it was killed; `collect` finds that out
             keeper.send(self._connection, {"start": forked.number, **asked}, [log])
         return forked
@@ -227,7 +238,7 @@ class _Server:
         words = [str(self.code / script), *flags]
         if any(_changed_ns(file) != before for file, before in self.loaded.items()):
             os.execv(sys.executable, [sys.executable, *words])
-        keeper.ours = keeper.Client(connection)
+        keeper.ours = keeper.Client(connection, asked["sharing"])
         return words
 
     def _load(self, script: str) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from core import keeper
 from core.keeper import Client, Keeper, SharedMemory
-from core.memory import Room, Want
+from core.memory import Room, Want, free_on
 from tests.support.processes import wait_until
 
 CPU, BESIDE_A_GPU = torch.device("cpu"), torch.device("meta")
@@ -98,6 +98,26 @@ def test_what_was_not_used_for_longest_makes_room(trainings):
     wait_until(lambda: later.make_room(100, 300), seconds=10)
     assert later.find("frames") is None and later.find("flow") is not None and later.held() == 200
     assert not later.make_room(250, 300) and later.find("maps") is None, "what is in use stays"
+
+
+def test_what_is_being_filled_counts_until_its_training_ends(trainings):
+    first, second = trainings(), trainings()
+    assert first.make_room(200, 300) and not second.make_room(200, 300) and second.make_room(100, 300)
+    end(first)
+    wait_until(lambda: second.make_room(200, 300), seconds=10)
+
+
+def test_trainings_on_one_gpu_have_equal_parts(trainings, monkeypatch):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (800, 1000))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 150)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 50)
+    gpu = torch.device("cuda")
+    assert free_on(gpu) == 900
+    for sharing in (1, 3):
+        client = trainings()
+        client.sharing = sharing
+        monkeypatch.setattr(keeper, "ours", client)
+        assert free_on(gpu) == 900 // sharing
 
 
 # Room

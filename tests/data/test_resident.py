@@ -253,22 +253,3 @@ def test_a_batch_made_at_once_is_the_batch_made_clip_by_clip(index, name):
         assert at_once.shape == theirs.shape and at_once.dtype == theirs.dtype and at_once.is_contiguous()
         level = 0 if part.name == "maps" else 1 / 255 / min(part.pixels.std)
         assert (at_once.float() - theirs.float()).abs().max() <= level * 1.001
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("limit,where", [("auto", "GPU memory"), (1e-6, "RAM")])
-@pytest.mark.parametrize("name", EVERY_INPUT)
-def test_a_gpu_makes_batches_within_a_grey_level(index, name, limit, where, capsys):
-    """From pixels in its memory, and from pixels that are brought from RAM."""
-    inputs = EVERY_INPUT[name]
-    sampler = EpochSampler(inputs.training_items(index), 4, inputs.training_key(index))
-    keys = KeyBatches(sampler, 4)
-    batches = ResidentClips(Resident(limit, torch.device("cuda")))(inputs, 2, index, keys)
-    for ours, theirs in zip(batches, load_clips(inputs, 0, index, keys), strict=True):
-        assert torch.equal(ours["clip"], theirs["clip"]) and torch.equal(ours["label"], theirs["label"])
-        for part in inputs.parts:
-            one, other = ours[part.name], theirs[part.name]
-            assert one.is_cuda and one.dtype == other.dtype and one.shape == other.shape
-            level = 0 if part.name == "maps" else 1 / 255 / min(part.pixels.std)
-            assert (one.cpu().float() - other.float()).abs().max() <= level * 1.001
-    assert f" in {where}" in capsys.readouterr().out

@@ -1,7 +1,10 @@
 """What only a GPU can show: graphs, copies beside the training, and memory that is held or full."""
 
 import csv
+import importlib
 import json
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +17,18 @@ import train_twostream
 from core.run_dir import RunDirectory
 from core.task import Classification
 from core.train_config import TrainConfig
+from data.epochs import EpochSampler
 from data.index import ClipIndex
-from data.parts import ClipInput, Flow, Frames
+from data.parts import ClipInput, Flow, Frames, Maps, SingleFrames
 from data.resident import Resident
 from data.transforms import Preprocessing
+from grids.inputs import Input
+from grids.local import LocalWorkers
+from grids.plan import GridOptions, make_plan
+from grids.recipe import Recipe
 from tests.support.small_runs import flow_config, joint_config, stage_1_config, stage_2_config
 from tests.support.toy import Toy, batches
+from tests.support.trees import png_tree, save
 from training.batches import KeyBatches, ResidentClips, load_clips
 from training.cache.held import HeldOutputs
 from training.graphs import GraphedStep
@@ -135,17 +144,71 @@ def test_a_copy_is_of_its_epoch_though_training_goes_on(tmp_path):
     assert saved["model"]["weight"].device.type == "cpu"
 
 
-def test_held_pixels_are_within_a_grey_level(moving_tree):
-    index = ClipIndex.from_tree(moving_tree)
-    inputs = ClipInput(Frames(3, Preprocessing.rgb(64)), Flow(3, 2, Preprocessing.flow(64)))
-    key, rng = inputs.training_key(index), np.random.default_rng(0)
-    keys = KeyBatches([key(number, rng) for number in range(len(index))], 7)
-    held = ResidentClips(Resident("auto", GPU))(inputs, 0, index, keys)
-    for ours, theirs in zip(held, load_clips(inputs, 0, index, keys), strict=True):
+PIXELS = Preprocessing(32, 37, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+INPUTS = {
+    "frames": ClipInput(Frames(3, PIXELS)),
+    "single frames": ClipInput(SingleFrames(3, PIXELS)),
+    "frames, maps and flow": ClipInput(
+        Frames(3, PIXELS), Maps(3, PIXELS), Flow(2, 4, Preprocessing.flow(32))
+    ),
+    "flow that is not scaled": ClipInput(Flow(2, 4, Preprocessing(32, 32, (0.449,), (0.226,)))),
+}
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """Clips of two sizes, of noise, whose scaling could go wrong in any pixel; one is shorter than T."""
+    root, rng = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    for user, size in {"S1": (48, 32), "S2": (45, 60)}.items():
+        png_tree(root, {f"{user}/open_jam/1": 6, f"{user}/close_jam/1": 2 if user == "S2" else 5}, size=size)
+        for path in sorted((root / "processed_frames2" / user).rglob("*.png")):
+            if not path.name.startswith("map"):
+                colours = (3,) if path.name.startswith("rgb") else ()
+                save(path, rng.integers(0, 256, (*size[::-1], *colours)))
+    return ClipIndex.from_tree(root)
+
+
+@pytest.mark.parametrize("limit,where", [("auto", "GPU memory"), (1e-6, "RAM")])
+@pytest.mark.parametrize("name", INPUTS)
+def test_held_pixels_are_within_a_grey_level(noise, name, limit, where, capsys):
+    """From pixels in its memory, and from pixels that are brought from RAM."""
+    inputs = INPUTS[name]
+    sampler = EpochSampler(inputs.training_items(noise), 4, inputs.training_key(noise))
+    keys = KeyBatches(sampler, 4)
+    batches = ResidentClips(Resident(limit, GPU))(inputs, 2, noise, keys)
+    for ours, theirs in zip(batches, load_clips(inputs, 0, noise, keys), strict=True):
+        assert torch.equal(ours["clip"], theirs["clip"]) and torch.equal(ours["label"], theirs["label"])
         for part in inputs.parts:
-            assert ours[part.name].device.type == "cuda"
-            level = 1.001 / 255 / min(part.pixels.std)
-            assert (ours[part.name].cpu().float() - theirs[part.name].float()).abs().max() <= level
+            one, other = ours[part.name], theirs[part.name]
+            assert one.is_cuda and one.dtype == other.dtype and one.shape == other.shape
+            level = 0 if part.name == "maps" else 1 / 255 / min(part.pixels.std)
+            assert (one.cpu().float() - other.float()).abs().max() <= level * 1.001
+    assert f" in {where}" in capsys.readouterr().out
+
+
+def test_trainings_of_a_grid_hand_on_their_pixels(tree, tmp_path):
+    """Each opens the GPU for itself; the second has the pixels of the first, and trains as it would alone."""
+    settings = {"stage": 1, "backbone": "resnet18", "weights": "none", "frames": 2, "hidden": 4}
+    settings |= {"image_size": 64, "batch_size": 12, "epochs": 2}
+    training = {"name": "stage-1", "script": "train_rgb", "row": "stage 1", "settings": settings}
+
+    def train(folder, *seeds):
+        recipe = Recipe(title="t", inputs={"data": "clips"}, seeds=seeds, trainings=[training])
+        options = GridOptions(folder, {"data": Input.open(tree)}, importlib.import_module)
+        runs = list(make_plan({Path("t.yaml"): recipe}, options).runs.values())
+        workers = LocalWorkers(Path(train_rgb.__file__).parent, 1, ["0"])
+        for run in runs:
+            workers.start(run)
+            while not (ended := workers.ended()):
+                time.sleep(0.1)
+            assert ended == [(run, True)], run.log.read_text()
+        return runs
+
+    first, second = train(tmp_path / "both", 0, 1)
+    assert "frames in GPU memory, decoded by a training before" in second.log.read_text()
+    assert "before" not in first.log.read_text()
+    [alone] = train(tmp_path / "alone", 1)
+    np.testing.assert_allclose(losses(second.folder), losses(alone.folder), rtol=1e-3)
 
 
 @pytest.mark.parametrize("stage", ["stage 1", "stage 2", "two streams"])

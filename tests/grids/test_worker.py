@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from grids.local import open_log, start_process, stop_processes
+from grids.local import LocalWorkers, open_log, start_process, stop_processes
 from grids.worker import Worker
+from tests.support.fakes import plan, recipe
 from tests.support.processes import children, gone, wait_until
 
 STATE = """
@@ -139,6 +140,25 @@ def test_code_that_has_changed_is_loaded_again(start, code):
             (code / "train_lines.py").write_text(LINE.format(word) + "# changed\n")
         training, log = start("train_lines.py")
         assert training.wait(30) == 0 and log.read_text().splitlines()[1:] == [word]
+
+
+SHARING = """
+from core import keeper
+if __name__ == "__main__":
+    print("shared by", keeper.ours.sharing)
+"""
+
+
+@pytest.mark.parametrize(
+    "jobs,gpus,sharing", [(1, (), 1), (3, (), 3), (2, ("0", "1"), 1), (5, ("0", "1"), 3)]
+)
+def test_a_training_knows_how_many_share_its_device(code, tmp_path, jobs, gpus, sharing):
+    (code / "train_fake.py").write_text(SHARING)
+    [run] = plan(tmp_path / "out", recipe({"name": "one"})).runs.values()
+    workers = LocalWorkers(code, jobs, gpus)
+    workers.start(run)
+    wait_until(workers.ended)
+    assert run.last_log_line() == f"shared by {sharing}"
 
 
 def test_the_worker_ends_with_its_grid(start):
