@@ -1,4 +1,4 @@
-"""Pixels that a training reads, decoded once and held: on the device if there is room, else in RAM.
+"""Pixels of clips that a training reads, decoded once and held: on the device if there is room, else in RAM.
 
 Images are held as crops are cut out of them, whole grey levels at the short side. For each batch, what the
 network sees is cut out, scaled and normalised: on a CPU with the bits of reading from disk, on a GPU within a
@@ -9,34 +9,26 @@ pixels a side of what the network sees.
 """
 
 import hashlib
-import os
-import weakref
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import partial
-from itertools import groupby, islice
-from math import prod
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from core.errors import UserError
 from core.files import identify
-from core.memory import Limit, Room, Want, local_ranks
-from core.progress import progress_bar
+from core.memory import Limit, Room, Want
 from core.ranks import ONE, Ranks
-from data.decoding import BadImage, Size, read_size
-from data.epochs import ClipKey, Item
-from data.images import read_rgb, scaled_size
+from data.ahead import Buffers, decoded, made_ahead
+from data.decoding import BadImage, read_size
+from data.epochs import ClipKey
+from data.images import scaled_size
 from data.index import ClipIndex
 from data.parts import ClipInput, Part
-from data.pictures import PictureKey, Pictures
 from data.transforms import crop_together, cut, orient, scale_short_side
 
 Shape = tuple[int, int, int]
@@ -326,100 +318,6 @@ class Resident:
             held.add_block(clips, block.complete())
 
 
-class HeldPictures:
-    """Holds pictures of any sizes as they lie on disk, since every crop is scaled anew."""
-
-    def __init__(self, pictures: Pictures, room: Room) -> None:
-        """Hold nothing yet.
-
-        Args:
-            pictures: The data set that makes items of them.
-            room: Where they may be held.
-        """
-        self.pictures, self.room = pictures, room
-        self._images: list[Tensor] | None = None
-        self._refused = False
-
-    def holds(self) -> bool:
-        """Decode the pictures where there is room for them, and say whether they are held."""
-        if self._images is None and not self._refused:
-            self._images = self._hold()
-            self._refused = self._images is None
-        return not self._refused
-
-    def batches(self, keys: Iterable[Sequence[PictureKey]], threads: int = 0) -> Iterator[dict[str, Tensor]]:
-        """Make batches of what is held, frames on the device; `threads` as of `Resident.batches`."""
-        return made_ahead(keys, self._begin, threads if self.room.device.type == "cpu" else 0)
-
-    def _begin(
-        self, keys: Sequence[PictureKey], pool: ThreadPoolExecutor | None
-    ) -> Callable[[], dict[str, Tensor]]:
-        if pool is not None:
-            running = [pool.submit(self._item, key) for key in keys]
-            return lambda: _joined([item.result() for item in running])
-        batch = _joined(list(map(self._item, keys)))
-        return lambda: batch
-
-    def _item(self, key: PictureKey) -> Item:
-        assert self._images is not None
-        image = self._images[key[0]].to(self.room.device, non_blocking=True)
-        return self.pictures.item(key, image)
-
-    def _hold(self) -> list[Tensor] | None:
-        paths = self.pictures.index.paths
-        sizes = [read_size(path) for path in paths]
-        want = Want((3 * sum(map(prod, sizes)),), key=f"pictures {identify(paths)}")
-        if (blocks := self.room.take("pictures", [want])) is None:
-            return None
-        [block] = blocks
-        if not block.filled:
-            places = _views(block.source, sizes)
-            pieces = [PicturePiece(path, place) for path, place in zip(paths, places, strict=True)]
-            for piece, image in decoded(pieces, [1] * len(pieces), self.room.ranks):
-                piece.keep(image)
-        return _views(block.complete(), sizes)
-
-
-def _views(flat: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
-    """View the pixels of pictures, one behind the other: (3, H, W) each."""
-    lengths = [3 * width * height for width, height in sizes]
-    return [
-        pixels.view(height, width, 3).permute(2, 0, 1)
-        for pixels, (width, height) in zip(torch.split(flat, lengths), sizes, strict=True)
-    ]
-
-
-def _joined(items: Sequence[Item]) -> dict[str, Tensor]:
-    frames = torch.stack([item["frames"] for item in items if isinstance(item["frames"], Tensor)])
-    return {
-        "frames": frames,
-        **{name: torch.tensor([item[name] for item in items]) for name in ("label", "clip")},
-    }
-
-
-class PicturePiece(NamedTuple):
-    """A picture, and where its pixels go."""
-
-    path: Path
-    place: Tensor
-
-    def read(self) -> Tensor:
-        """Decode it: (3, H, W)."""
-        return read_rgb(self.path)
-
-    def keep(self, image: Tensor) -> None:
-        """Put it where it goes.
-
-        Raises:
-            UserError: It has another size than its header said before.
-        """
-        if image.shape != self.place.shape:
-            raise UserError(
-                f"{self.path} changed while it was read; give the command again when it is complete"
-            )
-        self.place.copy_(image)
-
-
 class Piece(NamedTuple):
     """Images of a clip that one thread decodes at once, and the rows of a block where they go."""
 
@@ -445,82 +343,6 @@ class Piece(NamedTuple):
                 "Give the command again when the tree is complete; a training goes on with --resume"
             )
         self.rows.copy_(images)
-
-
-class Readable(Protocol):
-    """Images that one thread decodes at once."""
-
-    def read(self) -> Tensor:
-        """Decode them."""
-
-
-P = TypeVar("P", bound=Readable)
-K = TypeVar("K")
-
-
-def made_ahead(
-    keys: Iterable[K],
-    begin: Callable[[K, ThreadPoolExecutor | None], Callable[[], dict[str, Tensor]]],
-    threads: int,
-) -> Iterator[dict[str, Tensor]]:
-    """Make batches of keys, each while the one before is used.
-
-    Args:
-        keys: The keys of each batch.
-        begin: Begins a batch in the threads that it is given, and returns what waits for it.
-        threads: Number of threads; 0 makes a batch when it is asked for.
-    """
-    with ThreadPoolExecutor(threads) if threads else nullcontext() as pool:
-        waiting = deque[Callable[[], dict[str, Tensor]]]()
-        for of_batch in keys:
-            waiting.append(begin(of_batch, pool))
-            if len(waiting) > (threads > 0):
-                yield waiting.popleft()()
-        while waiting:
-            yield waiting.popleft()()
-
-
-def decoded(pieces: Sequence[P], images: Sequence[int], ranks: Ranks = ONE) -> Iterator[tuple[P, Tensor]]:
-    """Read pieces on all cores and yield them in order; few wait in memory at a time.
-
-    Args:
-        pieces: What is read.
-        images: Number of images in each, for the progress bar.
-        ranks: The processes of the training; those of one machine divide its cores.
-    """
-    threads = max(1, min(16, len(os.sched_getaffinity(0)) // local_ranks()))
-    waiting = deque[tuple[P, int, Future[Tensor]]]()
-    with (
-        ThreadPoolExecutor(threads) as pool,
-        progress_bar(total=sum(images), title="reading images", unit="image", shown=ranks.first) as bar,
-    ):
-        coming = zip(pieces, images, strict=True)
-        while True:
-            for piece, count in islice(coming, 2 * threads - len(waiting)):
-                waiting.append((piece, count, pool.submit(piece.read)))
-            if not waiting:
-                return
-            piece, count, found = waiting.popleft()
-            yield piece, found.result()
-            bar.update(count)
-
-
-class Buffers:
-    """Memory of batches on the CPU, used again when nothing refers to a batch any more.
-
-    Fresh memory costs the kernel as much time as the crops that go there.
-    """
-
-    def __init__(self) -> None:
-        self._free: dict[Any, list[npt.NDArray[Any]]] = {}
-
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Return a tensor of any values."""
-        free = self._free.setdefault((shape, dtype), [])
-        memory = free.pop() if free else np.empty(shape, np.uint8 if dtype == torch.uint8 else np.float32)
-        lent = memory.view()  # which the storage of the tensor, and of every view of it, keeps alive
-        weakref.finalize(lent, free.append, memory).atexit = False
-        return torch.from_numpy(lent)
 
 
 def _bring(

@@ -25,7 +25,7 @@ class HeldBatches:
 
     def __init__(self, pictures: Pictures, keys: KeyBatches, workers: int, room: Room) -> None:
         """Read nothing yet; the first iteration does."""
-        from data.resident import HeldPictures
+        from data.held_pictures import HeldPictures
 
         self.held, self.keys, self.workers = HeldPictures(pictures, room), keys, workers
 

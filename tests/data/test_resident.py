@@ -10,11 +10,13 @@ import torch
 from core.errors import UserError
 from core.memory import Room, Want
 from core.ranks import Ranks
+from data.ahead import Buffers
 from data.epochs import ClipKey, EpochSampler
+from data.held_pictures import HeldPictures
 from data.index import ClipIndex
 from data.parts import ClipInput, Flow, Frames, Maps, SingleFrames
 from data.pictures import PictureIndex, Pictures, picture_key
-from data.resident import Buffers, HeldImages, HeldPictures, Resident
+from data.resident import HeldImages, Resident
 from data.transforms import Draw, Preprocessing, crop, crop_together, orient
 from tests.support.trees import png_tree, save, texture
 from training.batches import KeyBatches, ResidentClips, load, load_clips
