@@ -156,7 +156,11 @@ class Keeper:
             handle, answer["bytes"] = self._memory[key]
             handles.append(handle)
             self._use(connection, key)
-        send(connection, answer, handles)
+        try:
+            send(connection, answer, handles)
+        except ConnectionError:  # it was killed after it had asked
+            self.forget(connection)
+            return False
         return True
 
     def forget(self, connection: socket.socket) -> None:

@@ -199,24 +199,24 @@ class _Server:
     def _start(self, asked: Mapping[str, Any]) -> list[str] | None:
         """Fork a training; in it, return its words."""
         self._load(Path(asked["command"][0]).stem)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
         try:
-            parent = os.getpid()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with warnings.catch_warnings(action="ignore"):  # of threads: OpenBLAS ends its own in a fork
                 process = os.fork()
         except OSError as error:
             os.write(asked["handle"], f"error: no process can be started: {error.strerror}\n".encode())
+            os.close(asked["handle"])
             keeper.send(self.grid, {"ended": asked["start"], "status": 2})
-            process = -1
+            return None
         if process == 0:
             return self._become(asked, theirs, ours, parent)
         theirs.close()
         os.close(asked["handle"])
-        if process > 0:
-            with suppress(OSError):  # it has done so itself, or has ended
-                os.setpgid(process, process)
-            self.running[process] = asked["start"], ours
-            self.selector.register(ours, selectors.EVENT_READ)
+        with suppress(OSError):  # it has done so itself, or has ended
+            os.setpgid(process, process)
+        self.running[process] = asked["start"], ours
+        self.selector.register(ours, selectors.EVENT_READ)
         return None
 
     def _become(

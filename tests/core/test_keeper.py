@@ -31,6 +31,7 @@ def trainings():
         threading.Thread(target=answer, daemon=True).start()
         return Client(ours)
 
+    connect.kept = kept
     yield connect
     for ours in open_sockets:
         ours.shutdown(socket.SHUT_RDWR)
@@ -67,6 +68,16 @@ def test_pixels_outlive_who_decoded_them_and_no_other_changes_them(trainings):
     found.zero_()
     assert torch.equal(third.find("frames"), torch.full((5000,), 7, dtype=torch.uint8))
     assert third.held() == 5000
+
+
+def test_a_training_that_is_killed_after_it_has_asked_harms_nobody(trainings):
+    hand_over(trainings(), "frames", 10)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    keeper.send(ours, {"find": "frames"})
+    ours.close()
+    assert not trainings.kept.answer(theirs)
+    theirs.close()
+    assert trainings().find("frames") is not None
 
 
 def test_what_is_complete_can_not_be_written_through_its_handle(trainings):

@@ -5,14 +5,16 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from core import keeper
 from grids.local import LocalWorkers, open_log, start_process, stop_processes
-from grids.worker import Worker
+from grids.worker import Worker, _Server
 from tests.support.fakes import plan, recipe
 from tests.support.processes import children, gone, wait_until
 
@@ -132,6 +134,17 @@ def test_a_script_that_does_not_load_says_so_in_its_own_log(start):
     said = log.read_text()
     assert said.splitlines()[-1] == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
     assert re.search(r'File ".*train_broken.py", line 1', said)
+
+
+def test_a_process_that_can_not_be_started_is_a_line(monkeypatch, tmp_path, code):
+    """As where no more processes are allowed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, (tmp_path / "log.txt").open("wb") as log:
+        monkeypatch.setattr(os, "fork", lambda: (_ for _ in ()).throw(OSError(11, "try again")))
+        asked = {"start": 7, "command": ["train_lines.py"], "handle": os.dup(log.fileno())}
+        assert _Server(theirs, code)._start(asked) is None
+        assert keeper.receive(ours) == {"ended": 7, "status": 2}
+    assert (tmp_path / "log.txt").read_text() == "error: no process can be started: try again\n"
 
 
 def test_code_that_has_changed_is_loaded_again(start, code):
