@@ -25,7 +25,7 @@ class Config(BaseConfig):
     out: Path = Path("demo_out")
     """Folder for data, runs and report; a second start goes on where the first one stopped."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
-    """Seeds of the trainings; three give the table of the README."""
+    """Seeds of the trainings; three give the numbers of docs/results.md."""
     epochs: int | None = Field(None, ge=1)
     """Upper limit of epochs per training, to try the whole path quickly; the numbers then mean nothing."""
     pictures: int = Field(3200, ge=320)
