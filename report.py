@@ -65,6 +65,7 @@ import evaluate
 from core.errors import UserError
 from core.files import refuse_no_folder
 from core.run_dir import RunDirectory, read_evaluation
+from data.index import ClipIndex
 from reporting.chapter import chapter
 from reporting.collect import Finished, FoundTable, Row, read_runs, read_tables
 from reporting.measures import lacks_attention
@@ -187,7 +188,8 @@ def heat_section(
         device: To compute on.
     """
     style, folders = Style(), tuple(one.folder for one in runs)
-    shown = dict.fromkeys((*clips, *more))  # each clip once, in this order
+    there = set(ClipIndex.from_tree(tree).keys)  # a tree may have lost what nobody asked for
+    shown = dict.fromkeys((*clips, *(clip for clip in more if clip in there)))  # each once, in this order
     config = cam_viz.Config(runs=folders, data=tree, clips=tuple(shown), out=page / place, device=device)
     found = {clip.key: clip for clip in cam_viz.choose_clips(config)}
     viewers = open_viewers(folders, device)
