@@ -71,6 +71,8 @@ class LocalWorkers:
         """List the runs that ended since the last call, and whether each has finished; never waits."""
         over = [found for found in self._running.values() if found[1].poll() is not None]
         self._release(run for run, _, _ in over)
+        for run, process, _ in over:
+            _log_kill(run, process.returncode)
         return [(run, process.returncode == 0 and run.done) for run, process, _ in over]
 
     def stop(self, runs: Iterable[Run]) -> None:
@@ -96,6 +98,14 @@ def visible_gpus(device: DeviceName) -> list[str]:
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = listed.split(",") if listed else [str(number) for number in range(torch.cuda.device_count())]
     return names[: torch.cuda.device_count()]
+
+
+def _log_kill(run: Run, status: int | None) -> None:
+    """Let the log of a run that a signal has ended say so, since the run could not."""
+    if status is not None and status < 0:
+        why = ", maybe for lack of memory" if status == -signal.SIGKILL else ""
+        with suppress(OSError), run.log.open("a", encoding="utf-8") as log:
+            log.write(f"ended by {signal.Signals(-status).name}{why}\n")
 
 
 def open_log(command: Sequence[str], folder: Path) -> IO[bytes]:
