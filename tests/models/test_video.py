@@ -14,6 +14,7 @@ from core.errors import UserError
 from models.backbones.resnet import RESNETS
 from models.build import build_model, build_trained
 from models.cost import network_cost
+from models.inserts import MODULES
 from models.video import NETWORKS
 from models.video.base import lengthen
 from models.video.p3d import PseudoConv
@@ -388,6 +389,29 @@ def test_the_loss_of_every_network_falls(name):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * losses[0], losses
+
+
+COMPILED = [(name, {}) for name in NETWORKS if name not in OTHERS] + [
+    ("resnet18", {"module": module}) for module in MODULES if module != "none"
+]
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("name,options", COMPILED, ids=str)
+def test_a_compiled_network_learns_the_same(name, options):
+    """What is traced is computed in float64 by the same kernels, so that only a wrong trace could differ."""
+    model = network.__wrapped__(name, **options).double().train()
+    twin, seen = deepcopy(model), clips().double()
+    torch._dynamo.reset()
+    twin.compile(backend="aot_eager")
+    for net in (model, twin):
+        torch.manual_seed(0)
+        F.cross_entropy(net(seen).logits, torch.tensor([1, 3])).backward()
+    wanted = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    found = {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
+    assert wanted.keys() == found.keys() and len(wanted) > 5
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(dict(twin.named_buffers()), dict(model.named_buffers()))
 
 
 def test_partial_batch_norm_leaves_every_norm_but_the_first():

@@ -22,6 +22,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.pictures import PictureIndex
 from data.transforms import Preprocessing
+from models.base import Entry
 from models.build import build_trained
 from models.verb_noun import VerbNoun
 from models.video import NETWORKS
@@ -123,6 +124,21 @@ def test_a_single_frame_teaches_what_a_still_clip_does_where_frames_are_averaged
     torch.testing.assert_close(*gradients)
     for options in ({"module": "tsm"}, {"temporal": "convlstm", "hidden": 4}):
         assert task_of("resnet18", **options).model.still(given["pictures"]).shape[1] == 3
+
+
+@pytest.mark.stress
+def test_compiled_it_learns_the_same_and_keeps_the_same_statistics():
+    plain, compiled = task_of("resnet18"), task_of("resnet18")
+    torch._dynamo.reset()
+    entry = Entry(compiled.model)
+    entry.compile(backend="aot_eager")
+    compiled.entry = compiled.task.entry = entry
+    for _ in range(2):
+        outputs = [task(batch()) for task in (plain, compiled)]
+        torch.testing.assert_close(outputs[1].parts, outputs[0].parts)
+    torch.testing.assert_close(compiled.model.state_dict(), plain.model.state_dict())
+    outputs[1].loss.backward()
+    assert compiled.model.pictures.weight.grad.any()
 
 
 def test_norms_that_are_left_as_they_are_stay_so():
