@@ -13,6 +13,7 @@ from core.errors import UserError
 from grids.recipe import read_recipes
 from tests.support.trees import png_tree
 
+LENGTHS = {f"S{user}/{action}/1": 9 for user in range(1, 5) for action in ("close_jam", "open_jam")}
 SMALL = Size(batch=2, frames=2, side=64, hidden=4, backbone="resnet18")
 
 
@@ -65,7 +66,7 @@ def test_what_takes_a_cpu_days_is_refused_there():
 
 @pytest.mark.stress
 def test_starts_are_timed_alone_and_in_a_grid(tmp_path):
-    tree = png_tree(tmp_path / "tree", maps=False, flow=False)
+    tree = png_tree(tmp_path / "tree", LENGTHS, maps=False, flow=False)
     found = measure_start(tree, SMALL)
     assert list(found) == ["alone", "first of a grid", "next of a grid"]
     for seconds in found.values():
@@ -76,7 +77,7 @@ def test_starts_are_timed_alone_and_in_a_grid(tmp_path):
 
 @pytest.mark.stress
 def test_several_at_once_and_rows_run_on_a_tree(tmp_path):
-    tree = png_tree(tmp_path / "tree", maps=False)
+    tree = png_tree(tmp_path / "tree", LENGTHS, maps=False)
     found = measure_together(tree, SMALL, 2, 2, (2,))
     assert list(found) == ["2"] and found["2"]["seconds"] > found["2"]["epoch"] > 0
     timed = measure_rows(tree, SMALL, 1)

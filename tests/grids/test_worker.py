@@ -163,6 +163,19 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
+    "number,said", [(9, "ended by SIGKILL, maybe for lack of memory"), (11, "ended by SIGSEGV")]
+)
+def test_the_log_says_what_a_training_could_not(code, tmp_path, number, said):
+    dies = f"import os\nif __name__ == '__main__':\n    os.kill(os.getpid(), {number})\n"
+    (code / "train_fake.py").write_text(dies)
+    [run] = plan(tmp_path / "out", recipe({"name": "one"})).runs.values()
+    workers = LocalWorkers(code, 1)
+    workers.start(run)
+    wait_until(workers.ended)
+    assert run.last_log_line() == said
+
+
+@pytest.mark.parametrize(
     "jobs,gpus,sharing", [(1, (), 1), (3, (), 3), (2, ("0", "1"), 1), (5, ("0", "1"), 3)]
 )
 def test_a_training_knows_how_many_share_its_device(code, tmp_path, jobs, gpus, sharing):
