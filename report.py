@@ -59,6 +59,7 @@ if __name__ == "__main__":
     flags = read_flags(Config)  # help and mistakes are told before what follows is loaded
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import cam_viz
 import evaluate
@@ -200,7 +201,8 @@ def heat_section(
             scene = view_clip(found[clip], viewers, film=True)
             if clip in clips:
                 cam_viz.draw_scene(scene, page / place, style)
-                parts.append(storyboard(scene, style, f"{place}/{clip.replace('/', '_')}"))
+                board = storyboard(scene, style, f"{place}/{clip.replace('/', '_')}")
+                parts.append(replace(board, folded=bool(parts)))  # the first stands open
             yield scene
 
     write_player(page / place / "index.html", scenes(), style)

@@ -207,7 +207,7 @@ def curves(
         for tick in _ticks(0.0, end):
             y = bottom - height * tick / end
             parts += [_line("grid", left, y, left + width, y), _text(left - 16, y + 4, f"{tick:g}", "tick")]
-        for tick in _ticks(0.0, most):
+        for tick in filter(float.is_integer, _ticks(0.0, most)):
             parts.append(_text(left + width * tick / most, bottom + 16, f"{tick:g}", "tick"))
         for curve in lines:
             places = [
