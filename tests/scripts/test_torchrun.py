@@ -46,8 +46,9 @@ def in_two(tree, frame_run, tmp_path_factory, stress):
         videos |= {name: {"network": "resnet18", "module": name} for name in MODULES if name != "none"}
         videos |= {name: {"network": name} for name in NETWORKS if name not in TOO_LARGE}
     for out, changes in videos.items():
-        tiny = {"lr": 1e-6} if out in NETWORKS else {}  # steps that let no rounding grow
-        configs[out] = video_config(tree, folder / out, **tiny, **settings, **changes)
+        # Of full width a single step: at 32 pixels each further one makes rounding a hundred times larger.
+        steps = {"batch_size": 30} if out in NETWORKS else {}
+        configs[out] = video_config(tree, folder / out, **(settings | steps), **changes)
     trainings = json.dumps([[type(c).__module__, c.model_dump(mode="json")] for c in configs.values()])
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -83,11 +84,11 @@ def assert_same_training(first, second, near=1e-6):
 
 
 def assert_same_statistics(first, second):
-    """Of networks of full width, in whose single last cells a millionth becomes a hundredth in float32."""
+    """The running statistics of batch norm; those of each process's own clips would be a tenth off."""
     states = [torch.load(path / "last.pt", weights_only=True)["model"] for path in (first, second)]
     names = [name for name in states[0] if name.endswith(("running_mean", "running_var"))]
     one, two = (torch.cat([state[name] for name in names]) for state in states)
-    assert float((one - two).norm() / one.norm()) < 0.01
+    assert float((one - two).norm() / one.norm()) < 1e-3
 
 
 def assert_same_evaluation(first, second, near=1e-5):
