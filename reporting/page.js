@@ -164,7 +164,8 @@ function compare(box, { classes, clips, labels, rows, plays }) {
       event.preventDefault();
     });
     const figure = document.createElement("figure");
-    figure.style.flex = `${left + side} 1 0`;
+    figure.style.flex = `${left + side} 1 0`; // cells of one size, whoever has the names of the lines
+    if (box.clientWidth >= 700) Object.assign(figure.style, { minWidth: 0, maxWidth: `${1.5 * (left + side)}px` });
     figure.append(element("figcaption", title), svg);
     return figure;
   }

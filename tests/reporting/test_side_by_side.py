@@ -94,6 +94,14 @@ def click_cell(page, which, line, column):
     page.click_at(x, y)
 
 
+def test_cells_are_of_one_size_though_the_first_matrix_has_the_names(page):
+    zooms = page.run(
+        "[...document.querySelectorAll('.matrices svg')].map("
+        "(svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"
+    )
+    assert len(zooms) == 3 and zooms == pytest.approx([zooms[0]] * 3, rel=0.02) and 0.6 < zooms[0] <= 1.51
+
+
 def test_it_begins_with_the_last_two_rows_and_lists_where_they_disagree(page):
     page.reload()
     assert page.run(LISTED) == [
