@@ -58,7 +58,7 @@ _NO_SHARED_MEMORY = (
     "shared memory object",
     "shared memory limit",
     "bus error",
-    "/dev/shm",
+    "/dev/shm/torch_",
 )
 _TOO_MANY_FILES = ("too many open files", "items of ancdata")
 # How PyTorch and OpenCV say that memory ran out; Python raises MemoryError.

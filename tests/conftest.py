@@ -1,10 +1,23 @@
+import atexit
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 # The suite runs a process a core; more threads would only wait for each other. Read when torch is loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Thousands of small files are made and removed, for which memory needs a tenth of a disk's time; less than
+# 1 GiB of them stands at a time. What failed tests leave stays for a look, what processes lost does not.
+_MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="tests-", dir=_MEMORY)
+    tempfile.tempdir = None  # which pytest has asked for already
+    atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
 
 # A shell that put the suite into the background has made it, and all that it starts, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -274,6 +274,16 @@ def test_a_path_that_leads_nowhere_is_one_message(command, tmp_path, place):
     assert status == 2 and said.count("\n") == 1 and str(tmp_path / place) in said
 
 
+def test_a_full_disk_in_shared_memory_is_a_full_disk(command):
+    """Where somebody keeps a tree in RAM, or a test its files, loading processes are not to blame."""
+
+    def fail(_):
+        raise OSError(28, "No space left on device", "/dev/shm/KITCHEN/S1")
+
+    status, _, said = command(fail, Nothing)
+    assert status == 2 and said.startswith("error: /dev/shm/KITCHEN/S1: No space left on device.")
+
+
 def test_messages_can_not_control_a_terminal(command):
     def fail(_):
         raise UserError("folder \x1b[2J\x07 of Zoë 打开")

@@ -15,6 +15,7 @@ from grids.inputs import Input
 from grids.plan import GridOptions, Table, make_plan
 from grids.progress import kind_of
 from grids.recipe import Recipe, Training
+from grids.run import Run
 from metrics.early import QUARTERS, measurable
 from models import EgoRNN, FlowStream, TwoStream
 from models.cost import count_parameters, matching_width
@@ -46,17 +47,31 @@ def first_seed(name: str, out: Path) -> dict[str, TrainConfig]:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, tmp_path):
     table = planned(path.name, tmp_path)
-    done = set()
+    done, shapes = set(), {}
+
+    def shape(run: Run) -> str:
+        """A command without its seed and folders."""
+        command = " ".join(run.command).replace(str(run.folder), "OUT")
+        for number, parent in enumerate(run.parents):
+            command = command.replace(str(parent.folder), f"PARENT{number}")
+        seed = f"--seed {run.config.seed}"
+        assert command.count(seed) == 1, command
+        return command.replace(seed, "--seed SEED")
+
     for step, run in table.runs:
         assert done >= {parent.folder for parent in run.parents}, f"{run.name} stands before a parent"
         done.add(run.folder)
+        for parent in run.parents:
+            assert str(parent.folder) in run.command
+        if step.seed != table.recipe.seeds[0]:  # whose commands are those of the first seed
+            assert shape(run) == shapes[step.training.name], run.name
+            continue
+        shapes[step.training.name] = shape(run)
         config_class = load_script(step.training.script).Config
         given = parse(config_class, run.command[1:])
         assert (given.out, given.seed, given.resume) == (run.folder, run.config.seed, True)
         asked = {name: getattr(given, name) for name in step.training.settings}
         assert asked == {name: getattr(run.config, name) for name in asked}
-        for parent in run.parents:
-            assert str(parent.folder) in run.command
     rows = {training.row for training in table.recipe.variants} - {None}
     for seed in table.recipe.seeds:
         assert {step.training.row for step, _ in table.runs if step.seed == seed} >= rows

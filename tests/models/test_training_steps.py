@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models import EgoRNN, FlowStream, TwoStream
 from tests.support import plain
+from tests.support.thin import thin_networks
 
 STACK, K = 2, 3
 LAYER4 = [f"layer4.{block}.conv{conv}.weight" for block in (0, 1) for conv in (1, 2)]
@@ -98,7 +99,8 @@ def with_statistics(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("name", ["rgb 1", "rgb 2", "flow", "joint"])
 def test_features_logits_gradients_and_five_steps(name):
     torch.manual_seed(0)
-    model, stage, inputs, reference = setting(name)
+    with thin_networks():
+        model, stage, inputs, reference = setting(name)
     with_statistics(model)
     w = {key: value.clone() for key, value in model.state_dict().items()}
     stage.freeze(model)

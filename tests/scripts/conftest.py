@@ -3,15 +3,17 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
+import metrics.figures
+import models.cost
 import train_flow
 import train_frame
 import train_rgb
@@ -19,6 +21,7 @@ import train_twostream
 from data import ClipIndex
 from data.motion import command as motion
 from data.synthetic import command as synthetic
+from models.cost import network_cost
 from tests.support.small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 from tests.support.thin import thin_networks
 
@@ -26,23 +29,40 @@ from tests.support.thin import thin_networks
 @pytest.fixture(scope="module", autouse=True)
 def thin():
     """The scripts' tests are about what is around the network, and many train one."""
-    with thin_networks(), undrawn_figures():
+    with thin_networks(), undrawn_figures(), costs_counted_once():
         yield
 
 
 @contextmanager
 def undrawn_figures() -> Iterator[None]:
-    """Save the figures of runs as a single pixel: drawing letters takes a fifth of a small training.
+    """Save the figures of runs as a single pixel: laying letters out takes a fourth of a small training.
 
     They are drawn in tests/metrics/test_figures.py, and for every training of the README in
     tests/test_readme.py.
     """
 
-    def save(figure: Figure, path: Path, **settings: object) -> None:
+    def save(path: Path, *given: object) -> None:
         Image.new("RGB", (1, 1)).save(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", save)
+        for name in ("save_confusion", "save_curves", "save_changes"):
+            patch.setattr(metrics.figures, name, save)
+        yield
+
+
+@contextmanager
+def costs_counted_once() -> Iterator[None]:
+    """Count the operations of each network of a module once, and not at the end of every training."""
+    known: dict[str, dict[str, float]] = {}
+
+    def count(architecture: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+        key = repr((sorted(architecture.items()), sorted(shapes.items())))
+        if key not in known:
+            known[key] = network_cost(architecture, shapes)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.cost, "network_cost", count)
         yield
 
 
@@ -57,7 +77,7 @@ def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], None]],
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = base / f"{name}.done"
             if not done.exists():
-                with thin_networks(), undrawn_figures():
+                with thin_networks(), undrawn_figures(), costs_counted_once():
                     build(base / name)
                 done.touch()
         return base / name
