@@ -97,11 +97,11 @@ def _kind_of_file(path: Path) -> str | None:
 
 
 def _kind_of_archive(path: Path) -> str | None:
-    if not zipfile.is_zipfile(path):
-        return "a part of one, its end is missing; download or copy it again"
     try:
+        if not zipfile.is_zipfile(path):
+            return "a part of one, its end is missing; download or copy it again"
         names = zipfile.ZipFile(path).namelist()
-    except Exception:  # a damaged list of names may be wrong in any way
+    except Exception:  # a damaged end, or list of names, may be wrong in any way
         return None
     files = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in files:

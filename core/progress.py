@@ -1,7 +1,9 @@
 """Bars that show how far something is: on a terminal a moving bar, in a file a line every few seconds."""
 
+import os
 import sys
 from collections.abc import Iterable
+from threading import RLock
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -10,6 +12,12 @@ LINE_EVERY_SEC = 5.0
 _LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left, {rate_fmt}{postfix}"
 _UP = "\x1b[A"
 """What a bar that stands below another one ends with."""
+
+
+# Each process draws its own bars. tqdm's lock would be shared with forked ones, of which one that is killed while it
+# draws keeps it for ever.
+tqdm.set_lock(RLock())
+os.register_at_fork(after_in_child=lambda: tqdm.set_lock(RLock()))
 
 
 class _Lines:

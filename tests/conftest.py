@@ -11,9 +11,11 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # Thousands of small files are made and removed, for which memory needs a tenth of a disk's time; less than
-# 1 GiB of them stands at a time. What failed tests leave stays for a look, what processes lost does not.
+# 1 GiB of them stands at a time (5 under stress). What failed tests leave stays for a look, what processes
+# lost does not.
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
-if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+_MAY = "TMPDIR" not in os.environ and "--stress" not in sys.argv and os.access(_MEMORY, os.W_OK)
+if _MAY and shutil.disk_usage(_MEMORY).free > _ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="tests-", dir=_MEMORY)
     tempfile.tempdir = None  # which pytest has asked for already

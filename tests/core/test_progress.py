@@ -1,11 +1,15 @@
 """Progress in a file: lines of their own, every few seconds; nothing of what is done at once."""
 
 import io
+import multiprocessing
+import os
 import re
+import signal
 import sys
 import time
 
 import pytest
+from tqdm import tqdm
 
 from core import progress
 
@@ -28,6 +32,20 @@ def test_slow_work_writes_whole_lines(monkeypatch):
     pattern = r"stage 1: (\d) of 8, 00:00 gone, 00:00 left, .*step.*, loss=1\.5"
     counts = [int(found[1]) for line in lines if (found := re.fullmatch(pattern, line))]
     assert len(counts) == len(lines) > 2 and counts == sorted(set(counts)) and "\r" not in file.getvalue()
+
+
+def test_a_process_that_is_killed_while_it_draws_stops_no_other():
+    list(progress.progress_bar(range(2), title="before", unit="step", shown=False))
+
+    def draw():
+        with tqdm.get_lock():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = multiprocessing.get_context("fork").Process(target=draw)
+    child.start()
+    child.join()
+    assert tqdm.get_lock().acquire(timeout=5), "its lock was ours"
+    tqdm.get_lock().release()
 
 
 @pytest.mark.parametrize("shown, every_sec", [(True, 60.0), (False, 0.0)])

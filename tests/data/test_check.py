@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -74,6 +75,14 @@ def test_each_fault_is_named_with_its_path(tmp_path, check, name, content, probl
     faults = [line for line in lines if line.startswith("fault:")]
     assert status == 1 and lines[-1] == "1 faults"
     assert len(faults) == 1 and faults[0].startswith(f"fault: {path}: {problem}; ")
+
+
+def test_a_pipe_in_an_images_place_is_named_and_not_waited_for(tmp_path, check):
+    first = png_tree(tmp_path) / RGB.replace("0003", "0001")
+    first.unlink()
+    os.mkfifo(first)
+    status, lines, _ = check(tmp_path)
+    assert status == 1 and any(line.startswith(f"fault: {first}: ") for line in lines), lines
 
 
 def test_sixteen_bits_are_read_as_training_reads_them(tmp_path, check):

@@ -20,6 +20,8 @@ from training.record import Recorder
 
 CONTEXT = multiprocessing.get_context("fork")
 GROWTH = 0.02
+READ = {"resident": "off"}
+"""Else the pixels of so few clips are held, and loaders have nothing to load."""
 
 
 def resident_bytes(pid: int | str = "self") -> int:
@@ -65,7 +67,8 @@ def watched(train, *arguments, end=open_files):
 @pytest.mark.stress
 @pytest.mark.parametrize("workers", [0, 2])
 def test_fifty_epochs_on_the_tiny_set(tree, frame_run, tmp_path, workers, figures):
-    config = stage_1_config(tree, frame_run, tmp_path / "run", epochs=50, workers=workers, frames=2)
+    settings = {"epochs": 50, "frames": 2, "workers": workers} | READ
+    config = stage_1_config(tree, frame_run, tmp_path / "run", **settings)
     seen = watched(train_rgb.main, config)
     assert len(seen) == 50
     growth = [seen[-1][part] / seen[9][part] - 1 for part in (0, 2) if seen[9][part]]
@@ -102,7 +105,8 @@ def test_a_stopped_training_leaves_no_loaders(tree, frame_run, tmp_path, number,
     """At random moments, ten times each; in every other one the whole terminal or job is told."""
     took, moments = [], random.Random(int(number))
     for attempt in range(10):
-        config = stage_1_config(tree, frame_run, tmp_path / str(attempt), epochs=500, workers=2)
+        settings = {"epochs": 500, "workers": 2} | READ
+        config = stage_1_config(tree, frame_run, tmp_path / str(attempt), **settings)
         ours, theirs = CONTEXT.Pipe(duplex=False)
         child = CONTEXT.Process(target=told_to_leave, args=(theirs, open_files, train_rgb.main, config))
         child.start()
