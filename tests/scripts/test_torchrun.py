@@ -31,35 +31,48 @@ TOO_LARGE = ("mvit_v2_s",)  # takes 16 frames of 224 pixels only
 
 
 @pytest.fixture(scope="module")
-def in_two(tree, frame_run, tmp_path_factory, stress):
+def in_two(once, tree, frame_run, stress):
     """The trainings of `parallel_toy` in two processes: their folder, what they said, the other trainings."""
-    folder = tmp_path_factory.mktemp("in_two")
     # 30 clips are learned from: no multiple of a batch, so the last one is short.
     settings = {"dropout": 0.0, "batch_size": 8, "val_fraction": 0.2}
     heads = {"rgb": "convlstm"} | {name: name for name in (HEADS if stress else FEW_HEADS)}
-    configs = {
-        out: stage_1_config(tree, frame_run, folder / out, temporal=head, **settings)
-        for out, head in heads.items()
-    }
-    videos = {"beside": {"network": "resnet18", "module": "tsm", "pictures": paint(folder / "pictures")}}
-    if stress:
-        videos |= {name: {"network": "resnet18", "module": name} for name in MODULES if name != "none"}
-        videos |= {name: {"network": name} for name in NETWORKS if name not in TOO_LARGE}
-    for out, changes in videos.items():
-        # Of full width a single step: at 32 pixels each further one makes rounding a hundred times larger.
-        steps = {"batch_size": 30} if out in NETWORKS else {}
-        configs[out] = video_config(tree, folder / out, **(settings | steps), **changes)
-    trainings = json.dumps([[type(c).__module__, c.model_dump(mode="json")] for c in configs.values()])
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(ROOT / "tests/support/parallel_toy.py"), str(folder), trainings],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-        capture_output=True,
-        text=True,
-    )
-    assert (folder / "rgb" / "eval.json").exists(), done.stderr
-    return folder, done, configs
+
+    def configs_below(folder):
+        configs = {
+            out: stage_1_config(tree, frame_run, folder / out, temporal=head, **settings)
+            for out, head in heads.items()
+        }
+        videos = {"beside": {"network": "resnet18", "module": "tsm", "pictures": folder / "pictures"}}
+        if stress:
+            videos |= {name: {"network": "resnet18", "module": name} for name in MODULES if name != "none"}
+            videos |= {name: {"network": name} for name in NETWORKS if name not in TOO_LARGE}
+        for out, changes in videos.items():
+            # Of full width a single step: at 32 pixels each further one makes rounding 100 times larger.
+            steps = {"batch_size": 30} if out in NETWORKS else {}
+            configs[out] = video_config(tree, folder / out, **(settings | steps), **changes)
+        return configs
+
+    def train(folder):
+        folder.mkdir()
+        paint(folder / "pictures")
+        configs = configs_below(folder).values()
+        trainings = json.dumps(
+            [[type(config).__module__, config.model_dump(mode="json")] for config in configs]
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+            + [str(ROOT / "tests/support/parallel_toy.py"), str(folder), trainings],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+            capture_output=True,
+            text=True,
+        )
+        assert (folder / "rgb" / "eval.json").exists(), done.stderr
+        (folder / "done.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+
+    folder = once("in_two", train)
+    done = subprocess.CompletedProcess([], *json.loads((folder / "done.json").read_text()))
+    return folder, done, configs_below(folder)
 
 
 def rows(path):
