@@ -14,8 +14,8 @@ _UP = "\x1b[A"
 """What a bar that stands below another one ends with."""
 
 
-# Each process draws its own bars. tqdm's lock would be shared with forked ones, of which one that is killed while it
-# draws keeps it for ever.
+# Each process draws its own bars. tqdm's lock would be shared with forked ones, of which one that is killed
+# while it draws keeps it for ever.
 tqdm.set_lock(RLock())
 os.register_at_fork(after_in_child=lambda: tqdm.set_lock(RLock()))
 

@@ -66,7 +66,6 @@ def load(stop: int | None) -> None:
 
 def load_and_look(stop: int | None) -> None:
     gc.collect()  # what the tests before have left
-    gc.freeze()  # nor is what they keep looked through again
     load(None)  # opens what every later one shares
     gc.collect()
     wait_until(lambda: multiprocessing.active_children() == [])
