@@ -89,6 +89,8 @@ def test_every_python_command_runs(tmp_path, monkeypatch):
     for line in sorted(lines, key=needs_others):
         words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("5000", "64"))
         assert words[0] == "python", line
+        if {"data.synthetic", "KITCHEN"} <= set(words):  # the same tiny clips as TINY, which it finds drawn
+            shutil.copytree("TINY", "KITCHEN", copy_function=os.link)
         if "GTEA61" in words and not Path("GTEA61").exists():
             stand_in(Path("KITCHEN"), Path("GTEA61"))
         if "GRID" in words and not Path("GRID").exists():
