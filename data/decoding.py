@@ -70,8 +70,8 @@ def decode_checked(path: Path, kind: Kind) -> Pixels:
 
 
 def is_turned(path: Path) -> bool:
-    """Whether a camera's tag asks viewers to turn the image; of what is no image, that it doesn't."""
-    if not path.is_file():  # a pipe would be waited for
+    """Whether a camera's tag asks viewers to turn the image; False for a pipe, which would be waited for."""
+    if not path.is_file():
         return False
     with Image.open(path) as image:
         # Asked for tags that a PNG has not, Pillow decodes all of it to look behind its pixels.

@@ -1,6 +1,7 @@
 """Every recipe fills the scripts' configs; what can't be meant is refused."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -49,14 +50,14 @@ def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, 
     table = planned(path.name, tmp_path)
     done, shapes = set(), {}
 
-    def shape(run: Run) -> str:
-        """A command without its seed and folders."""
+    def shape(run: Run, names: Iterable[str]) -> tuple[str, dict[str, object]]:
+        """A command without its seed and folders, and what the config holds of the recipe's settings."""
         command = " ".join(run.command).replace(str(run.folder), "OUT")
         for number, parent in enumerate(run.parents):
             command = command.replace(str(parent.folder), f"PARENT{number}")
         seed = f"--seed {run.config.seed}"
         assert command.count(seed) == 1, command
-        return command.replace(seed, "--seed SEED")
+        return command.replace(seed, "--seed SEED"), {name: getattr(run.config, name) for name in names}
 
     for step, run in table.runs:
         assert done >= {parent.folder for parent in run.parents}, f"{run.name} stands before a parent"
@@ -64,9 +65,9 @@ def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, 
         for parent in run.parents:
             assert str(parent.folder) in run.command
         if step.seed != table.recipe.seeds[0]:  # whose commands are those of the first seed
-            assert shape(run) == shapes[step.training.name], run.name
+            assert shape(run, step.training.settings) == shapes[step.training.name], run.name
             continue
-        shapes[step.training.name] = shape(run)
+        shapes[step.training.name] = shape(run, step.training.settings)
         config_class = load_script(step.training.script).Config
         given = parse(config_class, run.command[1:])
         assert (given.out, given.seed, given.resume) == (run.folder, run.config.seed, True)
