@@ -75,9 +75,9 @@ def load(stop: int | None) -> None:
 
 
 def settled(count: Callable[[], int]) -> int:
-    """Count again until half a second changes nothing: threads close a queue's ends after its processes."""
+    """Count again until a fifth of a second changes nothing: threads close pipes after processes end."""
     seen = [count()]
-    while len(seen) < 25 or len(set(seen[-25:])) > 1:
+    while len(seen) < 10 or len(set(seen[-10:])) > 1:
         time.sleep(0.02)
         seen.append(count())
     return seen[-1]
