@@ -134,7 +134,7 @@ class VideoNetwork(ClipModel):
     def maps(self, frames: Tensor) -> Tensor:
         """Turn clips (B, T, 3, H, W) into last maps (B, S, C, h, w)."""
         clips = lengthen(frames, self.LEAST, self.MULTIPLE).transpose(1, 2)
-        return self.convolve(clips).transpose(1, 2)
+        return self.convolve(laid_out(clips)).transpose(1, 2)
 
     def require_length(self, frames: Tensor) -> None:
         """Refuse clips (B, T, ...) of another length than the network was built for.
@@ -262,6 +262,17 @@ def lengthen(clips: Tensor, least: int, multiple: int = 1) -> Tensor:
     """Repeat the last frame of clips (B, T, ...) as often as a network needs."""
     more = lengthened(clips.shape[1], least, multiple) - clips.shape[1]
     return torch.cat([clips, *[clips[:, -1:]] * more], dim=1) if more else clips
+
+
+def laid_out(maps: Tensor) -> Tensor:
+    """Lay out what convolutions take, (N, C, H, W) or (N, C, T, H, W), in memory as they are fastest on it.
+
+    In bfloat16 on a CPU that is with the channels last, which all that follows then keeps: steps take up to
+    half less time and err as much (docs/experiments.md). Elsewhere the tensor stays as it is.
+    """
+    if maps.is_cuda or not torch.is_autocast_enabled("cpu"):
+        return maps
+    return maps.contiguous(memory_format=torch.channels_last if maps.dim() == 4 else torch.channels_last_3d)
 
 
 def split(tensor: Tensor, *sizes: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.stage import Stage
 from models.backbones.resnet import RESNETS
-from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d
+from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d
 from models.video.inflate import inflate, inflate_state
 from models.video.segments import last_maps_2d
 
@@ -60,7 +60,7 @@ class EarlyFusion(VideoNetwork):
             UserError: It was built for another number of frames.
         """
         self.require_length(frames)
-        return last_maps_2d(self.net, frames.flatten(1, 2)).unsqueeze(1)
+        return last_maps_2d(self.net, laid_out(frames.flatten(1, 2))).unsqueeze(1)
 
 
 class SlowFusion(VideoNetwork):

@@ -15,7 +15,7 @@ from models.inserts import ModuleName
 from models.inserts.insert import insert
 from models.names import HeatName
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
-from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d, split
+from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, split
 
 
 class SegmentNetwork(VideoNetwork):
@@ -93,7 +93,7 @@ class SegmentNetwork(VideoNetwork):
         """
         if self.fixed:
             self.require_length(frames)
-        return split(last_maps_2d(self.net, frames.flatten(0, 1)), *frames.shape[:2])
+        return split(last_maps_2d(self.net, laid_out(frames.flatten(0, 1))), *frames.shape[:2])
 
     def pool(self, maps: Tensor) -> Tensor:
         """Join the frames by the head."""
