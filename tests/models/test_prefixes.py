@@ -7,17 +7,19 @@ from core.stage import Group, Stage
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, build_model
 from models.base import Entry
 from selfsup.head import describe_heads
+from tests.support.thin import FEATURES, thin_networks
 
 FRAMES, FLOW = torch.randn(2, 3, 3, 64, 64), torch.randn(2, 4, 64, 64)
 
 
+@thin_networks()
 def stream(attention: str = "cam", temporal: str = "convlstm", motion: tuple[str, ...] = ()) -> EgoRNN:
     torch.manual_seed(0)
     model = EgoRNN(
         4, backbone="resnet18", attention=attention, temporal=temporal, hidden=3, backbone_classes=6
     )
     if motion:
-        model.motion = build_model(describe_heads(motion, "regression", channels=512, image_size=64))
+        model.motion = build_model(describe_heads(motion, "regression", channels=FEATURES, image_size=64))
     return model.eval()
 
 

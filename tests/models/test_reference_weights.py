@@ -5,13 +5,16 @@ import torch
 
 from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, load_reference_state, reference_state
+from tests.support.thin import FEATURES, thin_networks
 
 
+@thin_networks()
 def tiny(seed: int) -> EgoRNN:
     torch.manual_seed(seed)
     return EgoRNN(4, backbone="resnet18", hidden=3, backbone_classes=6).eval()
 
 
+@thin_networks()
 def tiny_flow(seed: int) -> FlowStream:
     torch.manual_seed(seed)
     return FlowStream(4, stack=2, backbone="resnet18").eval()
@@ -43,7 +46,10 @@ def test_published_names_of_the_other_networks():
         f"frameModel.{key}" for key in reference_state(tiny(0))
     }
     assert set(joint) == expected | {f"{k}.{p}" for k in ("fc2", "classifier.1") for p in ("weight", "bias")}
-    assert joint["classifier.1.weight"] is joint["fc2.weight"] and joint["fc2.weight"].shape == (4, 515)
+    assert joint["classifier.1.weight"] is joint["fc2.weight"] and joint["fc2.weight"].shape == (
+        4,
+        FEATURES + 3,
+    )
 
 
 def test_a_joint_checkpoint_fills_each_stream_with_its_own():
@@ -90,7 +96,7 @@ def test_each_published_gate_lands_in_its_gate():
     state = {key: torch.zeros_like(value) for key, value in reference_state(model).items()}
     state["lstm_cell.conv_i_xx.bias"] += 50.0  # i = 1
     state["lstm_cell.conv_c_xx.bias"] += 0.3  # c~ = tanh(0.3)
-    maps = torch.randn(1, 3, 512, 2, 2)
+    maps = torch.randn(1, 3, FEATURES, 2, 2)
     load_reference_state(model, state)
     candidate = torch.tanh(torch.tensor(0.3))
     # f = sigmoid(0) = 1/2, so after three steps c = c~ (1 + 1/2 + 1/4).

@@ -37,8 +37,7 @@ def thin():
 def undrawn_figures() -> Iterator[None]:
     """Save the figures of runs as a single pixel: laying letters out takes a fourth of a small training.
 
-    They are drawn in tests/metrics/test_figures.py, and for every training of the README in
-    tests/test_readme.py.
+    They are drawn in tests/metrics/test_figures.py, and for every training of the README in test_readme.py.
     """
 
     def save(path: Path, *given: object) -> None:

@@ -33,8 +33,10 @@ def spoiled(mapped_tree, tmp_path_factory):
     for clip in ClipIndex.from_tree(root).clips:
         for number in range(ceil(clip.num_frames / 4) + 1, clip.num_frames + 1):
             noise = rng.integers(0, 256, (128, 228, 3), np.uint8)
-            Image.fromarray(noise).save(clip.frames.path(number))
-            Image.fromarray((noise[..., 0] > 99).astype(np.uint8) * 255).save(clip.maps.path(number))
+            Image.fromarray(noise).save(clip.frames.path(number), compress_level=1)
+            Image.fromarray((noise[..., 0] > 99).astype(np.uint8) * 255).save(
+                clip.maps.path(number), compress_level=1
+            )
     return root
 
 

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 import grid
+import grids.worker
 import train_rgb
 from core.cli import parse
 from data.index import ClipIndex
@@ -26,9 +27,22 @@ STAGE_1 = {"stage": 1, "backbone": "resnet18", "weights": "none", "frames": 2, "
 SMALL = {"batch_size": 24, "epochs": 1}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def thin():
-    """Networks as wide as they are: here grid.py starts scripts as a user would."""
+    """Thin networks, whose figures are drawn, since some are drawn by other processes too."""
+    with thin_networks():
+        yield
+
+
+@pytest.fixture
+def thin_worker(tmp_path, monkeypatch):
+    """Let the worker's process, otherwise as it is, fork trainings of thin networks too."""
+    words = [str(ROOT / "tests/support/thin.py"), grids.worker.__file__]
+    (tmp_path / "worker.py").write_text(
+        f"import runpy, sys\nsys.path[0] = {str(ROOT)!r}\nsys.argv[:1] = {words}\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    monkeypatch.setattr(grids.worker, "__file__", str(tmp_path / "worker.py"))
 
 
 class InThisProcess:
@@ -74,7 +88,7 @@ def write_recipe(folder: Path, rates: list[float]) -> Path:
 
 
 def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
-    moving_tree, tmp_path, command
+    moving_tree, tmp_path, command, thin_worker
 ):
     """The last two trainings are processes of their own, as all are outside of this test."""
 
@@ -133,8 +147,7 @@ def test_a_rehearsal_tells_the_time_and_leaves_nothing(tree, tmp_path, monkeypat
     (tmp_path / "temporary").mkdir()
     words = ("--recipe", write_recipe(tmp_path, [1e-4, 2e-3]), "--data", tree, "--out", tmp_path / "out")
     words = (*words, "--workers", "0", "--device", "cpu", "--epochs", "40", "--dry-run", "--rehearse", "8")
-    with thin_networks():
-        status, said, _ = command(main_in_this_process, grid.Config, *words)
+    status, said, _ = command(main_in_this_process, grid.Config, *words)
     assert status == 0 and not (tmp_path / "out").exists()
     assert not list((tmp_path / "temporary").glob("egornn-rehearsal-*"))
     rehearsed = [line.split()[1] for line in said.splitlines() if line.startswith("rehearsed")]

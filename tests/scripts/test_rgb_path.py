@@ -188,11 +188,11 @@ def test_jpg_tree_and_its_decoded_png_tree_train_to_the_same_numbers(tree, frame
         png = tmp_path / "png" / "processed_frames2" / clip.key / "rgb"
         jpg.mkdir(parents=True)
         png.mkdir(parents=True)
-        for number in range(1, clip.num_frames + 1):
+        for number in range(1, clip.num_frames // 2 + 1):
             lossy = jpg / f"image_{number:05d}.jpg"
             Image.open(clip.frames.path(number)).save(lossy, quality=85)
             pixels = read_rgb(lossy).permute(1, 2, 0).numpy()
-            Image.fromarray(pixels).save(png / f"rgb{number:04d}.png")
+            Image.fromarray(pixels).save(png / f"rgb{number:04d}.png", compress_level=1)
     for name in ("jpg", "png"):
         train_rgb.main(stage_1_config(tmp_path / name, frame_run, tmp_path / f"{name}_run", epochs=1))
     assert metrics(tmp_path / "jpg_run") == metrics(tmp_path / "png_run")

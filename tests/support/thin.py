@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import torch
 from torch import nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
@@ -19,14 +18,17 @@ FEATURES = 64
 def thin_resnet18(weights: None = None, num_classes: int = 1000) -> ResNet:
     """Build what torchvision's `resnet18` does, with 8, 16, 32 and 64 channels for 64 to 512."""
     assert weights is None
-    with torch.device("meta"):  # of this one nothing stays but its forward
-        net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=1)
+    net = ResNet.__new__(ResNet)  # which would first make, and draw, one of full width
+    nn.Module.__init__(net)
     net.conv1 = nn.Conv2d(3, 8, kernel_size=7, stride=2, padding=3, bias=False)
     net.bn1 = nn.BatchNorm2d(8)
+    net.relu = nn.ReLU(inplace=True)
+    net.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
     net.layer1 = nn.Sequential(BasicBlock(8, 8), BasicBlock(8, 8))
     net.layer2 = halving_layer(8, 16)
     net.layer3 = halving_layer(16, 32)
     net.layer4 = halving_layer(32, FEATURES)
+    net.avgpool = nn.AdaptiveAvgPool2d((1, 1))
     net.fc = nn.Linear(FEATURES, num_classes)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
