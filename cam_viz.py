@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from core.cli import read_flags, run
 from core.config import Config as BaseConfig
 from core.config import DeviceName, refuse_repeated
-from models.names import HeatName
+from models import HeatName
 from viz import ColourMap
 
 

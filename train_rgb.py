@@ -14,9 +14,9 @@ from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
 from core.train_config import ClipTrainConfig, Predict
 from data.clips import Kind
+from models import AttentionName, StageName
 from models.backbones import BackboneName
 from models.inserts import ModuleName, sees_ahead
-from models.names import AttentionName, StageName
 from models.temporal import HEADS, TemporalName
 from selfsup.settings import MotionSettings
 from training.cache import CacheFlags

@@ -4,8 +4,9 @@ The names below are loaded when first used: torch takes seconds to import, and t
 `data.synthetic` and `data.motion` can do without it.
 """
 
-from importlib import import_module
-from typing import Any, Literal
+from typing import Literal
+
+from core.names import loading
 
 Method = Literal["tvl1", "dis", "deepflow", "farneback"]
 """How flow is computed."""
@@ -38,10 +39,4 @@ _HOMES = {
 }
 
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'data' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = loading(__name__, _HOMES)

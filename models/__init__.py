@@ -3,8 +3,13 @@
 The names below are loaded when first used, so that a command loads the networks that it needs.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import Literal
+
+from core.names import loading
+
+StageName = Literal[1, 2, "joint"]
+AttentionName = Literal["cam", "none"]
+HeatName = Literal["attention", "cam", "gradcam"]
 
 _HOMES = {
     "ClipModel": "models.base",
@@ -19,10 +24,4 @@ _HOMES = {
 }
 
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'models' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = loading(__name__, _HOMES)

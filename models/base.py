@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from core.stage import Stage
-from models.names import HeatName
+from models import HeatName
 
 HEATS: tuple[HeatName, ...] = ("attention", "cam", "gradcam")
 State = dict[str, Tensor]

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from core.stage import Group, Stage
+from models import AttentionName, HeatName, StageName
 from models.backbone import Backbone, BackboneMaps
 from models.backbones import BACKBONES, BackboneName
 from models.base import ClipModel, ClipOutput, LastMaps, Prefix, State
 from models.cam import class_activation_map
 from models.inserts import ModuleName, sees_ahead
-from models.names import AttentionName, HeatName, StageName
 from models.published import below, load_over, prefixed, resnet_name, size_of
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 

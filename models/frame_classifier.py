@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from core.stage import Group, Stage
+from models import HeatName
 from models.backbone import Backbone, BackboneMaps
 from models.backbones import BackboneName
 from models.base import ClipModel, ClipOutput, LastMaps
 from models.cam import class_activation_map, spatial_attention
-from models.names import HeatName
 
 
 class PooledImages(ClipModel):

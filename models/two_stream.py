@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from core.stage import Group, Stage
+from models import HeatName
 from models.backbones import BACKBONES, BackboneName
 from models.base import ClipModel, ClipOutput, LastMaps, Prefix, State
 from models.egornn import CLASSIFIER, RECURRENCE, EgoRNN, last_stage
 from models.flow_stream import FlowStream
-from models.names import HeatName
 from models.published import below, prefixed, size_of
 from models.temporal import HEADS, TemporalName
 

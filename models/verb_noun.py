@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from models import HeatName
 from models.base import ClipModel, ClipOutput, LastMaps
-from models.names import HeatName
 
 
 class VerbNoun(ClipModel):

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from models import HeatName
 from models.base import ClipModel, ClipOutput, LastMaps
-from models.names import HeatName
 from models.video.base import VideoNetwork
 
 

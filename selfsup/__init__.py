@@ -1,7 +1,6 @@
 """Motion segmentation as a self-supervised task; the names below are loaded when first used."""
 
-from importlib import import_module
-from typing import Any
+from core.names import loading
 
 _HOMES = {
     "MotionHead": "selfsup.head",
@@ -13,10 +12,4 @@ _HOMES = {
 }
 
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'selfsup' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = loading(__name__, _HOMES)

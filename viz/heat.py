@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
+from models import HeatName
 from models.base import ClipModel
-from models.names import HeatName
 from viz.overlay import Heat
 
 

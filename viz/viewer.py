@@ -21,9 +21,9 @@ from data.parts import ClipInput, Frames, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
 from data.video.windows import Window
+from models import HeatName
 from models.base import ClipModel
 from models.build import build_trained
-from models.names import HeatName
 from selfsup.losses import MotionLoss
 from selfsup.settings import MOVING_SHARE, MotionSettings
 from selfsup.targets import MotionTarget, binary, pool_maps

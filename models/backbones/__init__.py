@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from models.names import ByName
+from core.names import ByName
 
 if TYPE_CHECKING:
     from models.backbones.base import Family

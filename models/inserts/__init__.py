@@ -5,26 +5,29 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from models.names import ByName
+from core.names import ByName
 
 if TYPE_CHECKING:
     from models.inserts.base import ConvOverClips
     from models.inserts.non_local import NonLocal
 
 # Name: its class, by file, and what it is in one line.
-_LINES = {
+_SEEING_AHEAD = {
     "tsm": ("tsm.ShiftedConv2d", "channels shifted from the frames before and after"),
-    "tsm-causal": ("tsm.CausalShiftedConv2d", "channels shifted from the frame before alone"),
     "gsm": ("gates.GatedConv2d", "the same shift, gated"),
     "gsm-shuffled": ("gates.ShuffledGatedConv2d", "the same, with the channels shuffled as released"),
     "gsf": ("gates.FusedConv2d", "gated shift and fusion"),
     "nonlocal": ("non_local.NonLocal", "each cell looks at all cells of all frames"),
     "pnl": ("non_local.PyramidNonLocal", "the same, at coarse maps of several sizes"),
 }
-# Of the frames after it, a frame's maps know nothing.
-_LOOKING_BACK = ("none", "tsm-causal")
+# Those with which a frame's maps depend on no frame after it.
+_LOOKING_BACK = {
+    "tsm-causal": ("tsm.CausalShiftedConv2d", "channels shifted from the frame before alone"),
+}
 
-MODULES: "ByName[type[ConvOverClips] | type[NonLocal]]" = ByName(__name__, _LINES, "module")
+MODULES: "ByName[type[ConvOverClips] | type[NonLocal]]" = ByName(
+    __name__, _SEEING_AHEAD | _LOOKING_BACK, "module"
+)
 if TYPE_CHECKING:
     ModuleName = str
 else:  # for the command line, which refuses other names
@@ -33,4 +36,4 @@ else:  # for the command line, which refuses other names
 
 def sees_ahead(name: ModuleName) -> bool:
     """Whether with a module a frame's maps depend on frames after it."""
-    return name not in _LOOKING_BACK
+    return name in _SEEING_AHEAD

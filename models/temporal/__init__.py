@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 
 from core.errors import UserError
-from models.names import ByName
+from core.names import ByName
 
 if TYPE_CHECKING:
     from models.temporal.base import TemporalHead

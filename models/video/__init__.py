@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
-from models.names import ByName
+from core.names import ByName
 
 if TYPE_CHECKING:
     from models.video.base import VideoNetwork

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from core.errors import UserError
 from core.stage import Group, Stage
 from data.transforms import Preprocessing
+from models import HeatName
 from models.base import ClipModel, ClipOutput, LastMaps
 from models.cam import spatial_attention
-from models.names import HeatName
 from models.weights import read_backbone_weights
 
 Weights = dict[str, Tensor]

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from core.stage import Stage
+from models import HeatName
 from models.backbones.resnet import RESNETS
 from models.inserts import ModuleName
 from models.inserts.insert import insert
-from models.names import HeatName
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, split
 

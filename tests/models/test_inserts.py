@@ -95,7 +95,7 @@ def test_other_networks_and_single_frames_have_no_place_for_a_module():
             insert(vgg11(), "tsm", 7)
         with pytest.raises(UserError, match="--frames 1 leaves none to join"):
             insert(resnet18(), "gsm", 1)
-        with pytest.raises(UserError, match="no module is called 'tsn'; there are none, tsm, tsm-causal"):
+        with pytest.raises(UserError, match="no module is called 'tsn'; there are none, tsm, gsm"):
             insert(resnet18(), "tsn", 7)
     with pytest.raises(UserError, match="needs 8 channels or more, not 4"):
         ShiftedConv2d.take_over(nn.Conv2d(4, 4, 1), T)

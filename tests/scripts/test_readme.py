@@ -119,7 +119,7 @@ def needs_others(line: str) -> int:
 
 
 def stand_in(kitchen: Path, tree: Path) -> None:
-    """GTEA61 as the README takes it for granted, with flow and maps: a clip of four actions and every user."""
+    """GTEA61 as the README takes it for granted, with flow and maps: a clip of four actions and all users."""
     for folder in kitchen.glob("processed_frames2/S*/[cop]*/1"):
         shutil.copytree(folder, tree / folder.relative_to(kitchen), copy_function=os.link)
     motion.main(motion.MotionConfig(root=tree, flow="dis", maps=True, jobs=1))

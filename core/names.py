@@ -1,16 +1,32 @@
-"""The names that flags take, known without the networks that they stand for."""
+"""Names known before what they stand for is loaded: those of a package, and those that flags take."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 from core.errors import UserError
 
 T = TypeVar("T")
 
-StageName = Literal[1, 2, "joint"]
-AttentionName = Literal["cam", "none"]
-HeatName = Literal["attention", "cam", "gradcam"]
+
+def loading(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package whose public names are loaded when first used.
+
+    Args:
+        package: Its name.
+        homes: The module of each public name.
+
+    Examples:
+        >>> loading("core", {"UserError": "core.errors"})("UserError").__name__
+        'UserError'
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(homes[name]), name)
+
+    return load
 
 
 class ByName(Mapping[str, T]):
