@@ -68,15 +68,18 @@ class Stage:
         lr: float | None = None,
         epochs: int | None = None,
         milestones: tuple[int, ...] | None = None,
+        weight_decay: float | None = None,
     ) -> "Stage":
         """Return the stage with the values that are not None in place of its own."""
+        lr = self.lr if lr is None else lr
+        weight_decay = self.weight_decay if weight_decay is None else weight_decay
         epochs = self.epochs if epochs is None else epochs
         if milestones is None:
             milestones = self.milestones
             if self.falls:
                 found = {round(share * epochs) for share in self.falls}
                 milestones = tuple(sorted(found & set(range(1, epochs))))
-        return replace(self, lr=self.lr if lr is None else lr, epochs=epochs, milestones=milestones)
+        return replace(self, lr=lr, epochs=epochs, milestones=milestones, weight_decay=weight_decay)
 
     def below(self, prefix: str) -> "Stage":
         """Return the same stage for a model that holds this one's under a name, such as "network."."""

@@ -44,10 +44,10 @@ class TrainConfig(Config):
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
-        "training": "epochs batch_size lr milestones seed eval_every",
+        "training": "epochs batch_size lr weight_decay milestones seed eval_every",
         "speed": "device amp compile graphs workers resident save_every_sec",
     }
-    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("epochs", "lr", "milestones", "seed")
+    SAME_EPOCH_TIME: ClassVar[tuple[str, ...]] = ("epochs", "lr", "weight_decay", "milestones", "seed")
     """Settings that leave the time of an epoch as it is; scripts add theirs."""
 
     out: Path
@@ -58,6 +58,8 @@ class TrainConfig(Config):
     """Clips (or pictures) a step."""
     lr: float | None = Field(None, gt=0)
     """Learning rate; the published one of the stage when left out."""
+    weight_decay: float | None = Field(None, ge=0)
+    """L2 penalty; the published one of the stage when left out."""
     milestones: tuple[int, ...] | None = None
     """Epochs after which the learning rate falls; the published ones of the stage when left out."""
     seed: int = Field(0, ge=0)
@@ -104,8 +106,13 @@ class TrainConfig(Config):
         return self.replace(**{name: v for name, v in values.items() if getattr(self, name) is None})
 
     def schedule(self, stage: "Stage") -> tuple[Self, "Stage"]:
-        """Fill the schedule from a stage, and return the stage with the schedule that was asked for."""
-        stage = stage.override(lr=self.lr, epochs=self.epochs, milestones=self.milestones)
+        """Fill the schedule from a stage, and return the stage with the schedule that was asked for.
+
+        A weight decay that was left out stays None: runs from before the flag are resumed with it.
+        """
+        stage = stage.override(
+            lr=self.lr, epochs=self.epochs, milestones=self.milestones, weight_decay=self.weight_decay
+        )
         return self.replace(lr=stage.lr, epochs=stage.epochs, milestones=stage.milestones), stage
 
     @field_validator("resident", mode="before")

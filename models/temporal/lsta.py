@@ -143,8 +143,8 @@ class LSTAHead(_Family):
         c_t, h_t as in `PooledLSTM`                    `cell`
 
     c_T comes before the last output gate: with one frame the pooling changes nothing. The release's own
-    training (stage 1 without shuffling, weight decay 5e-4, the last frame among those read) is not the head's
-    and is left to the flags; the stages are Ego-RNN's.
+    training is not the head's; the stages are Ego-RNN's. `--weight-decay 5e-4` gives its weight decay; that
+    it does not shuffle in stage 1 and always reads the last frame has no flag.
 
     Examples:
         >>> head = LSTAHead(8, 3)

@@ -162,7 +162,7 @@ NAMES = {
     "backbones_kitchen": "f78a631ec2",
     "early_kitchen": "13137ed89c",
     "frames_and_lstm": "fc2804a53a",
-    "heads": "db31a9f7a2",
+    "heads": "6e311d9863",
     "heads_kitchen": "bbfd530d71",
     "networks_kitchen": "404c8b0e48",
     "networks_scratch_kitchen": "ee0c30881a",

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core.train_config import TrainConfig
 from models import EgoRNN
 
 
@@ -84,3 +85,15 @@ def test_published_settings(number, lr, milestones, epochs):
     for epoch in range(1, epochs + 1):  # the fall comes after epoch 25, so epoch 26 is the first with less
         passed = sum(epoch > milestone for milestone in milestones)
         assert seen[epoch - 1] == pytest.approx(lr * 0.1**passed)
+
+
+def test_a_weight_decay_that_is_left_out_is_the_stages(tmp_path):
+    """It stays out of the config, so that runs from before the flag, which had none, are still the same."""
+    published = EgoRNN.stage(1, "lsta")
+    for asked, expected in ((None, 4e-5), (0.0, 0.0), (5e-4, 5e-4)):
+        config, stage = TrainConfig(out=tmp_path, weight_decay=asked).schedule(published)
+        assert config.weight_decay == asked and config.lr == published.lr
+        assert (
+            stage.build_optimizer(EgoRNN(4, backbone="resnet18", hidden=4)).param_groups[0]["weight_decay"]
+            == expected
+        )
