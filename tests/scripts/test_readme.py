@@ -95,7 +95,7 @@ def test_every_python_command_runs(tree, tmp_path, monkeypatch):
     film(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     for line in sorted(lines, key=needs_others):
-        words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("5000", "64"))
+        words = shlex.split(line.replace("--preset demo", "--preset tiny").replace("3200", "64"))
         assert words[0] == "python", line
         if "data.synthetic" in words and "--preset" in words:
             shutil.copytree(tree, words[words.index("--out") + 1], copy_function=os.link)
