@@ -13,7 +13,7 @@ from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
 from core.train_config import ClipTrainConfig
 from models.inserts import ModuleName
-from models.temporal import TemporalName
+from models.temporal import HEADS, TemporalName, require_head
 from models.video import NETWORKS, NetworkName
 from training.cache import CacheFlags
 
@@ -150,13 +150,26 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
             raise UserError("--partial-bn would leave the norms of --module untrained; leave one of them out")
         stage = network.PARTIAL_BN
     network.check(config.network, config.length, config.image_size)
+    defaults = dict(network.FLAGS)
+    if "temporal" in defaults:
+        temporal = config.temporal or defaults["temporal"]
+        if HEADS[temporal].needs_attention:
+            raise UserError(
+                f"--temporal {temporal} reads a class activation map, which no network here has; train it by "
+                "train_rgb.py --attention cam"
+            )
+        defaults["hidden"] = min(defaults["hidden"], HEADS[temporal].largest_hidden or defaults["hidden"])
+        hidden = config.hidden or defaults["hidden"]
+        require_head(temporal, attention=False, hidden=hidden, frames=config.length)
+    if (config.weights or network.START) == "none":  # no part has learned before, so none gets a lower rate
+        stage = replace(stage, groups=tuple(replace(group, factor=1.0) for group in stage.groups))
     sampling = {"frames": FRAMES} if config.clip_len is None else {"frame_interval": 1, "num_clips": 1}
     weight = {}
     if config.pictures is not None:
         stage, weight = stage.below("network."), {"pictures_weight": 1.0}
         stage = replace(stage, groups=(*stage.groups, Group(("pictures.*",))))
     stage = stage if config.labels == "action" else stage.below("network.")
-    return config.fill({"weights": network.START, **sampling, **network.FLAGS, **weight}).schedule(stage)
+    return config.fill({"weights": network.START, **sampling, **defaults, **weight}).schedule(stage)
 
 
 def show(config: Config, parents: Parents) -> ClipInput:

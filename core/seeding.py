@@ -1,7 +1,10 @@
 """Random numbers and devices: the same seed gives the same run."""
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.config import DeviceName
 from core.errors import UserError
@@ -26,6 +29,11 @@ def set_up_numerics() -> None:
     torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+
+
+def deterministic_attention() -> AbstractContextManager[None]:
+    """Let torch's attention run by the kernel whose gradients are the same every time on a GPU too."""
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def choose_device(name: DeviceName) -> torch.device:

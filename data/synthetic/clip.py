@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data.synthetic.distractors import DISTRACTORS
 from data.synthetic.geometry import Layer, LayerStack
 from data.synthetic.hands import draw_hand
-from data.synthetic.objects import NOUNS, LookRange
+from data.synthetic.objects import NOUNS, STANDING, LookRange
 from data.synthetic.painter import Array
 from data.synthetic.presets import ClipSpec, generator
 from data.synthetic.render import Sensor, camera_path, render
@@ -83,7 +83,7 @@ def compose_action(spec: ClipSpec, progress: Array, rng: np.random.Generator) ->
     backdrop = paint_backdrop(person, rng, width, scale)
     looks_rng = generator(spec.seed, spec.user, "looks")
     looks = {name: LookRange().draw(looks_rng) for name in (*NOUNS, *DISTRACTORS, "teabag", "plate")}
-    furnish(backdrop, rng, looks, set(spec.nouns), scale)
+    furnish(backdrop, rng, looks, bystanders(spec), scale)
     shot = Shot(
         phase=1 - progress if spec.verb in REVERSED else progress,
         rng=rng,
@@ -98,6 +98,16 @@ def compose_action(spec: ClipSpec, progress: Array, rng: np.random.Generator) ->
     PROGRAMS[spec.verb](shot, spec.nouns)
     views = camera_path(spec.frames, person.shake * float(rng.uniform(0.8, 1.25)), spec.size, rng)
     return Composition(backdrop, shot.stack.layers, views, _sensor(person, spec.frames, scale, rng), rng)
+
+
+def bystanders(spec: ClipSpec) -> list[str]:
+    """List what may stand on the table beside what is in use.
+
+    What stands there isn't in use, which says something about the action. So before a hidden start only
+    objects stand there that no action uses.
+    """
+    others = () if spec.hidden_start else tuple(name for name in STANDING if name not in spec.nouns)
+    return [*others, *DISTRACTORS]
 
 
 def _sensor(person: Person, frames: int, scale: float, rng: np.random.Generator) -> Sensor:

@@ -3,6 +3,7 @@
 The canvas reaches beyond the camera's rest view on every side, so that a moving camera sees no edge.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,10 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.synthetic.distractors import DISTRACTORS
 from data.synthetic.geometry import pose
 from data.synthetic.hands import HandStyle
-from data.synthetic.objects import STANDING, Look, cached_object
+from data.synthetic.objects import Look, cached_object
 from data.synthetic.painter import Array, Colour, Mask, Painter, Sprite
 
 HEIGHT = 256.0
@@ -168,11 +168,10 @@ def shadow_pose(xy: Array, width: Array | float, lift: Array | float = 0.0) -> A
 
 
 def furnish(
-    backdrop: Backdrop, rng: np.random.Generator, looks: dict[str, Look], in_use: set[str], scale: float
+    backdrop: Backdrop, rng: np.random.Generator, looks: dict[str, Look], names: Sequence[str], scale: float
 ) -> None:
-    """Stand a row of objects along the back of the table, and a few in the middle, none of those in use."""
-    names = [name for name in (*STANDING, *DISTRACTORS) if name not in in_use]
-    chosen = rng.permutation(names)
+    """Stand a row of objects along the back of the table, and a few in the middle, drawn from `names`."""
+    chosen = rng.permutation(list(names))
     row = int(rng.integers(6, 9))
     across = np.linspace(0.04, 0.96, row) + rng.uniform(-0.035, 0.035, row)
 

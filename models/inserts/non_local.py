@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.seeding import deterministic_attention
 from models.inserts.base import clips_of
 
 GRIDS = (1, 2, 4)
@@ -53,7 +54,8 @@ class NonLocal(nn.Module):
         pooled = self.pool(x)
         queries = _positions(clips_of(self.theta(x), self.length))  # (B, THW, d)
         keys, values = (_positions(clips_of(conv(pooled), self.length)) for conv in (self.phi, self.g))
-        y = F.scaled_dot_product_attention(queries, keys, values)  # (B, THW, d), scaled by 1 / sqrt(d)
+        with deterministic_attention():
+            y = F.scaled_dot_product_attention(queries, keys, values)  # (B, THW, d), scaled by 1 / sqrt(d)
         maps = y.reshape(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)  # (N, d, H, W)
         added: Tensor = self.norm(self.out(maps))
         return x + added

@@ -24,7 +24,8 @@ class ConvTTLSTM(nn.Module):
 
     `windows` holds the P and `cores` G_0 to G_(M-2); G_(M-1) is `input_conv`, its part over x with the bias,
     and `train_conv`, its part over v, with their gates stacked as in `models.convlstm.ConvLSTM`. With M = N =
-    1, R = D and the identity as P_0 it is that ConvLSTM. Weights start Xavier-uniform, biases at zero.
+    1, R = D and the identity as P_0 it is that ConvLSTM. Weights start Xavier-uniform, biases at zero;
+    the release draws those of `input_conv` and `train_conv` as one convolution's, so smaller.
 
     The authors' evaluation code counts the outputs modulo M; for N > M, which they did not publish, that is
     not their equation. Here they are counted modulo N.

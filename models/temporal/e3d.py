@@ -42,7 +42,8 @@ class E3DLSTM(nn.Module):
         h_t = sigmoid(o) tanh(W_1x1 [c_t, M_t])       `mix`
 
     The authors' cell hands on the old M in place of M_t, so that their memory stays zero; this hands on M_t.
-    Their kernels are 2x5x5. Weights start Xavier-uniform, biases at zero.
+    Their kernels are 2x5x5, their LN adds 1e-12 to the variance, this one 1e-5. Weights start
+    Xavier-uniform, biases at zero.
 
     Args:
         in_channels: Channels C of the maps.

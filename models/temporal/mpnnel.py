@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from core.seeding import deterministic_attention
 from models.temporal.base import TemporalHead
-from models.temporal.transformers import deterministic_attention
 
 
 class _Messages(nn.Module):

@@ -3,6 +3,7 @@
 Axes: B clips, T frames, P clips cut short, N = h w cells, C channels, D features.
 """
 
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -63,7 +64,9 @@ class SoftAttentionHead(TemporalHead):
     def states(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Return the feature of the clip that ends after each frame, (B, T, D)."""
         counts = torch.arange(1, maps.shape[1] + 1, device=maps.device)
-        return self._read(maps, maps.mean(dim=(3, 4)).cumsum(dim=1) / counts[:, None])[0]
+        # torch.cumsum has no deterministic kernel on a GPU.
+        sums = torch.stack(list(accumulate(maps.mean(dim=(3, 4)).unbind(dim=1), torch.add)), dim=1)
+        return self._read(maps, sums / counts[:, None])[0]
 
     def _read(self, maps: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """Read the P clips that end with each of the last P frames, side by side.

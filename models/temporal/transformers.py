@@ -4,23 +4,17 @@ Axes: B clips, T frames, C channels, D features, h w cells.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from core.seeding import deterministic_attention
 from models.temporal.base import TemporalHead
 
 _NO_CELLS = "joins pooled frames by a transformer, whose score lies on no cells"
-
-
-def deterministic_attention() -> AbstractContextManager[None]:
-    """Let torch's attention run by the kernel whose gradients are the same every time on a GPU too."""
-    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _blocks(

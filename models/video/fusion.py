@@ -68,7 +68,8 @@ class SlowFusion(VideoNetwork):
 
     The paper's extents in time, 4, 2 and 2 with stride 2 and no padding, lie in the first layer and in the
     first blocks of layer2 and layer3, with their shortcuts, since a ResNet's layers can't shrink apart from
-    these. Shorter clips repeat their last frame; longer ones leave more steps, whose mean is taken.
+    these. Each 8 frames more leave a step more, and the mean of the steps is taken; clips that lie between
+    repeat their last frame.
 
     Args:
         network: "slowfusion".
@@ -86,6 +87,7 @@ class SlowFusion(VideoNetwork):
     START: ClassVar[Start] = "imagenet"
     PARTIAL_BN: ClassVar[Stage | None] = PARTIAL_BN
     LEAST: ClassVar[int] = 10
+    MULTIPLE: ClassVar[int] = 8
     EXTENTS: ClassVar[dict[str, int]] = {
         "conv1": 4,
         **{f"layer{n}.0.{part}": 2 for n in (2, 3) for part in ("conv1", "downsample.0")},

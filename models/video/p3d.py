@@ -70,9 +70,10 @@ class PseudoConv(nn.Module):
 class P3D(VideoNetwork):
     """A ResNet-50 whose 3x3 convolutions become `PseudoConv`s of kinds A, B and C in turn, up to layer3.
 
-    Pools halve the frames after the first layer, layer1, layer2 and layer3, and layer4 is 2D. It begins as
-    the 2D network: convolutions in time are the identity, or 0 beside S. Strides lie in the 3x3 convolutions,
-    as in torchvision's weights; the published network has them in the 1x1 convolutions before.
+    Pools halve the frames after the first layer, layer1, layer2 and layer3, and layer4 is 2D. In eval mode it
+    begins as the 2D network: convolutions in time are the identity, or 0 beside S. In train mode the norms
+    behind them, which the release froze, normalise once more what a ReLU has cut. Strides lie in the 3x3
+    convolutions, as in torchvision's weights; the published network has them in the 1x1 convolutions before.
 
     Args:
         network: "p3d50".

@@ -14,7 +14,7 @@ from models import HeatName
 from models.backbones.resnet import RESNETS
 from models.inserts import ModuleName
 from models.inserts.insert import insert
-from models.temporal import HEADS, TemporalName, build_temporal, require_head
+from models.temporal import TemporalName, build_temporal, require_head
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, split
 
 
@@ -61,7 +61,6 @@ class SegmentNetwork(VideoNetwork):
         hidden: int = 512,
         module: ModuleName = "none",
     ) -> None:
-        hidden = min(hidden, HEADS[temporal].largest_hidden or hidden)
         require_head(temporal, attention=False, hidden=hidden, frames=frames)
         net = RESNETS[network](weights=None, num_classes=1)
         head = build_temporal(temporal, net.fc.in_features, hidden, frames)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from models.video.base import Start, VideoNetwork, load_all, read_2d
-from models.video.inflate import inflate, inflate_state, initialise
+from models.video.inflate import TimeConv3d, inflate, inflate_state, initialise
 
 _BLOCKS = {"slowfast18": (BasicBlock, (2, 2, 2, 2)), "slowfast50": (Bottleneck, (3, 4, 6, 3))}
 _STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -28,8 +28,8 @@ class SlowFast(VideoNetwork):
     do not meet the lateral ones. Beyond the borders the first and the last frame are repeated, where the
     release has zeros: of 8 frames the slow pathway has two.
 
-    With 2D weights the slow pathway begins as that network, and the channels from the fast one at random, but
-    for those of a shortcut that the 2D network has not.
+    With 2D weights the slow pathway begins as that network, and the channels from the fast one at random.
+    Where they make a ResNet-18's first shortcut a convolution, it begins as the identity, with a batch norm.
 
     Args:
         network: "slowfast18" or "slowfast50".
@@ -47,6 +47,7 @@ class SlowFast(VideoNetwork):
     START: ClassVar[Start] = "imagenet"
     ALPHA: ClassVar[int] = 4
     BETA: ClassVar[int] = 8
+    LEAST: ClassVar[int] = 4
     MULTIPLE: ClassVar[int] = 4
 
     def __init__(
@@ -138,7 +139,7 @@ def _over_time(stage: nn.Module, length: int) -> None:
 
 def _lateral(channels: int, alpha: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(channels, 2 * channels, (7, 1, 1), stride=(alpha, 1, 1), padding=(3, 0, 0), bias=False),
+        TimeConv3d(channels, 2 * channels, (7, 1, 1), (alpha, 1, 1), (0, 0)),
         nn.BatchNorm3d(2 * channels),
         nn.ReLU(inplace=True),
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.sampling import observed_length
-from data.synthetic.clip import compose, compose_action, draw_phase
+from data.synthetic.clip import bystanders, compose, compose_action, draw_phase
 from data.synthetic.geometry import Role
 from data.synthetic.presets import GTEA61_COUNTS, ClipSpec, plan
 from data.synthetic.render import camera_path, steps_back
@@ -83,6 +83,15 @@ def test_a_hidden_start_leaves_a_bag_that_does_not_tell_it_either(samples: int) 
     phases = np.concatenate(seen)
     assert abs(phases.mean() - 0.5) < 0.015
     assert abs((phases < 0.02).mean() - (phases > 0.98).mean()) < 0.02
+
+
+def test_what_stands_on_the_table_tells_no_action_before_a_hidden_start() -> None:
+    """Otherwise it does: nothing stands there that is in use."""
+    for share, lists in ((0.25, 1), (0.0, 4)):
+        actions = ("open_jam", "close_mustard", "pour_water,cup", "stir_spoon,cup")
+        specs = [ClipSpec("S1", action, "1", 20, (114, 64), 0, share) for action in actions]
+        assert len({tuple(bystanders(spec)) for spec in specs}) == lists
+        assert not any({*bystanders(spec)} & {*spec.nouns} for spec in specs)
 
 
 @pytest.mark.parametrize(

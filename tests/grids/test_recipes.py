@@ -165,7 +165,7 @@ NAMES = {
     "heads": "6e311d9863",
     "heads_kitchen": "bbfd530d71",
     "networks_kitchen": "404c8b0e48",
-    "networks_scratch_kitchen": "ee0c30881a",
+    "networks_scratch_kitchen": "285b26dcd2",
     "pictures_kitchen": "152acf5851",
     "precision_kitchen": "01ad8d6738",
     "rgb_depth": "c3d03079c0",

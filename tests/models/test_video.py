@@ -247,9 +247,27 @@ def test_several_views_are_averaged_before_the_softmax():
 
 def test_a_clip_is_lengthened_by_its_last_frame():
     counted = torch.arange(1.0, 6.0).view(1, 5, 1)
-    assert lengthen(counted, 1, 4).flatten().tolist() == [1, 2, 3, 4, 5, 5, 5, 5]
+    assert lengthen(counted, 4, 4).flatten().tolist() == [1, 2, 3, 4, 5, 5, 5, 5]
     assert lengthen(counted, 7).flatten().tolist() == [1, 2, 3, 4, 5, 5, 5]
-    assert lengthen(counted, 5) is counted
+    assert lengthen(counted, 5) is counted and lengthen(counted, 1, 4) is counted
+
+
+@pytest.mark.parametrize("name", ["slowfusion", "slowfast18", "i3d-resnet18"])
+@pytest.mark.parametrize("frames", [5, 10, 11, 16])
+def test_every_frame_of_a_clip_of_any_length_counts(name, frames):
+    """Without padding, kernels with strides over time could leave the last frames out."""
+    seen = clips(1, frames).requires_grad_()
+    with thin_networks():
+        network(name, frames)(seen).logits.sum().backward()
+    assert bool((seen.grad.abs().amax(dim=(0, 2, 3, 4)) > 0).all())
+
+
+@torch.no_grad()
+def test_a_still_clip_brings_the_slow_pathway_the_same_at_every_step():
+    model = network("slowfast18", 8)
+    still = clips(1, 1).expand(-1, 8, -1, -1, -1).transpose(1, 2)
+    brought = model.lateral["stem"](model.fast["stem"](still))
+    torch.testing.assert_close(brought[:, :, 0], brought[:, :, 1], rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()

@@ -103,7 +103,7 @@ def test_the_schedule_falls_at_thirds_of_any_length(tree, tmp_path):
     assert (stage.optimizer, stage.milestones) == ("adamw", (7,))
 
 
-def test_what_trains_is_in_two_groups_where_a_transformer_begins_trained():
+def test_what_trains_is_in_two_groups_where_a_transformer_begins_trained(tmp_path):
     from models.video import NETWORKS
 
     with torch.device("meta"):
@@ -111,6 +111,15 @@ def test_what_trains_is_in_two_groups_where_a_transformer_begins_trained():
     optimizer = NETWORKS["swin3d_t"].STAGE.override(lr=0.01).build_optimizer(model)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.001]
+    for weights, factors in ((None, [1.0, 0.1]), ("none", [1.0, 1.0])):
+        asked = train_video.Config(data=tmp_path, out=tmp_path / "run", network="swin3d_t", weights=weights)
+        assert [group.factor for group in train_video.resolve(asked, {})[1].groups] == factors
+
+
+def test_a_head_is_as_wide_as_asked_for_or_refused(tree, tmp_path):
+    for asked, width in (({}, 64), ({"hidden": 32}, 32)):
+        given = config(tree, tmp_path / "run", network="resnet18", temporal="e3d", **asked)
+        assert train_video.resolve(given, {})[0].hidden == width
 
 
 @pytest.mark.parametrize(
@@ -123,6 +132,8 @@ def test_what_trains_is_in_two_groups_where_a_transformer_begins_trained():
         ({"network": "resnet18", "partial_bn": True, "module": "tsm"}, "leave one of them out"),
         ({"network": "early", "frames": None, "num_clips": 3}, "--num-clips belongs to --clip-len"),
         ({"network": "early", "clip_len": 3}, "give either --frames"),
+        ({"network": "resnet18", "temporal": "e3d", "hidden": 128}, "a --hidden of at most 64, got 128"),
+        ({"network": "resnet18", "temporal": "lsta"}, "which no network here has; train it by train_rgb.py"),
         ({"network": "mvit_v2_s"}, "takes clips of 16 frames of 224 pixels and nothing else"),
     ],
 )
