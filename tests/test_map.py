@@ -1,8 +1,12 @@
-"""docs/map.md holds what the tree holds: every room has its line, every file that it names is there."""
+"""docs/map.md and docs/systems.md hold what the tree holds: every room, file, network, head and module."""
 
 import re
 import subprocess
 from pathlib import Path
+
+from models.inserts import MODULES
+from models.temporal import HEADS
+from models.video import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
@@ -27,3 +31,14 @@ def test_every_file_and_name_of_the_map_is_there():
     code = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in sources)
     for word in re.findall(r"`([A-Z]\w+)`", MAP):
         assert re.search(rf"^(class {word}\b|{word}\b.* = )", code, re.MULTILINE), word
+
+
+def test_every_network_head_and_module_has_its_row_among_the_systems():
+    """Of a row with "resnet18, 34, 50" the numbers stand for networks too."""
+    page, named = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8"), set()
+    for cell in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE):
+        family = ""
+        for name in cell.split(", "):
+            named.add(family + name if name.isdigit() else name)
+            family = family if name.isdigit() else name.rstrip("0123456789")
+    assert {*NETWORKS, *HEADS, *MODULES} <= named
