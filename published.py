@@ -1,4 +1,4 @@
-"""Turns a published Ego-RNN checkpoint into a run directory, and a run into such a checkpoint.
+"""Turns a published checkpoint of Ego-RNN or LSTA into a run directory, and a run into such a checkpoint.
 
     python published.py --checkpoint model_rgb_state_dict.pth.tar --data GTEA61 --out runs/published_rgb
     python published.py --run runs/rgb2 --out rgb2_state_dict.pth
@@ -20,7 +20,7 @@ from core.config import Config as BaseConfig
 
 
 class Config(BaseConfig):
-    """Turn a published Ego-RNN checkpoint into a run directory (--checkpoint), or a run into one (--run)."""
+    """Turn a published checkpoint of Ego-RNN or LSTA into a run (--checkpoint), or a run into one (--run)."""
 
     GROUPS: ClassVar[dict[str, str]] = {"import": "data frames test_stacks image_size train_users test_users"}
 
