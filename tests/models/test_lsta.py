@@ -10,6 +10,7 @@ from models.build import read_published
 from models.convlstm import ConvLSTM
 from models.flow_stream import FlowStream
 from models.temporal import build_temporal
+from tests.support.thin import thin_networks
 
 B, T, C, D, SIDE = 2, 4, 3, 5, 3
 FAMILY = ("lsta", "lsta-mended", "lsta-attention", "lsta-gating")
@@ -202,11 +203,13 @@ def test_grad_cam_starts_from_the_weighted_maps():
     torch.testing.assert_close(logits(maps), output.logits)
 
 
+@thin_networks()
 def tiny(seed, temporal="lsta"):
     torch.manual_seed(seed)
     return EgoRNN(4, backbone="resnet18", temporal=temporal, hidden=3, backbone_classes=6).eval()
 
 
+@thin_networks()
 @torch.no_grad()
 def test_a_published_checkpoint_is_recognised_loads_and_goes_back():
     source = tiny(0)
@@ -233,6 +236,7 @@ def test_published_names_and_sizes_are_the_releases():
     assert sum(torch.Size(shape).numel() for shape in cell.values()) == 18_978_892
 
 
+@thin_networks()
 def test_a_two_stream_network_of_lsta_is_recognised():
     joint = TwoStream(tiny(0), FlowStream(4, stack=2, backbone="resnet18"), 4)
     architecture, model = read_published(reference_state(joint))

@@ -6,6 +6,7 @@ import torch
 from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, reference_state
 from models.build import published_architecture, read_published
+from tests.support.thin import thin_networks
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])
@@ -17,6 +18,7 @@ def test_an_rgb_network_is_recognised(backbone):
     assert found.items() >= sizes.items() and found["name"] == "EgoRNN"
 
 
+@thin_networks()
 def test_a_two_stream_network_is_read_with_its_weights():
     torch.manual_seed(0)
     rgb = EgoRNN(4, backbone="resnet18", hidden=3, backbone_classes=6)
@@ -33,6 +35,7 @@ def test_a_two_stream_network_is_read_with_its_weights():
     assert torch.equal(model.eval()(frames, flow).logits, source(frames, flow).logits)
 
 
+@thin_networks()
 def test_an_incomplete_flow_network_names_the_first_five_keys():
     state = reference_state(FlowStream(61, backbone="resnet18"))
     for key in [key for key in state if key.startswith("layer2")]:

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from models import EgoRNN, FlowStream, TwoStream, build_model
+from tests.support.thin import FEATURES, thin_networks
 
 RGB = {"name": "EgoRNN", "num_classes": 4, "backbone": "resnet18", "hidden": 3, "backbone_classes": 6}
 FLOW = {"name": "FlowStream", "num_classes": 4, "backbone": "resnet18", "stack": 2}
 
 
+@thin_networks()
 def joined(**changes) -> TwoStream:
     torch.manual_seed(0)
     model = build_model({"name": "TwoStream", "rgb": RGB | changes, "flow": FLOW, "num_classes": 4})
@@ -28,11 +30,11 @@ def test_features_are_those_of_the_flow_stream_and_then_of_the_rgb_stream():
     torch.testing.assert_close(output.features, torch.cat([moved.features, seen.features], dim=1))
     torch.testing.assert_close(moved.features, moved.maps["layer4"].mean(dim=(1, 3, 4)))
     weight, bias = model.classifier.weight, model.classifier.bias
-    by_hand = moved.features @ weight[:, :512].T + seen.features @ weight[:, 512:].T + bias
+    by_hand = moved.features @ weight[:, :FEATURES].T + seen.features @ weight[:, FEATURES:].T + bias
     torch.testing.assert_close(output.logits, by_hand)
     torch.testing.assert_close(output.heat, seen.heat)
-    assert output.maps["layer4"].shape == (2, 2, 512, 2, 2)
-    assert output.maps["flow_layer4"].shape == (2, 1, 512, 2, 2)
+    assert output.maps["layer4"].shape == (2, 2, FEATURES, 2, 2)
+    assert output.maps["flow_layer4"].shape == (2, 1, FEATURES, 2, 2)
 
 
 def test_modes():
@@ -81,7 +83,7 @@ def test_streams_without_a_recurrence_or_with_an_lstm():
     stage = TwoStream.stage("avgpool")
     stage.freeze(average)
     assert not any("temporal" in name for name, p in average.named_parameters() if p.requires_grad)
-    assert average.classifier.in_features == 1024
+    assert average.classifier.in_features == 2 * FEATURES
     model = joined(temporal="lstm")
     stage = TwoStream.stage("lstm")
     stage.freeze(model)

@@ -49,16 +49,18 @@ def undrawn_figures() -> Iterator[None]:
         yield
 
 
+_COSTS: dict[str, dict[str, float]] = {}
+
+
 @contextmanager
 def costs_counted_once() -> Iterator[None]:
-    """Count the operations of each network of a module once, and not at the end of every training."""
-    known: dict[str, dict[str, float]] = {}
+    """Count the operations of each (thin) network once, and not at the end of every training."""
 
     def count(architecture: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
         key = repr((sorted(architecture.items()), sorted(shapes.items())))
-        if key not in known:
-            known[key] = network_cost(architecture, shapes)
-        return known[key]
+        if key not in _COSTS:
+            _COSTS[key] = network_cost(architecture, shapes)
+        return _COSTS[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models.cost, "network_cost", count)

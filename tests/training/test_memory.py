@@ -84,7 +84,7 @@ def settled(count: Callable[[], int]) -> int:
 
 
 def load_and_look(stop: int | None) -> None:
-    gc.collect()  # what the tests before have left
+    gc.freeze()  # what lives on from the tests before need not be looked through again
     load(None)  # opens what every later one shares
     gc.collect()
     wait_until(lambda: multiprocessing.active_children() == [])
@@ -100,6 +100,7 @@ def load_and_look(stop: int | None) -> None:
 @pytest.mark.parametrize("stop", [None, 3])
 def test_loading_processes_end_with_their_loader(stop):
     """Also of an epoch that is left in the middle; in a process without children of other tests."""
+    gc.collect()  # what the tests before have left has to end in the process that it belongs to
     process = multiprocessing.get_context("fork").Process(target=load_and_look, args=(stop,))
     process.start()
     process.join()
