@@ -8,8 +8,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-# Until all tests are collected: what that loads stays to the end, and to look for garbage in it again and again
-# takes a quarter of the time.
+# Until all tests are collected: what that loads stays to the end, and looking for garbage in it again and
+# again takes a quarter of the time.
 gc.disable()
 
 # The suite runs a process a core; more threads would only wait for each other. Read when torch is loaded.
@@ -112,8 +112,9 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop():
-    """Look for garbage again, but not in what has been loaded so far."""
+    """Look for garbage again, less often than usual and not in what has been loaded so far."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 

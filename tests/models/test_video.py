@@ -252,6 +252,21 @@ def test_a_clip_is_lengthened_by_its_last_frame():
     assert lengthen(counted, 5) is counted and lengthen(counted, 1, 4) is counted
 
 
+@pytest.mark.parametrize("name,last", [("csn26", False), ("i3d-resnet18", True)])
+def test_channels_come_last_in_bf16_on_a_cpu_but_not_for_depthwise_convolutions(name, last):
+    """With them torch 2.14 now and then computes wrong gradients of depthwise 3D convolutions."""
+    model, seen = network(name), []
+    first = next(part for part in model.modules() if isinstance(part, nn.Conv3d))
+    first.register_forward_pre_hook(lambda part, given: seen.append(given[0]))
+    with torch.no_grad():
+        model(clips(1))
+        with torch.autocast("cpu", torch.bfloat16):
+            model(clips(1))
+    plain, half = seen
+    assert not plain.is_contiguous(memory_format=torch.channels_last_3d)
+    assert half.is_contiguous(memory_format=torch.channels_last_3d) is last
+
+
 @pytest.mark.parametrize("name", ["slowfusion", "slowfast18", "i3d-resnet18"])
 @pytest.mark.parametrize("frames", [5, 10, 11, 16])
 def test_every_frame_of_a_clip_of_any_length_counts(name, frames):
