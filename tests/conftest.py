@@ -112,9 +112,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop():
-    """Look for garbage again, less often than usual and not in what has been loaded so far."""
+    """Look for garbage again, but not in what has been loaded so far."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
