@@ -17,7 +17,7 @@ from data.clips import Kind
 from models import AttentionName, StageName
 from models.backbones import BackboneName
 from models.inserts import ModuleName, sees_ahead
-from models.temporal import HEADS, TemporalName
+from models.temporal import HEADS, TemporalName, fitting_hidden
 from selfsup.settings import MotionSettings
 from training.cache import CacheFlags
 
@@ -162,8 +162,8 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         values["predict"] = saved.get("predict")  # which changes no network, so another one is no mistake
     else:
         values = config.DEFAULTS | ({"attention": "none"} if config.stage == "joint" else {})
-        largest = HEADS[config.temporal or values["temporal"]].largest_hidden
-        values |= {"hidden": min(values["hidden"], largest or values["hidden"])}
+        temporal = config.temporal or values["temporal"]
+        values |= {"hidden": fitting_hidden(temporal, values["hidden"])}
     config = config.fill(values | config.motion_values())
     # As if left out, so that runs from before there were these flags are still the same runs.
     usual = {"observed": 1, "predict": "last", "module": "none"}

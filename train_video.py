@@ -13,7 +13,7 @@ from core.cli import read_flags, run
 from core.config import COSTS_MEMORY
 from core.train_config import ClipTrainConfig
 from models.inserts import ModuleName
-from models.temporal import HEADS, TemporalName, require_head
+from models.temporal import HEADS, TemporalName, fitting_hidden, require_head
 from models.video import NETWORKS, NetworkName
 from training.cache import CacheFlags
 
@@ -158,7 +158,7 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
                 f"--temporal {temporal} reads a class activation map, which no network here has; train it by "
                 "train_rgb.py --attention cam"
             )
-        defaults["hidden"] = min(defaults["hidden"], HEADS[temporal].largest_hidden or defaults["hidden"])
+        defaults["hidden"] = fitting_hidden(temporal, defaults["hidden"])
         hidden = config.hidden or defaults["hidden"]
         require_head(temporal, attention=False, hidden=hidden, frames=config.length)
     if (config.weights or network.START) == "none":  # no part has learned before, so none gets a lower rate

@@ -52,6 +52,11 @@ HEADS: "ByName[type[TemporalHead]]" = ByName(__name__, _LINES, "head")
 TemporalName = Annotated[str, AfterValidator(HEADS.known)]
 
 
+def fitting_hidden(name: TemporalName, hidden: int) -> int:
+    """Return a width, or the largest that a head takes if that is less."""
+    return min(hidden, HEADS[name].largest_hidden or hidden)
+
+
 def require_head(name: TemporalName, *, attention: bool, hidden: int, frames: int | None) -> None:
     """Make sure that a head can be built so; arguments as of `TemporalHead.refusal`.
 

@@ -143,8 +143,8 @@ class LSTAHead(_Family):
         c_t, h_t as in `PooledLSTM`                    `cell`
 
     c_T comes before the last output gate: with one frame the pooling changes nothing. The release's own
-    training is not the head's; the stages are Ego-RNN's. `--weight-decay 5e-4` gives its weight decay; that
-    it does not shuffle in stage 1 and always reads the last frame has no flag.
+    training is not the head's; the stages are Ego-RNN's. `--weight-decay 5e-4` gives its weight decay; no
+    flag turns shuffling off in stage 1, or makes the last frame one of those that are read.
 
     Examples:
         >>> head = LSTAHead(8, 3)

@@ -135,7 +135,7 @@ class VideoNetwork(ClipModel):
     def maps(self, frames: Tensor) -> Tensor:
         """Turn clips (B, T, 3, H, W) into last maps (B, S, C, h, w)."""
         clips = lengthen(frames, self.LEAST, self.MULTIPLE).transpose(1, 2)
-        return self.convolve(laid_out(clips)).transpose(1, 2)
+        return self.convolve(laid_out(clips, self)).transpose(1, 2)
 
     def require_length(self, frames: Tensor) -> None:
         """Refuse clips (B, T, ...) of another length than the network was built for.
@@ -265,15 +265,20 @@ def lengthen(clips: Tensor, least: int, multiple: int = 1) -> Tensor:
     return torch.cat([clips, *[clips[:, -1:]] * more], dim=1) if more else clips
 
 
-def laid_out(maps: Tensor) -> Tensor:
-    """Lay out what convolutions take, (N, C, H, W) or (N, C, T, H, W), in memory as they are fastest on it.
+def laid_out(maps: Tensor, network: nn.Module) -> Tensor:
+    """Lay out what a network's convolutions take, (N, C, H, W) or (N, C, T, H, W), as they are fastest on it.
 
     In bfloat16 on a CPU that is with the channels last, which all that follows then keeps: steps take up to
-    half less time and err as much (docs/experiments.md). Elsewhere the tensor stays as it is.
+    half less time and err as much (docs/experiments.md). Elsewhere the tensor stays as it is, and so it does
+    for networks with depthwise 3D convolutions, whose gradients torch 2.14 now and then gets wrong that way.
     """
     if maps.is_cuda or not torch.is_autocast_enabled("cpu"):
         return maps
-    return maps.contiguous(memory_format=torch.channels_last if maps.dim() == 4 else torch.channels_last_3d)
+    if maps.dim() == 4:
+        return maps.contiguous(memory_format=torch.channels_last)
+    if any(isinstance(part, nn.Conv3d) and part.groups > 1 for part in network.modules()):
+        return maps
+    return maps.contiguous(memory_format=torch.channels_last_3d)
 
 
 def split(tensor: Tensor, *sizes: int) -> Tensor:

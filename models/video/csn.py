@@ -56,8 +56,7 @@ class CSN(VideoNetwork):
 
     def convolve(self, clips: Tensor) -> Tensor:
         """Turn clips (B, 3, T, H, W) into last maps (B, C, S, h, w)."""
-        # Not with the channels last (`laid_out`): torch 2.14 then errs in depthwise gradients in bf16.
-        return video_resnet_maps(self.net, clips.contiguous())
+        return video_resnet_maps(self.net, clips)
 
 
 def video_resnet_maps(net: nn.Module, clips: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class EarlyFusion(VideoNetwork):
             UserError: It was built for another number of frames.
         """
         self.require_length(frames)
-        return last_maps_2d(self.net, laid_out(frames.flatten(1, 2))).unsqueeze(1)
+        return last_maps_2d(self.net, laid_out(frames.flatten(1, 2), self)).unsqueeze(1)
 
 
 class SlowFusion(VideoNetwork):

@@ -92,7 +92,7 @@ class SegmentNetwork(VideoNetwork):
         """
         if self.fixed:
             self.require_length(frames)
-        return split(last_maps_2d(self.net, laid_out(frames.flatten(0, 1))), *frames.shape[:2])
+        return split(last_maps_2d(self.net, laid_out(frames.flatten(0, 1), self)), *frames.shape[:2])
 
     def pool(self, maps: Tensor) -> Tensor:
         """Join the frames by the head."""

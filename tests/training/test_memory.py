@@ -74,13 +74,12 @@ def load(stop: int | None) -> None:
     assert len(multiprocessing.active_children()) == 2
 
 
-def settled(count: Callable[[], int]) -> int:
+def wait_until_settled(count: Callable[[], int]) -> None:
     """Count again until a fifth of a second changes nothing: threads close pipes after processes end."""
     seen = [count()]
     while len(seen) < 10 or len(set(seen[-10:])) > 1:
         time.sleep(0.02)
         seen.append(count())
-    return seen[-1]
 
 
 def load_and_look(stop: int | None) -> None:
@@ -88,12 +87,12 @@ def load_and_look(stop: int | None) -> None:
     load(None)  # opens what every later one shares
     gc.collect()
     wait_until(lambda: multiprocessing.active_children() == [])
-    settled(open_files)
+    wait_until_settled(open_files)
     files = what_is_open()
     load(stop)
     gc.collect()
     wait_until(lambda: multiprocessing.active_children() == [])
-    settled(open_files)
+    wait_until_settled(open_files)
     assert what_is_open() == files
 
 
