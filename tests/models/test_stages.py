@@ -1,11 +1,14 @@
 """What each stage trains, on real optimiser steps: exactly the tensors that should change do."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from core.train_config import TrainConfig
-from models import EgoRNN
+from models import EgoRNN, FlowStream, TwoStream
 
 
 def changed_by_training(
@@ -85,6 +88,28 @@ def test_published_settings(number, lr, milestones, epochs):
     for epoch in range(1, epochs + 1):  # the fall comes after epoch 25, so epoch 26 is the first with less
         passed = sum(epoch > milestone for milestone in milestones)
         assert seen[epoch - 1] == pytest.approx(lr * 0.1**passed)
+
+
+def test_the_readme_says_what_the_stages_are():
+    stages = {
+        "train_rgb.py --stage 1": EgoRNN.stage(1, "convlstm"),
+        "train_rgb.py --stage 2": EgoRNN.stage(2, "convlstm"),
+        "train_flow.py": FlowStream.STAGE,
+        "train_twostream.py": TwoStream.stage("convlstm"),
+    }
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = [
+        re.split(r" \| ", line)
+        for line in page.splitlines()
+        if re.match(r"\| `train_\w+\.py[^`]*` \| \w", line)
+    ]
+    assert [row[0].strip("|` ") for row in rows] == list(stages)
+    for (_, optimizer, lr, decay, falls, epochs, batch, _), stage in zip(rows, stages.values(), strict=True):
+        assert (optimizer.lower(), float(lr.split(";")[0])) == (stage.optimizer, stage.lr)
+        assert (float(decay), int(epochs)) == (stage.weight_decay, stage.epochs)
+        assert int(batch) == TrainConfig.model_fields["batch_size"].default
+        factor, *milestones = (float(number) for number in re.findall(r"[\d.]+", falls))
+        assert (factor, tuple(milestones)) == (stage.gamma, stage.milestones or ())
 
 
 def test_a_weight_decay_that_is_left_out_is_the_stages(tmp_path):
