@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train_rgb
 import train_video
@@ -28,6 +30,44 @@ ROOT = Path(__file__).resolve().parents[2]
 FEW_HEADS = ("lsta",)  # of which a part never has a gradient
 WITH_CHANCE = ("avt", "swin3d_t")  # drop features, or whole paths, themselves, others in each process
 TOO_LARGE = ("mvit_v2_s",)  # takes 16 frames of 224 pixels only
+
+
+def by_torchrun(folder, trainings):
+    """Its exit status, what it wrote and what it said on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        + [str(ROOT / "tests/support/parallel_toy.py"), str(folder), trainings],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True,
+        text=True,
+    )
+    return [done.returncode, done.stdout, done.stderr]
+
+
+def by_its_agent(folder, trainings):
+    """The same from what torchrun hands its processes to, which are forked, so that none loads torch again."""
+    streams = [folder / "stdout", folder / "stderr"]
+    agent = multiprocessing.get_context("fork").Process(target=_agent, args=(streams, folder, trainings))
+    agent.start()
+    agent.join()
+    return [agent.exitcode, *(path.read_text() for path in streams)]
+
+
+def _agent(streams, folder, trainings):
+    for number, path in enumerate(streams, 1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    one_node = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method="fork",
+    )
+    elastic_launch(one_node, parallel_toy.start)(folder, trainings)
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +99,9 @@ def in_two(once, tree, frame_run, stress):
         trainings = json.dumps(
             [[type(config).__module__, config.model_dump(mode="json")] for config in configs]
         )
-        done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-            + [str(ROOT / "tests/support/parallel_toy.py"), str(folder), trainings],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-            capture_output=True,
-            text=True,
-        )
-        assert (folder / "rgb" / "eval.json").exists(), done.stderr
-        (folder / "done.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+        started = (by_torchrun if stress else by_its_agent)(folder, trainings)
+        assert (folder / "rgb" / "eval.json").exists(), started[2]
+        (folder / "done.json").write_text(json.dumps(started))
 
     folder = once("in_two", train)
     done = subprocess.CompletedProcess([], *json.loads((folder / "done.json").read_text()))

@@ -93,13 +93,17 @@ def toy_config(out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**({"out": out, "batch_size": 4, "device": "cpu"} | changes))
 
 
-if __name__ == "__main__":
-    folder, streams = Path(sys.argv[1]), json.loads(sys.argv[2])
+def start(folder: Path, trainings: str) -> None:
+    """Train the toy, then what is asked for in JSON, as lists of a script's name and its settings; then fail."""
     main(toy_config(folder / "toy"))
     with thin_networks():
-        for name, settings in streams:
+        for name, settings in json.loads(trainings):
             script = {"train_rgb": train_rgb, "train_video": train_video}[name]
             script.main(script.Config(**settings))
     Batches.broken_epoch = 2
     sys.argv = ["toy", "--out", str(folder / "stopped"), "--batch-size", "4", "--device", "cpu"]
     run(main, TrainConfig)
+
+
+if __name__ == "__main__":
+    start(Path(sys.argv[1]), sys.argv[2])
