@@ -46,7 +46,7 @@ def by_torchrun(folder, trainings):
 
 
 def by_its_agent(folder, trainings):
-    """The same from what torchrun hands its processes to, which are forked, so that none loads torch again."""
+    """The same by what torchrun starts processes with; these are forked, so that none loads torch again."""
     streams = [folder / "stdout", folder / "stderr"]
     agent = multiprocessing.get_context("fork").Process(target=_agent, args=(streams, folder, trainings))
     agent.start()

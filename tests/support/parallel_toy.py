@@ -94,7 +94,7 @@ def toy_config(out: Path, **changes: Any) -> TrainConfig:
 
 
 def start(folder: Path, trainings: str) -> None:
-    """Train the toy, then what is asked for in JSON, as lists of a script's name and its settings; then fail."""
+    """Train the toy, then what JSON asks for, each a script's name and its settings; then fail."""
     main(toy_config(folder / "toy"))
     with thin_networks():
         for name, settings in json.loads(trainings):
