@@ -96,6 +96,8 @@ class ClipModel(nn.Module):
     """Whether the network can tell its scores as they stand after each frame of a clip."""
     every_frame: bool = False
     """Whether it does, under `ClipOutput.along`; set where wanted, by networks that `reads_along`."""
+    with_heat: bool = True
+    """Whether a network makes heat that costs work of its own; trainings unset it, they don't look at any."""
 
     def prefixes(self, stage: Stage) -> tuple[Prefix, ...]:
         """Return the first layers, as far as a stage neither trains them nor puts them in train mode.

@@ -36,6 +36,7 @@ def network_cost(architecture: dict[str, Any], shapes: Mapping[str, tuple[int, .
 
     with torch.device("meta"):
         model = build_model(architecture).eval()
+        model.with_heat = False
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(**{name: torch.empty(1, *shape) for name, shape in shapes.items()})
     return {

@@ -120,6 +120,7 @@ def train(config: C, training: Training[C]) -> None:
         seed_everything(config.seed)
         with redirect_stdout(sys.stdout if ranks.first else None):
             architecture, model = training.build(config, data.class_names, parents)
+        model.with_heat = False
         if training.prepare is not None:
             training.prepare(config, model, data, ranks)
         entry = place(Entry(model), config, ranks)

@@ -167,14 +167,16 @@ class VideoNetwork(ClipModel):
                 other. Shape: (B, T, 3, H, W), or (B, N * L, 3, H, W).
 
         Returns:
-            Scores and features, which are means over the views. In eval mode also `heat` (B, T, h, w), the
-            softmax over the cells of the class activation map of the winning class.
+            Scores and features, which are means over the views. In eval mode, unless `with_heat` is unset,
+            also `heat` (B, T, h, w), the softmax over the cells of the class activation map of the winning
+            class.
         """
         views = self.views(frames)
         maps = self.maps(views)
         features = self.pool(maps)
         logits = self.classify(features)
-        heat = None if self.training else self._heat(maps, logits, views.shape[1])
+        wanted = self.with_heat and not self.training
+        heat = self._heat(maps, logits, views.shape[1]) if wanted else None
         if views is frames:
             return ClipOutput(logits, features, heat)
         clips = len(frames)

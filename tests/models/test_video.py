@@ -17,6 +17,7 @@ from models.cost import network_cost
 from models.inserts import MODULES
 from models.video import NETWORKS
 from models.video.base import lengthen
+from models.video.inflate import inflate
 from models.video.p3d import PseudoConv
 from models.video.segments import last_maps_2d
 from tests.support.thin import thin_networks
@@ -91,6 +92,15 @@ def test_bottlenecks_begin_as_the_2d_network_too(name, tmp_path):
     expected = last_maps_2d(flat("resnet50"), still[:, 0]).mean(dim=(2, 3))
     found = started(name, "resnet50", tmp_path, 7)(still).features
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@torch.no_grad()
+def test_inflated_by_kernels_of_one_frame_it_is_tsn():
+    net, seen = deepcopy(flat("resnet18")), clips(2, 5).double()
+    expected = last_maps_2d(deepcopy(net).double(), seen.flatten(0, 1)).unflatten(0, (2, 5))
+    inflate(net, lambda name: 1)
+    found = last_maps_2d(net.double().eval(), seen.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @torch.no_grad()
@@ -404,6 +414,8 @@ def test_what_every_network_can(name):
         torch.testing.assert_close(logits(maps), output.logits, rtol=1e-4, atol=1e-5)
         with torch.autocast("cpu", torch.bfloat16):
             assert bool(torch.isfinite(model(seen).logits).all())
+        again.with_heat = False
+        assert again(seen).heat is None and again(seen).logits.equal(output.logits)
 
 
 @pytest.mark.parametrize("name", EACH)

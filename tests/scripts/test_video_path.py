@@ -16,6 +16,7 @@ from data.actions import reversed_actions
 from data.index import ClipIndex
 from data.parts import read_input
 from models.build import build_trained
+from models.video.base import VideoNetwork
 
 SMALL = {"image_size": 32, "workers": 0, "batch_size": 12, "epochs": 1, "device": "cpu", "frames": 3}
 
@@ -27,7 +28,9 @@ def config(tree, out, **changes):
 @pytest.fixture(scope="module")
 def early_run(tree, frame_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("video") / "early"
-    train_video.main(config(tree, out, network="early", weights=str(frame_run)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(VideoNetwork, "_heat")  # which a training has no use for
+        train_video.main(config(tree, out, network="early", weights=str(frame_run)))
     return out
 
 
