@@ -3,6 +3,8 @@
 Axes: K classes.
 """
 
+import itertools
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.transforms import Bbox
 
 from core.files import atomic_path
 from core.fonts import drawable, fonts_for, shortened
@@ -134,6 +137,8 @@ def save_shares(path: Path, curves: Mapping[str, Sequence[Estimate]], title: str
 def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str) -> None:
     """Draw accuracy in per cent over a cost on a logarithmic axis, a numbered point a name.
 
+    Points that no other beats at their cost or less bear their name; a line joins them.
+
     Args:
         path: PNG file to write.
         points: The accuracy by name, at its cost, which is above 0.
@@ -141,23 +146,71 @@ def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str
         title: The heading.
     """
     labels = {name: f"{number}  {drawable(name)}" for number, name in enumerate(points, start=1)}
+    best = _unbeaten(points)
     with _lettering(points):
-        figure, axes = _figure_with_legend(list(labels.values()))
+        figure, axes = _figure_with_legend(list(labels.values()), wider=1.4, least=4.4)
         axes.set_xscale("log")
         least, most = (end([found.at for found in points.values()]) for end in (min, max))
         axes.set_xlim(least / 1.6, most * 1.6)  # also where all cost the same
+        axes.plot([points[n].at for n in best], [points[n].value for n in best], color="0.6", lw=0.8, ls="--")
         for number, (name, found) in enumerate(points.items()):
-            _draw_estimates(axes, [found], number, 0.0, labels[name], line="")
-            place: Any = {"xytext": (4, 3), "textcoords": "offset points"}
-            axes.annotate(str(number + 1), (found.at, found.value), fontsize=_SMALL, **place)
+            _draw_estimates(axes, [found], number, 0.0, labels[name], line="", faint=True)
         axes.set(xlabel=cost, ylabel="top-1, %", title=title)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(axes.get_ylim())
+        first = [*best, *(name for name in points if name not in best)]
+        texts = {name: labels[name] if name in best else labels[name].split()[0] for name in first}
+        _write_beside(axes, [(points[name].at, points[name].value) for name in first], list(texts.values()))
         _finish(path, figure, axes)
 
 
+def _unbeaten(points: Mapping[str, Estimate]) -> list[str]:
+    """List the points of which none at the same cost or less has a higher value, by their cost."""
+    best: list[str] = []
+    for name, found in sorted(points.items(), key=lambda item: (item[1].at, -item[1].value)):
+        if not best or found.value > points[best[-1]].value:
+            best.append(name)
+    return best
+
+
+def _write_beside(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str]) -> None:
+    """Write a text beside each point, the first ones nearest; a line leads to it from where there was room.
+
+    Args:
+        axes: The chart, with its limits as they stay.
+        points: In its data.
+        texts: One for each point.
+    """
+    inch = axes.figure.dpi  # in which positions on the figure are given
+    places = np.asarray(axes.transData.transform(np.asarray(points, dtype=float))) / inch * 72  # in points
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in places]
+    inside = Bbox(axes.get_window_extent().get_points() / inch * 72)
+    for point, place, text in zip(points, places, texts, strict=True):
+        width, height = 72 * _widest_in([text], _SMALL) + 2, 1.2 * _SMALL
+        for far, turn in itertools.product((7, 14, 22, 32, 44, 58), range(16)):
+            x, y = (far * f(math.tau * turn / 16) for f in (math.cos, math.sin))
+            left = x if x > 1 else x - width if x < -1 else x - width / 2
+            box = Bbox.from_bounds(place[0] + left, place[1] + y - height / 2, width, height)
+            within = inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0 and box.y1 < inside.y1
+            if within and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
+        line = {"arrowstyle": "-", "lw": 0.4, "color": "0.4", "shrinkA": 0, "shrinkB": 2} if far > 7 else None
+        axes.annotate(
+            text, point, (left, y), textcoords="offset points", fontsize=_SMALL, va="center", arrowprops=line
+        )
+
+
 def _draw_estimates(
-    axes: Axes, found: Sequence[Estimate], number: int, shift: float, label: str, line: str
+    axes: Axes,
+    found: Sequence[Estimate],
+    number: int,
+    shift: float,
+    label: str,
+    line: str,
+    *,
+    faint: bool = False,
 ) -> None:
     # Rounding may put an end on the wrong side of 0 or 100 %.
     errors = [[max(e.value - e.low, 0) for e in found], [max(e.high - e.value, 0) for e in found]]
@@ -171,16 +224,19 @@ def _draw_estimates(
         markersize=4,
         linewidth=1.2,
         elinewidth=0.7,
+        ecolor=("0.8" if faint else None),
         label=label,
     )
 
 
-def _figure_with_legend(labels: Sequence[str]) -> tuple[Figure, Axes]:
-    """Make a figure of one chart, with room for a legend at its right."""
+def _figure_with_legend(
+    labels: Sequence[str], *, wider: float = 0.0, least: float = 3.4
+) -> tuple[Figure, Axes]:
+    """Make a figure of one chart, so many inches wider and at least so tall, with a legend at its right."""
     columns = -(-len(labels) // _LINES)
     legend = columns * (_widest_in(labels, _SMALL) + 0.55) + 0.2
-    tall = max(3.4, 0.165 * min(len(labels), _LINES) + 0.3)
-    return _figure(5.8 + legend, tall, left=0.6, right=legend, bottom=0.5, below=[])
+    tall = max(least, 0.165 * min(len(labels), _LINES) + 0.3)
+    return _figure(5.8 + wider + legend, tall, left=0.6, right=legend, bottom=0.5, below=[])
 
 
 def _finish(path: Path, figure: Figure, axes: Axes) -> None:

@@ -1,13 +1,26 @@
 """Pictures of classes with long, foreign and odd names: readable, or shortened and explained; no warnings."""
 
 import csv
+import itertools
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from core.fonts import DEFAULT, drawable, fonts_for, lines_in_one_font, shortened
-from metrics.figures import Estimate, axis_labels, save_changes, save_confusion, save_costs, save_shares
+from metrics.figures import (
+    Estimate,
+    _unbeaten,
+    _write_beside,
+    axis_labels,
+    save_changes,
+    save_confusion,
+    save_costs,
+    save_shares,
+)
 from metrics.statistics import wilson_interval
 
 CHINESE, LONG = "\u6253\u5f00_\u679c\u9171", "take_" + "very_long_" * 12 + "cup"
@@ -113,6 +126,25 @@ def test_numbers_are_lines_of_the_table(tmp_path):
     (label,) = axis_labels(names, [1, 2])[0][1:]
     with (tmp_path / "per_class.csv").open(newline="") as file:
         assert list(csv.DictReader(file))[int(label.split(":")[0]) - 1]["class"] == LONG
+
+
+def test_texts_beside_a_crowd_of_points_cover_no_other_and_stay_inside():
+    figure = Figure(figsize=(7, 5))
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xscale="log", xlim=(0.1, 100), ylim=(0, 70))
+    rng = np.random.default_rng(0)
+    points = [*zip(np.exp(rng.normal(2, 0.3, 20)), rng.normal(40, 4, 20), strict=True), (99.0, 69.0)]
+    _write_beside(axes, points, [f"{number}  a head" for number in range(len(points))])
+    figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without their lines
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+    assert all(axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1 for box in boxes)
+
+
+def test_what_no_other_beats_at_its_cost():
+    points = {"dear": (9.0, 50.0), "worse": (5.0, 30.0), "cheap": (1.0, 20.0), "equal": (5.0, 40.0)}
+    assert _unbeaten({n: Estimate(*at, 0.0, 99.0) for n, at in points.items()}) == ["cheap", "equal", "dear"]
 
 
 def test_estimates_at_the_very_ends_are_drawn(tmp_path):
