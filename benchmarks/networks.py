@@ -1,23 +1,39 @@
 """Sizes of the networks: parameters, what each stage trains, and the operations a clip takes.
 
-`python -m benchmarks.networks` prints the table of docs/questions.md.
+`python -m benchmarks.networks` prints the table of docs/questions.md; `--over-clips NAMES...` says what a
+training step of networks over whole clips costs (docs/systems.md).
 """
 
+import time
 from functools import partial
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from torch import Tensor
 
 from benchmarks.steps import count_operations
 from benchmarks.tables import markdown
 from core.cli import run
 from core.config import COSTS_MEMORY, Config
+from core.errors import UserError
+from core.seeding import set_up_numerics
 from core.stage import Stage
+from core.task import Classification
 from models.backbones import BackboneName
 from models.base import ClipModel
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
+from models.inserts import MODULES
 from models.two_stream import TwoStream
+from models.video import NETWORKS
+from models.video.base import VideoNetwork
+from training.step import Step
+
+
+def _known(name: str) -> str:
+    NETWORKS.known(name.partition("+")[0])
+    return name
 
 
 class NetworksConfig(Config):
@@ -31,11 +47,19 @@ class NetworksConfig(Config):
     """Pixels a side."""
     backbone: BackboneName = "resnet34"
     """Which ResNet."""
+    over_clips: tuple[Annotated[str, AfterValidator(_known)], ...] = ()
+    """Measure these networks of train_video.py instead; a ResNet may have a head or module: resnet18+trn."""
+    batch_size: int = Field(8, ge=1)
+    """Clips of a measured step."""
+    amp: Literal["none", "bf16"] = "none"
+    """Precision of a measured step."""
+    rounds: int = Field(5, ge=1)
+    """Measured steps, of which the fastest counts."""
 
 
 def main(config: NetworksConfig) -> None:
     """Print the table."""
-    print(networks_table(config))
+    print(over_clips_table(config) if config.over_clips else networks_table(config))
 
 
 def networks_table(config: NetworksConfig) -> str:
@@ -66,6 +90,49 @@ def networks_table(config: NetworksConfig) -> str:
         rows.append([name, given, f"{total / 1e6:.1f}", f"{trained / 1e6:.1f}", f"{operations:.1f}"])
     header = ["network", "input", "parameters, million", "of them trained", "GFLOP a clip, forward"]
     return markdown(header, rows)
+
+
+def over_clips_table(config: NetworksConfig) -> str:
+    """Count parameters and operations of networks over whole clips, and measure their training steps."""
+    set_up_numerics()
+    torch.set_num_threads(1)
+    rows = []
+    for name in config.over_clips:
+        network, _, part = name.partition("+")
+        with_part = {"module": part} if part in MODULES else {"temporal": part, "hidden": 128} if part else {}
+        if not with_part.keys() <= NETWORKS[network].FLAGS.keys():
+            raise UserError(f"--over-clips {name}: {network} takes neither a head nor a module")
+        model = NETWORKS[network](network, config.classes, frames=config.frames, dropout=0.0, **with_part)
+        model.with_heat = False
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        frames = torch.randn(config.batch_size, config.frames, 3, config.side, config.side)
+        with torch.no_grad():
+            operations = count_operations(partial(model.eval(), frames[:1]))
+        seconds = step_seconds(model, frames, config)
+        rows.append([name, f"{parameters / 1e6:.1f}", f"{operations / 2:.1f}", f"{seconds:.2f}"])
+    step = f"core-seconds a step of {config.batch_size} clips"
+    header = ["network", "parameters, million", "GMAC a clip", step]
+    return markdown(header, rows)
+
+
+def step_seconds(model: VideoNetwork, frames: Tensor, config: NetworksConfig) -> float:
+    """Measure the seconds that one core computes for a training step on `frames`: the least of several."""
+    model.STAGE.freeze(model)
+    model.STAGE.set_modes(model)
+    step = Step(
+        Classification(model, ("frames",)),
+        model.STAGE.build_optimizer(model),
+        torch.device("cpu"),
+        bf16=config.amp == "bf16",
+    )
+    batch = {"frames": frames, "label": torch.zeros(len(frames), dtype=torch.long)}
+    step(batch)  # the first one asks for memory
+    seconds = []
+    for _ in range(config.rounds):
+        begun = time.process_time()
+        step(batch)
+        seconds.append(time.process_time() - begun)
+    return min(seconds)
 
 
 if __name__ == "__main__":
