@@ -69,7 +69,7 @@ from core.run_dir import RunDirectory, read_evaluation
 from data.index import ClipIndex
 from reporting.chapter import chapter
 from reporting.collect import Finished, FoundTable, Row, read_runs, read_tables
-from reporting.measures import lacks_attention
+from reporting.measures import has_attention, lacks_attention
 from reporting.page import Section, Strip, write_report
 from reporting.side_by_side import disagreements
 from viz.overlay import Picture, Style
@@ -162,9 +162,9 @@ def contested(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def has_heat(found: Finished) -> bool:
-    """Whether cam_viz.py can draw a run: an RGB stream with attention, whose weights are still there."""
+    """Whether cam_viz.py can draw a run: attention over frames of the whole clip, and weights still there."""
     settings, weights = found.settings, RunDirectory(found.folder).last
-    return settings.get("attention") == "cam" and "frames" in settings and weights.exists()
+    return has_attention(settings) and settings.get("frames") is not None and weights.exists()
 
 
 def heat_section(

@@ -172,6 +172,13 @@ class ClipModel(nn.Module):
         raise NotImplementedError
 
 
+def make_no_heat(model: nn.Module) -> None:
+    """Unset `with_heat` of a network and of those inside it."""
+    for part in model.modules():
+        if isinstance(part, ClipModel):
+            part.with_heat = False
+
+
 class Entry(nn.Module):
     """One door to a network, from its inputs or from kept outputs: for `torch.compile` and data parallel.
 

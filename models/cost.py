@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.base import make_no_heat
 from models.temporal import HEADS, TemporalName, build_temporal
 from models.temporal.base import TemporalHead
 
@@ -36,7 +37,7 @@ def network_cost(architecture: dict[str, Any], shapes: Mapping[str, tuple[int, .
 
     with torch.device("meta"):
         model = build_model(architecture).eval()
-        model.with_heat = False
+        make_no_heat(model)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(**{name: torch.empty(1, *shape) for name, shape in shapes.items()})
     return {

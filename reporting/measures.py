@@ -88,7 +88,16 @@ def measured_attention(run: Finished) -> Mapping[str, Any]:
 
 def lacks_attention(run: Finished) -> bool:
     """Whether a run with attention has not been measured by evaluate.py yet."""
-    return run.settings.get("attention") == "cam" and not read_evaluation(run.folder, "test")
+    return has_attention(run.settings) and not read_evaluation(run.folder, "test")
+
+
+def has_attention(settings: Mapping[str, Any]) -> bool:
+    """Whether the network of a run with these settings has attention that evaluate.py measures."""
+    if settings.get("network") is None:
+        return settings.get("attention") == "cam"
+    from models.video import NETWORKS  # which loads torch
+
+    return NETWORKS[settings["network"]].lies_on_cells(settings)
 
 
 def attention_table(rows: Sequence[Row], measure: str) -> Table:

@@ -29,7 +29,7 @@ from core.task import Classification, Task
 from core.train_config import ClipTrainConfig, TrainConfig
 from data.parts import ClipInput, Frames
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
-from models.base import ClipModel, Entry
+from models.base import ClipModel, Entry, make_no_heat
 from training.batches import ClipData, Data, LoaderSettings, ResidentClips, open_clips
 from training.cache import CacheFlags
 from training.cache.store import CacheFolder
@@ -120,7 +120,7 @@ def train(config: C, training: Training[C]) -> None:
         seed_everything(config.seed)
         with redirect_stdout(sys.stdout if ranks.first else None):
             architecture, model = training.build(config, data.class_names, parents)
-        model.with_heat = False
+        make_no_heat(model)
         if training.prepare is not None:
             training.prepare(config, model, data, ranks)
         entry = place(Entry(model), config, ranks)

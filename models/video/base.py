@@ -223,14 +223,14 @@ class VideoNetwork(ClipModel):
         seen = lengthened(frames, self.LEAST, self.MULTIPLE)
         return torch.arange(frames, device=maps.device) * maps.shape[1] // seen
 
+    @classmethod
+    def lies_on_cells(cls, flags: Mapping[str, Any]) -> bool:
+        """Whether the feature of a network with these `FLAGS` lies on cells, so that it has attention."""
+        return cls.cells is VideoNetwork.cells
+
     def missing_heats(self) -> dict[HeatName, str]:
         """All heat maps can be shown, unless the feature lies on no cells."""
-        if type(self).cells is VideoNetwork.cells:
-            return {}
-        return self._without_cells()
-
-    def _without_cells(self) -> dict[HeatName, str]:
-        return {"attention": self.NO_CELLS, "cam": self.NO_CELLS}
+        return {} if self.lies_on_cells({}) else {"attention": self.NO_CELLS, "cam": self.NO_CELLS}
 
     def evidence(self, inputs: Mapping[str, Tensor], action: int) -> Tensor | None:
         """Weigh the last maps; a frame takes the map of the step it falls into. See `ClipModel.evidence`."""

@@ -14,7 +14,8 @@ from models import HeatName
 from models.backbones.resnet import RESNETS
 from models.inserts import ModuleName
 from models.inserts.insert import insert
-from models.temporal import TemporalName, build_temporal, require_head
+from models.temporal import HEADS, TemporalName, build_temporal, require_head
+from models.temporal.base import TemporalHead
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, split
 
 
@@ -102,6 +103,11 @@ class SegmentNetwork(VideoNetwork):
     def cells(self, maps: Tensor) -> Tensor | None:
         """Spread the head's feature over cells, where it lies on any."""
         return self.temporal.cell_features(maps, None)
+
+    @classmethod
+    def lies_on_cells(cls, flags: Mapping[str, Any]) -> bool:
+        """Whether the head's feature does."""
+        return HEADS[flags["temporal"]].cell_features is not TemporalHead.cell_features
 
     def missing_heats(self) -> dict[HeatName, str]:
         """The features of some heads lie on no cells."""

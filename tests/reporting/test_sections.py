@@ -167,6 +167,22 @@ def test_attention_is_the_mean_over_the_seeds_that_were_measured(grid):
     assert lacking == [False, False, True, False]
 
 
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ({"attention": "cam"}, True),
+        ({"attention": "none"}, False),
+        ({}, False),
+        ({"network": "slowfast18"}, True),
+        ({"network": "resnet18", "temporal": "avgpool"}, True),
+        ({"network": "resnet18", "temporal": "lstm"}, False),
+        ({"network": "mvit_v2_s"}, False),
+    ],
+)
+def test_which_runs_have_attention(settings, expected):
+    assert measures.has_attention(settings) == expected
+
+
 def test_curves_of_all_rows_have_one_scale(grid):
     """After two epochs: training losses 2.5 and 1.5, test losses 2 and 1, accuracies 10, 30 and 20, 40."""
     lines = (grid / "b0" / "metrics.csv").read_text()

@@ -1,6 +1,7 @@
 """Networks over whole clips end to end on the tiny kitchen: train, evaluate, draw, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 import cam_viz
 import evaluate
 import published
+import report
 import train_video
 from core.errors import UserError
 from core.run_dir import RunDirectory
@@ -17,6 +19,7 @@ from data.index import ClipIndex
 from data.parts import read_input
 from models.build import build_trained
 from models.video.base import VideoNetwork
+from tests.support.fake_grid import make_plan, read_table
 
 SMALL = {"image_size": 32, "workers": 0, "batch_size": 12, "epochs": 1, "device": "cpu", "frames": 3}
 
@@ -89,6 +92,16 @@ def test_heat_is_drawn_for_every_frame(tree, early_run, tmp_path):
         cam_viz.main(cam_viz.Config(**asked, out=tmp_path / heat, heat=heat))
         (drawn,) = (tmp_path / heat).glob("*.npy")
         assert np.load(drawn).shape[0] == 3
+
+
+def test_the_report_measures_and_draws_it_as_any_run(tree, early_run, tmp_path, command):
+    run = shutil.copytree(early_run, tmp_path / "run")
+    make_plan(tmp_path, {"early": [run]}, inputs={"data": tree})
+    words = ("--grid", tmp_path, "--out", tmp_path / "report", "--attention", "--heat", "S2/open_jam/1")
+    assert command(report.main, report.Config, *words)[0] == 0
+    table = read_table(tmp_path / "report/table-attention-pointing.csv")
+    assert {row["on"] for row in table} >= {"hand", "moving"}  # at 32 pixels no cell is of the object
+    assert (tmp_path / "report/heat/table/S2_open_jam_1.png").is_file()
 
 
 def test_it_has_no_published_form(early_run, tmp_path):
