@@ -125,7 +125,7 @@ from core.errors import UserError
 from core.files import refuse_no_folder, write_json
 from core.run_dir import RunDirectory, read_evaluation
 from core.seeding import choose_device, set_up_numerics
-from core.task import Classification, Task
+from core.task import Classification, Composition, Task
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames, Maps, read_input
 from data.provenance import refuse_other_motion
@@ -146,6 +146,7 @@ from metrics.fusion import (
 from metrics.predictions import Predictions, summarise, write_csv, write_evaluation
 from models.base import ClipModel
 from models.build import build_trained
+from models.verb_noun import VerbNoun
 from selfsup.settings import MotionSettings
 from selfsup.task import MotionSegmentation
 from training.batches import action_relations, evaluation_set
@@ -222,6 +223,8 @@ def measure(path: Path, config: Config) -> None:
     run = Opened.of(path, config)
     inputs, model = run.inputs, run.model
     task: Task = Classification(model, inputs.names, keep=("heat",))
+    if isinstance(model, VerbNoun):
+        task = Composition(model, inputs.names, model.numbers, keep=("heat",))
     if inputs.part(Maps) is not None:
         settings = MotionSettings.of_run(run.checkpoint["config"])
         task = MotionSegmentation(model, inputs.names, settings)

@@ -101,6 +101,14 @@ class Config(ClipTrainConfig, CacheFlags):
         return self
 
     @model_validator(mode="after")
+    def _unseen_needs_parts(self) -> "Config":
+        if self.unseen and self.labels == "action":
+            raise ValueError(
+                "--unseen belongs to --labels verb+noun: no other network can name unseen actions"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pictures_have_the_weight(self) -> "Config":
         if self.pictures is None and self.pictures_weight is not None:
             raise ValueError("--pictures-weight belongs to --pictures")
@@ -112,6 +120,7 @@ if __name__ == "__main__":
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from core.errors import UserError
@@ -148,6 +157,10 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
             raise UserError(f"--partial-bn belongs to {theirs}, not to {config.network}")
         if config.module not in (None, "none"):
             raise UserError("--partial-bn would leave the norms of --module untrained; leave one of them out")
+        if (config.weights or network.START) == "none":
+            raise UserError(
+                "--partial-bn leaves norms as they were trained, and with --weights none there are none"
+            )
         stage = network.PARTIAL_BN
     network.check(config.network, config.length, config.image_size)
     defaults = dict(network.FLAGS)
@@ -232,7 +245,7 @@ def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
     """Leave out the training clips of --unseen.
 
     Raises:
-        UserError: There is no such action.
+        UserError: There is no such action, or nothing is left to learn from.
     """
     if wrong := sorted(set(config.unseen) - set(data.class_names)):
         raise UserError(f"--unseen {wrong[0]}: no such action; there are {list(data.class_names)}")
@@ -240,7 +253,14 @@ def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
         return data
     train = data.split.train
     kept = [number for number, clip in enumerate(train.clips) if clip.action not in config.unseen]
+    if not kept:
+        raise UserError("--unseen names the action of every training clip, which leaves none to learn from")
     ranks.say(f"note: {len(kept)} of {len(train)} training clips are learned from, none of --unseen")
+    learned = np.unique([train.clips[number].label for number in kept])
+    for part, ids in (("verb", verb_ids(data.class_names)), ("noun", noun_ids(data.class_names))):
+        for action in config.unseen:
+            if ids[data.class_names.index(action)] not in ids[learned]:
+                ranks.say(f"note: no training clip has the {part} of {action}, so that it can't be named")
     return replace(data, split=replace(data.split, train=train.subset(kept)))
 
 
@@ -248,7 +268,7 @@ def make_task(config: Config, entry: Entry, names: tuple[str, ...]) -> Task:
     """Learn the actions, or their verbs and nouns, and beside them the pictures."""
     model, task = entry.model, classification(config, entry, names)
     if isinstance(model, VerbNoun):
-        task = Composition(model, names, {"verb": model.verbs, "noun": model.nouns}, entry=entry)
+        task = Composition(model, names, model.numbers, entry=entry)
         model = model.network
     if not isinstance(model, WithPictures):
         return task

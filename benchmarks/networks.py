@@ -22,6 +22,7 @@ from core.stage import Stage
 from core.task import Classification
 from models.backbones import BackboneName
 from models.base import ClipModel
+from models.cost import network_cost
 from models.egornn import EgoRNN
 from models.flow_stream import FlowStream
 from models.inserts import MODULES
@@ -104,12 +105,12 @@ def over_clips_table(config: NetworksConfig) -> str:
             raise UserError(f"--over-clips {name}: {network} takes neither a head nor a module")
         model = NETWORKS[network](network, config.classes, frames=config.frames, dropout=0.0, **with_part)
         model.with_heat = False
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        frames = torch.randn(config.batch_size, config.frames, 3, config.side, config.side)
-        with torch.no_grad():
-            operations = count_operations(partial(model.eval(), frames[:1]))
+        shape = (config.frames, 3, config.side, config.side)
+        architecture = {"name": type(model).__name__, "network": network, "num_classes": config.classes}
+        cost = network_cost({**architecture, "frames": config.frames, **with_part}, {"frames": shape})
+        frames = torch.randn(config.batch_size, *shape)
         seconds = step_seconds(model, frames, config)
-        rows.append([name, f"{parameters / 1e6:.1f}", f"{operations / 2:.1f}", f"{seconds:.2f}"])
+        rows.append([name, f"{cost['parameters'] / 1e6:.1f}", f"{cost['gmac']:.1f}", f"{seconds:.2f}"])
     step = f"core-seconds a step of {config.batch_size} clips"
     header = ["network", "parameters, million", "GMAC a clip", step]
     return markdown(header, rows)

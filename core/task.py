@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -106,9 +106,12 @@ class Classification:
         logits = output.logits.float()
         along = None if self.predict == "last" else output.along
         loss = action_loss(logits, along, batch["label"], self.predict)
-        kept = {name: getattr(output, name) for name in self.keep}
-        details = {name: detail for name, detail in kept.items() if detail is not None}
-        return StepOutput(loss, {}, logits, batch["label"], details)
+        return StepOutput(loss, {}, logits, batch["label"], self.kept(output))
+
+    def kept(self, output: Any) -> dict[str, Tensor]:
+        """Take from what the model returned what becomes a detail of the step."""
+        found = {name: getattr(output, name) for name in self.keep}
+        return {name: detail for name, detail in found.items() if detail is not None}
 
     def measure(self, details: Details) -> dict[str, float]:
         """Measure nothing beyond the classes."""
@@ -123,6 +126,7 @@ class Composition(Classification):
             learned from.
         inputs: Names of the batch's tensors that the model takes.
         numbers: For each part, its number for each class. Shapes: (K,).
+        keep: What else of the returned object becomes a detail of the step; None is passed over.
         entry: Called in place of the model.
     """
 
@@ -131,15 +135,16 @@ class Composition(Classification):
         model: nn.Module,
         inputs: tuple[str, ...],
         numbers: Mapping[str, Tensor],
+        keep: tuple[str, ...] = (),
         entry: nn.Module | None = None,
     ) -> None:
-        super().__init__(model, inputs, entry=entry)
+        super().__init__(model, inputs, keep, entry)
         self.numbers = numbers
 
     def __call__(self, batch: Batch) -> StepOutput:
         """Classify a batch; its true classes are under "label"."""
         output = self.entry(**{name: batch[name] for name in self.inputs})
-        label, losses, details = batch["label"], dict[str, Tensor](), dict[str, Tensor]()
+        label, losses, details = batch["label"], dict[str, Tensor](), self.kept(output)
         for name, scores in output.parts.items():
             true = self.numbers[name].to(label.device)[label]
             losses[name] = torch.nn.functional.cross_entropy(scores.float(), true)

@@ -59,7 +59,9 @@ def sample_frames(
         ValueError: A count is below 1, or several views are to be spread over the whole clip.
     """
     n, L, N = num_frames, clip_len, num_clips
-    _check_positive(num_frames=n, clip_len=L, num_clips=N, frame_interval=frame_interval or 1)
+    _check_positive(
+        num_frames=n, clip_len=L, num_clips=N, frame_interval=1 if frame_interval is None else frame_interval
+    )
     if frame_interval is None:
         if N > 1:
             raise ValueError(f"without frame_interval there is one view of a clip, not {N}")

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from core.files import atomic_path
@@ -137,7 +137,7 @@ def save_shares(path: Path, curves: Mapping[str, Sequence[Estimate]], title: str
 def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str) -> None:
     """Draw accuracy in per cent over a cost on a logarithmic axis, a numbered point a name.
 
-    Points that no other beats at their cost or less bear their name; a line joins them.
+    Points that are more accurate than all that cost as much or less bear their name; a line joins them.
 
     Args:
         path: PNG file to write.
@@ -156,7 +156,8 @@ def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str
         for number, (name, found) in enumerate(points.items()):
             _draw_estimates(axes, [found], number, 0.0, labels[name], line="", faint=True)
         axes.set(xlabel=cost, ylabel="top-1, %", title=title)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if most > 30 * least else (1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(axes.get_ylim())
         first = [*best, *(name for name in points if name not in best)]
@@ -166,7 +167,7 @@ def save_costs(path: Path, points: Mapping[str, Estimate], cost: str, title: str
 
 
 def _unbeaten(points: Mapping[str, Estimate]) -> list[str]:
-    """List the points of which none at the same cost or less has a higher value, by their cost."""
+    """List the points whose value is above those of all that cost as much or less, by their cost."""
     best: list[str] = []
     for name, found in sorted(points.items(), key=lambda item: (item[1].at, -item[1].value)):
         if not best or found.value > points[best[-1]].value:
@@ -175,7 +176,7 @@ def _unbeaten(points: Mapping[str, Estimate]) -> list[str]:
 
 
 def _write_beside(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str]) -> None:
-    """Write a text beside each point, the first ones nearest; a line leads to it from where there was room.
+    """Write a text beside each point, the first ones nearest, on a line where it is far; none without room.
 
     Args:
         axes: The chart, with its limits as they stay.
@@ -195,6 +196,8 @@ def _write_beside(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequ
             within = inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0 and box.y1 < inside.y1
             if within and not any(box.overlaps(other) for other in taken):
                 break
+        else:
+            continue
         taken.append(box)
         line = {"arrowstyle": "-", "lw": 0.4, "color": "0.4", "shrinkA": 0, "shrinkB": 2} if far > 7 else None
         axes.annotate(

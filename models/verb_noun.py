@@ -58,6 +58,11 @@ class VerbNoun(ClipModel):
         output: ClipOutput = self.network(frames)
         return output._replace(logits=self.join(output.logits), parts=self.parts(output.logits))
 
+    @property
+    def numbers(self) -> dict[str, Tensor]:
+        """The verb and the noun of each action, by the names of `ClipOutput.parts`. Shapes: (K,)."""
+        return {"verb": self.verbs, "noun": self.nouns}
+
     def parts(self, scores: Tensor) -> dict[str, Tensor]:
         """Divide the network's scores (B, V + N) into those of verbs and of nouns."""
         return {"verb": scores[:, : self.num_verbs], "noun": scores[:, self.num_verbs :]}

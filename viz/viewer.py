@@ -17,7 +17,7 @@ from core.run_dir import RunDirectory, run_names
 from core.seeding import choose_device
 from data.clips import Clip
 from data.images import read_frames, read_maps
-from data.parts import ClipInput, Frames, read_input
+from data.parts import ClipInput, Frames, Views, read_input
 from data.sampling import Numbers
 from data.transforms import Preprocessing, transform_maps
 from data.video.windows import Window
@@ -126,13 +126,18 @@ def window_size(viewers: Sequence[Viewer]) -> tuple[int, int]:
     Larger videos are scaled down to this side, which is enough for every run.
 
     Raises:
-        UserError: A run takes flow, which a video does not have.
+        UserError: A run takes flow, which a video does not have, or views.
     """
     for viewer in viewers:
         if "flow" in viewer.inputs.names:
             raise UserError(
                 f"{viewer.name} takes flow, which a video does not have; cut the video into clips (python -m "
                 "data.prepare), compute their flow (python -m data.motion), and name them with --data"
+            )
+        if viewer.inputs.part(Views) is not None:
+            raise UserError(
+                f"{viewer.name} takes views of a clip, whose frames lie closer than those of a window; cut "
+                "the video into clips (python -m data.prepare) and name them with --data"
             )
     sides = [viewer.inputs.sizes.short_side for viewer in viewers]
     return viewers[0].inputs.num_frames, max(_VIDEO_SHORT_SIDE, *sides)

@@ -7,7 +7,7 @@ Axes: B clips, N views of a clip, L or T frames of a view, S steps that a networ
 D features, H W pixels, h w cells, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -83,6 +83,9 @@ class VideoNetwork(ClipModel):
     """Frames below which a clip is lengthened by repeating its last one."""
     MULTIPLE: ClassVar[int] = 1
     """A longer clip is lengthened likewise, to LEAST frames and a multiple of this number."""
+
+    STEP: ClassVar[int | None] = None
+    """Frames of a step, of which the last may have fewer; None: steps share the lengthened clip evenly."""
 
     def __init__(
         self, network: str, num_classes: int, *, features: int, frames: int, dropout: float = 0.5
@@ -171,20 +174,23 @@ class VideoNetwork(ClipModel):
             also `heat` (B, T, h, w), the softmax over the cells of the class activation map of the winning
             class.
         """
-        views = self.views(frames)
-        maps = self.maps(views)
+        views, clips = self.views(frames), len(frames)
+        maps = self.by_view(self.maps, views, clips)
         features = self.pool(maps)
-        logits = self.classify(features)
-        wanted = self.with_heat and not self.training
-        heat = self._heat(maps, logits, views.shape[1]) if wanted else None
-        if views is frames:
-            return ClipOutput(logits, features, heat)
-        clips = len(frames)
-        return ClipOutput(
-            split(logits, clips, -1).mean(dim=1),
-            split(features, clips, -1).mean(dim=1),
-            None if heat is None else heat.view(clips, -1, *heat.shape[2:]),
-        )
+        logits = split(self.classify(features), clips, -1).mean(dim=1)
+        features = split(features, clips, -1).mean(dim=1)
+        if self.training or not self.with_heat:
+            return ClipOutput(logits, features)
+        winners = logits.argmax(dim=1).repeat_interleave(len(views) // clips)
+        found = self._evidence(maps, self.weight_of(winners), views.shape[1])
+        heat = None if found is None else spatial_attention(found)
+        return ClipOutput(logits, features, None if heat is None else heat.view(clips, -1, *heat.shape[2:]))
+
+    def by_view(self, run: Callable[[Tensor], Tensor], views: Tensor, clips: int) -> Tensor:
+        """Run views (B * N, L, ...) of B clips; in eval mode B at a time, as many as in training."""
+        if self.training or len(views) == clips:
+            return run(views)
+        return torch.cat([run(part) for part in torch.split(views, clips)])
 
     def views(self, frames: Tensor) -> Tensor:
         """Divide clips (B, N * L, ...) into views of the length that the network was built for.
@@ -206,10 +212,6 @@ class VideoNetwork(ClipModel):
         """Return the classifier's weights of actions (B), (B, D)."""
         return self.classifier.weight[actions]
 
-    def _heat(self, maps: Tensor, logits: Tensor, frames: int) -> Tensor | None:
-        found = self._evidence(maps, self.weight_of(logits.argmax(dim=1)), frames)
-        return None if found is None else spatial_attention(found)
-
     def _evidence(self, maps: Tensor, weight: Tensor, frames: int) -> Tensor | None:
         """Weigh the cells of each view by its row of weights (B, D): (B, T, h, w)."""
         cells = self.cells(maps)
@@ -219,7 +221,9 @@ class VideoNetwork(ClipModel):
         return found[:, self._steps(frames, maps)]
 
     def _steps(self, frames: int, maps: Tensor) -> Tensor:
-        """Find the step that each frame falls into; steps share the lengthened clip evenly. Shape: (T,)."""
+        """Find the step that each frame falls into. Shape: (T,)."""
+        if self.STEP is not None:
+            return torch.arange(frames, device=maps.device) // self.STEP
         seen = lengthened(frames, self.LEAST, self.MULTIPLE)
         return torch.arange(frames, device=maps.device) * maps.shape[1] // seen
 

@@ -3,6 +3,8 @@
 Axes: B clips, T frames, S steps, C channels, H W pixels, h w cells.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from models.video.base import VideoNetwork
@@ -32,6 +34,8 @@ class C3D(VideoNetwork):
         >>> C3D("c3d", 5, frames=7, width=2).eval()(torch.zeros(1, 7, 3, 32, 32)).features.shape
         torch.Size([1, 16])
     """
+
+    STEP: ClassVar[int | None] = 16
 
     def __init__(
         self, network: str, num_classes: int, *, frames: int, dropout: float = 0.5, width: int = 64

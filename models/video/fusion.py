@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from core.stage import Stage
 from models.backbones.resnet import RESNETS
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d
-from models.video.inflate import inflate, inflate_state
+from models.video.inflate import inflate, inflate_state, initialise
 from models.video.segments import last_maps_2d
 
 
@@ -103,6 +103,7 @@ class SlowFusion(VideoNetwork):
             "valid",
             time_stride=lambda name: 2 if name in self.EXTENTS else 1,
         )
+        initialise(net)
         self.net = net
 
     def start(self, source: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.stage import Stage
 from models.backbones.resnet import RESNETS
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d
-from models.video.inflate import inflate, inflate_state
+from models.video.inflate import inflate, inflate_state, initialise
 from models.video.segments import last_maps_2d
 
 
@@ -55,6 +55,7 @@ class InflatedResNet(VideoNetwork):
         super().__init__(network, num_classes, features=net.fc.in_features, frames=frames, dropout=dropout)
         net.fc = nn.Identity()
         inflate(net, _bottlenecks if network.endswith("50") else _basic_blocks, time_padding)
+        initialise(net)
         net.layer1.append(nn.MaxPool3d((2, 1, 1), ceil_mode=True))
         self.net = net
 

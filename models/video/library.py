@@ -143,6 +143,13 @@ class S3D(LibraryNetwork):
     # first convolution in time on CPUs (7 steps, stride 2), or crashes.
     LEAST: ClassVar[int] = 8
 
+    def __init__(self, network: str, num_classes: int, *, frames: int, dropout: float = 0.5) -> None:
+        super().__init__(network, num_classes, frames=frames, dropout=dropout)
+        # Else this pool by 2 drops an odd last step, row or column; at 16 frames of 224 there is none.
+        pool = self.net.get_submodule("features.13")
+        assert isinstance(pool, nn.MaxPool3d)
+        pool.ceil_mode = True
+
 
 class VideoSwin(LibraryNetwork):
     """Video Swin (Liu et al., CVPR 2022): attention in windows of space and time that shift.
@@ -201,13 +208,10 @@ class MViT(LibraryNetwork):
 
     def forward(self, frames: Tensor) -> ClipOutput:
         """Classify clips (B, 16, 3, 224, 224), or several views of each; see `VideoNetwork.forward`."""
-        views = self.views(frames)
-        features = self._token(*self._tokens(views))
-        logits = self.classify(features)
-        if views is frames:
-            return ClipOutput(logits, features)
         clips = len(frames)
-        return ClipOutput(split(logits, clips, -1).mean(dim=1), split(features, clips, -1).mean(dim=1))
+        features = self.by_view(lambda part: self._token(*self._tokens(part)), self.views(frames), clips)
+        logits = split(self.classify(features), clips, -1).mean(dim=1)
+        return ClipOutput(logits, split(features, clips, -1).mean(dim=1))
 
     def cells(self, maps: Tensor) -> None:
         """The feature is a token."""

@@ -15,6 +15,8 @@ from models.video.inflate import TimeConv3d, inflate, inflate_state
 from models.video.segments import last_maps_2d
 
 Kind = Literal["A", "B", "C"]
+_LITTLE = 1e-5
+"""What the norm in time of kind B begins with; its gradient does not depend on it, but at 0 there is none."""
 
 
 class PseudoConv(nn.Module):
@@ -51,11 +53,16 @@ class PseudoConv(nn.Module):
         nn.init.kaiming_normal_(self.time.weight, mode="fan_out", nonlinearity="relu")
 
     def begin_flat(self) -> None:
-        """Set the convolution in time so that nothing but S is felt: to the identity, or in kind B to 0."""
+        """Let nothing but S be felt: the convolution in time is the identity, kind B's scaled to almost 0.
+
+        At 0 the ReLU behind it would pass no gradient, so that kind B would never learn in time.
+        """
+        if self.kind == "B":
+            nn.init.constant_(self.time_norm.weight, _LITTLE)
+            return
         nn.init.zeros_(self.time.weight)
-        if self.kind != "B":
-            with torch.no_grad():
-                self.time.weight[:, :, 1, 0, 0] = torch.eye(len(self.time.weight))
+        with torch.no_grad():
+            self.time.weight[:, :, 1, 0, 0] = torch.eye(len(self.time.weight))
 
     def forward(self, clips: Tensor) -> Tensor:
         """Convolve clips (B, C, T, H, W)."""
@@ -70,10 +77,11 @@ class PseudoConv(nn.Module):
 class P3D(VideoNetwork):
     """A ResNet-50 whose 3x3 convolutions become `PseudoConv`s of kinds A, B and C in turn, up to layer3.
 
-    Pools halve the frames after the first layer, layer1, layer2 and layer3, and layer4 is 2D. In eval mode it
-    begins as the 2D network: convolutions in time are the identity, or 0 beside S. In train mode the norms
-    behind them, which the release froze, normalise once more what a ReLU has cut. Strides lie in the 3x3
-    convolutions, as in torchvision's weights; the published network has them in the 1x1 convolutions before.
+    Pools halve the frames after the first layer, layer1, layer2 and layer3, and layer4 is 2D. In eval mode
+    it begins as the 2D network: convolutions in time are the identity, or almost 0 beside S. In train mode
+    the norms behind them, which the release froze, normalise once more what a ReLU has cut. Strides lie in
+    the 3x3 convolutions, as in torchvision's weights; the published network has them in the 1x1 convolutions
+    before.
 
     Args:
         network: "p3d50".
@@ -87,6 +95,7 @@ class P3D(VideoNetwork):
     """
 
     START: ClassVar[Start] = "imagenet"
+    STEP: ClassVar[int | None] = 16
 
     def __init__(self, network: str, num_classes: int, *, frames: int, dropout: float = 0.5) -> None:
         net = RESNETS["resnet50"](weights=None, num_classes=1)

@@ -14,6 +14,7 @@ from models import HeatName
 from models.backbones.resnet import RESNETS
 from models.inserts import ModuleName
 from models.inserts.insert import insert
+from models.inserts.tsm import takes_single_frames
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 from models.temporal.base import TemporalHead
 from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, split
@@ -91,7 +92,8 @@ class SegmentNetwork(VideoNetwork):
         Raises:
             UserError: The head, or what is put into the ResNet, was built for another number of frames.
         """
-        if self.fixed:
+        streams = frames.shape[1] == 1 and takes_single_frames(self.net) and not self.temporal.needs_frames
+        if self.fixed and not streams:
             self.require_length(frames)
         return split(last_maps_2d(self.net, laid_out(frames.flatten(0, 1), self)), *frames.shape[:2])
 

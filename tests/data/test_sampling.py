@@ -199,6 +199,12 @@ def test_a_short_open_clip_stays_open():
     assert sample_frames(5, 7, 2, 1).tolist() == [[1, 3, 5, 5, 5, 5, 5]]
 
 
+@pytest.mark.parametrize("counts", [(0, 3, 2, 1), (9, 0, 2, 1), (9, 3, 0, 1), (9, 3, 2, 0), (9, 3, -1, 1)])
+def test_counts_of_views_below_1_are_refused(counts):
+    with pytest.raises(ValueError, match="got"):
+        sample_frames(*counts)
+
+
 def test_several_views_of_a_whole_clip_make_no_sense():
     with pytest.raises(ValueError, match="one view of a clip, not 2"):
         sample_frames(9, 3, None, 2)

@@ -142,6 +142,23 @@ def test_texts_beside_a_crowd_of_points_cover_no_other_and_stay_inside():
     assert all(axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1 for box in boxes)
 
 
+@pytest.mark.parametrize("costs", [(2.0, 5.0), (25.0, 50.0), (0.03, 60.0), (4.0, 4.0)])
+def test_an_axis_of_costs_has_numbers(costs, tmp_path, monkeypatch):
+    seen, save = [], Figure.savefig
+
+    def look(figure, *given, **named):
+        axes = figure.axes[0]
+        low, high = axes.get_xlim()
+        ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        seen.extend(label.get_text() for at, label in ticks if low <= at <= high)
+        save(figure, *given, **named)
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    points = {str(number): Estimate(cost, 50.0, 40.0, 60.0) for number, cost in enumerate(costs)}
+    save_costs(tmp_path / "costs.png", points, "ms", "cost")
+    assert seen and all(seen)
+
+
 def test_what_no_other_beats_at_its_cost():
     points = {"dear": (9.0, 50.0), "worse": (5.0, 30.0), "cheap": (1.0, 20.0), "equal": (5.0, 40.0)}
     assert _unbeaten({n: Estimate(*at, 0.0, 99.0) for n, at in points.items()}) == ["cheap", "equal", "dear"]

@@ -15,6 +15,7 @@ from models.backbones.resnet import RESNETS
 from models.build import build_model, build_trained
 from models.cost import network_cost
 from models.inserts import MODULES
+from models.inserts.tsm import frame_by_frame
 from models.video import NETWORKS
 from models.video.base import lengthen
 from models.video.inflate import inflate
@@ -92,6 +93,20 @@ def test_bottlenecks_begin_as_the_2d_network_too(name, tmp_path):
     expected = last_maps_2d(flat("resnet50"), still[:, 0]).mean(dim=(2, 3))
     found = started(name, "resnet50", tmp_path, 7)(still).features
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "name,backbone",
+    [
+        ("p3d50", "resnet50"),
+        *((n, "resnet18") for n in ("i3d-resnet18", "early", "slowfusion")),
+    ],
+)
+def test_all_of_a_network_that_begins_as_a_2d_one_learns(name, backbone, tmp_path):
+    model = started(name, backbone, tmp_path, 7).train()
+    F.cross_entropy(model(clips(2, 7)).logits, torch.tensor([0, 1])).backward()
+    still = [key for key, weight in model.named_parameters() if not bool(weight.grad.any())]
+    assert not still
 
 
 @torch.no_grad()
@@ -242,6 +257,33 @@ def test_averaged_frames_know_no_order_and_early_fusion_does():
         assert torch.allclose(model(seen).logits, model(turned).logits, rtol=1e-4, atol=1e-6) == blind, name
 
 
+@pytest.mark.parametrize("name", ["c3d", "p3d50"])
+def test_a_step_behind_four_pools_is_of_16_frames(name):
+    with torch.device("meta"):
+        model = network.__wrapped__(name, 17)
+    assert model._steps(17, torch.empty(1, 2)).tolist() == [0] * 16 + [1]
+    seen = torch.zeros(1, 3, 17, SIZE, SIZE, device="meta")
+    assert model.convolve(seen).shape[2] == 2
+
+
+@torch.no_grad()
+def test_a_network_that_averages_reads_a_stream_frame_by_frame():
+    model, seen = network("resnet18", module="tsm-causal"), clips(2)
+    with frame_by_frame(model):
+        each = torch.stack([model(seen[:, t : t + 1]).features for t in range(T)])
+    torch.testing.assert_close(each.mean(dim=0), model(seen).features, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="was built for clips of"):
+        network("resnet18", module="tsm")(seen[:, :1])
+
+
+@pytest.mark.stress
+def test_operations_of_every_network_can_be_counted():
+    for name in NETWORKS:
+        frames, size = (16, 224) if name == "mvit_v2_s" else (T, 112)
+        about = {"name": NETWORKS[name].__name__, "network": name, "num_classes": K, "frames": frames}
+        assert network_cost(about, {"frames": (frames, 3, size, size)})["gmac"] > 0.005, name
+
+
 @torch.no_grad()
 def test_several_views_are_averaged_before_the_softmax():
     model = network("i3d-resnet18")
@@ -250,6 +292,9 @@ def test_several_views_are_averaged_before_the_softmax():
     each = torch.stack([model(views[:, n * T : (n + 1) * T]).logits for n in range(3)])
     torch.testing.assert_close(output.logits, each.mean(dim=0))
     assert output.heat.shape[:2] == (2, 3 * T)
+    for clip, winner in enumerate(output.logits.argmax(dim=1).tolist()):  # one for all views
+        found = model.evidence({"frames": views[clip : clip + 1]}, winner)
+        torch.testing.assert_close(output.heat[clip], found.flatten(1).softmax(dim=1).view_as(found))
     maps, logits = model.last_maps({"frames": views[:1]})
     assert len(maps) == 3 * T == len(model.evidence({"frames": views[:1]}, 0))
     torch.testing.assert_close(logits(maps), output.logits[:1])
@@ -277,8 +322,13 @@ def test_channels_come_last_in_bf16_on_a_cpu_but_not_for_depthwise_convolutions(
     assert half.is_contiguous(memory_format=torch.channels_last_3d) is last
 
 
-@pytest.mark.parametrize("name", ["slowfusion", "slowfast18", "i3d-resnet18"])
-@pytest.mark.parametrize("frames", [5, 10, 11, 16])
+HEAVY_IN_TIME = [
+    pytest.param(name, marks=pytest.mark.stress) for name in ("c3d", "p3d50", "csn26", "swin3d_t")
+]
+
+
+@pytest.mark.parametrize("name", ["slowfusion", "slowfast18", "i3d-resnet18", "s3d", *HEAVY_IN_TIME])
+@pytest.mark.parametrize("frames", [5, 10, 11, 16, 17, 20])
 def test_every_frame_of_a_clip_of_any_length_counts(name, frames):
     """Without padding, kernels with strides over time could leave the last frames out."""
     seen = clips(1, frames).requires_grad_()
@@ -330,6 +380,15 @@ def test_mvit_is_the_librarys_and_can_be_cut_before_its_last_block():
     maps, logits = ours.last_maps({"frames": seen})
     assert maps.shape[0] == 16
     torch.testing.assert_close(logits(maps), expected, rtol=1e-4, atol=1e-5)
+    with torch.enable_grad():
+        optimizer, losses = ours.STAGE.override(lr=1e-3).build_optimizer(ours.train()), []
+        for _ in range(3):
+            torch.manual_seed(0)
+            losses.append(F.cross_entropy(ours(seen).logits, torch.tensor([1])))
+            optimizer.zero_grad()
+            losses[-1].backward()
+            optimizer.step()
+    assert losses[-1] < losses[0]
 
 
 def test_mvit_refuses_other_clips():
@@ -377,7 +436,7 @@ def test_weights_of_another_network_are_named(tmp_path):
         model.start(str(tmp_path / "mc3.pth"))
     with pytest.raises(UserError, match="no ImageNet weights fit it"):
         model.start("imagenet")
-    with pytest.raises(UserError, match="another network: missing.*unexpected|another network: missing"):
+    with pytest.raises(UserError, match="another network: missing.*unexpected.*layer1.0.conv3"):
         save_checkpoint(tmp_path / "r50.pth", resnet50().state_dict())
         network.__wrapped__("i3d-resnet18").start(str(tmp_path / "r50.pth"))
     with pytest.raises(UserError, match="csn26 has no weights to begin with.*--weights none"):

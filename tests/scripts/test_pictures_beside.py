@@ -145,10 +145,7 @@ def test_norms_that_are_left_as_they_are_stay_so():
     task = task_of("resnet18")
     stage = NETWORKS["resnet18"].PARTIAL_BN.below("network.")
     stage.set_modes(task.model)
-    output = task(batch())
-    task.model.eval()
-    plain = task.model.network(batch()["pictures"]).features
-    assert not torch.allclose(task.model.pictures(plain), output.logits[:, :4])
+    task(batch())
     norms = [module for module in task.model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [int(norm.num_batches_tracked) for norm in norms] == [1] + [0] * (len(norms) - 1)
     assert all(norm.track_running_stats for norm in norms)

@@ -20,6 +20,7 @@ from data.parts import read_input
 from models.build import build_trained
 from models.video.base import VideoNetwork
 from tests.support.fake_grid import make_plan, read_table
+from viz.viewer import open_viewers, window_size
 
 SMALL = {"image_size": 32, "workers": 0, "batch_size": 12, "epochs": 1, "device": "cpu", "frames": 3}
 
@@ -32,7 +33,7 @@ def config(tree, out, **changes):
 def early_run(tree, frame_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("video") / "early"
     with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(VideoNetwork, "_heat")  # which a training has no use for
+        patch.delattr(VideoNetwork, "_evidence")  # which a training has no use for
         train_video.main(config(tree, out, network="early", weights=str(frame_run)))
     return out
 
@@ -84,6 +85,8 @@ def test_views_are_sampled_averaged_and_drawn(tree, tmp_path):
     asked = {"runs": (tmp_path / "run",), "data": tree, "clips": ("S2/open_jam/1",), "device": "cpu"}
     cam_viz.main(cam_viz.Config(**asked, out=tmp_path / "heat"))
     assert np.load(next((tmp_path / "heat").glob("*.npy"))).shape[0] == 6
+    with pytest.raises(UserError, match="takes views of a clip"):
+        window_size(open_viewers((tmp_path / "run",), "cpu"))
 
 
 def test_heat_is_drawn_for_every_frame(tree, early_run, tmp_path):
