@@ -18,12 +18,15 @@ import train_flow
 import train_frame
 import train_rgb
 import train_twostream
+import train_video
 from models.temporal import HEADS
+from tests.scripts.test_video_path import config as video_config
 from tests.support.small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 
 TIMES = ("seconds", "clips_per_sec")
 CONTEXT = multiprocessing.get_context("fork")  # a child that need not import torch again
-SCRIPTS = ("frame", "stage 1", "stage 2", "stage 2 with --ms", "stage joint with --ms", "flow", "two streams")
+SCRIPTS = ("frame", "stage 1", "stage 2", "stage 2 with --ms", "stage joint with --ms", "flow")
+SCRIPTS += ("two streams", "networks over clips")
 WITH_HEADS = tuple(f"stage 1 with --temporal {name}" for name in HEADS)
 
 
@@ -54,6 +57,10 @@ def training(request) -> Callable[[str], Callable[[Path], None]]:
         if script == "flow":
             parts = made("moving_tree"), made("frame_run")
             return lambda out: train_flow.main(flow_config(*parts, out, **again))
+        if script == "networks over clips":
+            tree, settings = made("tree"), {"weights": str(made("frame_run")), "network": "resnet18"} | again
+            parts = {"temporal": "trn", "hidden": 8, "module": "gsm"}
+            return lambda out: train_video.main(video_config(tree, out, **settings, **parts))
         parts = made("moving_tree"), made("stage_2"), made("flow_run")
         return lambda out: train_twostream.main(joint_config(*parts, out, **again))
 

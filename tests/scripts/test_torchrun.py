@@ -137,6 +137,19 @@ def assert_same_statistics(first, second):
     assert float((one - two).norm() / one.norm()) < 1e-3
 
 
+def assert_same_step(first, second):
+    """The mean of the gradients that the optimiser keeps; of each process's own clips it would be another."""
+    steps = [
+        torch.load(path / "last.pt", weights_only=True)["optimizer"]["state"] for path in (first, second)
+    ]
+    assert steps[0].keys() == steps[1].keys()
+    one, two = (
+        torch.cat([kept.get("momentum_buffer", kept.get("exp_avg")).flatten() for kept in step.values()])
+        for step in steps
+    )
+    assert float((one - two).norm() / one.norm()) < 0.02
+
+
 def assert_same_evaluation(first, second, near=1e-5):
     one, two = (dict(np.load(path / "predictions.npz")) for path in (first, second))
     assert one["clip"].tolist() == two["clip"].tolist() and one["label"].tolist() == two["label"].tolist()
@@ -160,6 +173,7 @@ def test_the_rgb_stream_with_its_heads_and_networks_over_clips(in_two, tmp_path)
             if out in NETWORKS:
                 train_video.main(config.replace(out=tmp_path / out))
                 assert_same_statistics(folder / out, tmp_path / out)
+                assert_same_step(folder / out, tmp_path / out)
                 continue
             over_clips = isinstance(config, train_video.Config)  # whose batch norms make rounding larger
             (train_video if over_clips else train_rgb).main(config.replace(out=tmp_path / out))
