@@ -52,7 +52,7 @@ class NetworksConfig(Config):
     """Measure these networks of train_video.py instead; a ResNet may have a head or module: resnet18+trn."""
     batch_size: int = Field(8, ge=1)
     """Clips of a measured step."""
-    amp: Literal["none", "bf16"] = "none"
+    amp: Literal["off", "bf16"] = "off"
     """Precision of a measured step."""
     rounds: int = Field(5, ge=1)
     """Measured steps, of which the fastest counts."""
@@ -104,7 +104,6 @@ def over_clips_table(config: NetworksConfig) -> str:
         if not with_part.keys() <= NETWORKS[network].FLAGS.keys():
             raise UserError(f"--over-clips {name}: {network} takes neither a head nor a module")
         model = NETWORKS[network](network, config.classes, frames=config.frames, dropout=0.0, **with_part)
-        model.with_heat = False
         shape = (config.frames, 3, config.side, config.side)
         architecture = {"name": type(model).__name__, "network": network, "num_classes": config.classes}
         cost = network_cost({**architecture, "frames": config.frames, **with_part}, {"frames": shape})

@@ -35,8 +35,8 @@ def find_heat(
 ) -> Heat:
     """Find a network's heat for one clip.
 
-    - attention: the weights of the recurrence's input; of networks without a recurrence the softmax over the
-      cells of the class activation map of each frame's own winning class.
+    - attention: the weights of the recurrence's input; of networks without one the softmax over the cells of
+      a class activation map: of each frame's own winning class, in networks over whole clips of the clip's.
     - cam: the class activation map of the clip's winning action (`ClipModel.evidence`): behind a recurrence
       over cells, such as the ConvLSTM, the action classifier's weights on its state after each frame, which
       holds all frames until then; elsewhere on the frame's last map. Evidence against the action is left out.
