@@ -146,7 +146,6 @@ from metrics.fusion import (
 from metrics.predictions import Predictions, summarise, write_csv, write_evaluation
 from models.base import ClipModel
 from models.build import build_trained
-from models.verb_noun import VerbNoun
 from selfsup.settings import MotionSettings
 from selfsup.task import MotionSegmentation
 from training.batches import action_relations, evaluation_set
@@ -223,7 +222,7 @@ def measure(path: Path, config: Config) -> None:
     run = Opened.of(path, config)
     inputs, model = run.inputs, run.model
     task: Task = Classification(model, inputs.names, keep=("heat",))
-    if isinstance(model, VerbNoun):
+    if model.numbers:
         task = Composition(model, inputs.names, model.numbers, keep=("heat",))
     if inputs.part(Maps) is not None:
         settings = MotionSettings.of_run(run.checkpoint["config"])

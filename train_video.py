@@ -5,8 +5,9 @@ a row for each network.
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import tyro
 from pydantic import Field, model_validator
 
 from core.cli import read_flags, run
@@ -50,39 +51,43 @@ class Config(ClipTrainConfig, CacheFlags):
     frames: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
     """Frames T of a clip, spread over it."""
     clip_len: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
-    """In place of --frames: frames of a view of a clip, a random view in training. 3D networks are published
-    with 16 to 64."""
+    """Sample views in place of --frames: so many frames at a fixed interval, from a random start in training.
+    3D networks are published with 16 to 64."""
     frame_interval: int | None = Field(None, ge=1)
     """With --clip-len: steps from one frame of a view to the next; the last frame of a clip is repeated where
     a view reaches beyond it."""
     num_clips: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
-    """With --clip-len: views of a clip whose logits are averaged for the reported number; after epochs, the
-    middle one."""
+    """With --clip-len: views of a clip whose logits the final test averages; the measurement after an epoch
+    takes the middle one alone."""
     image_size: int = Field(224, ge=32, json_schema_extra=COSTS_MEMORY)
     """Side of the network's input in pixels; the short side of a frame is scaled to 8/7 of it."""
     weights: str | None = None
     """imagenet, none, a state_dict file, or a run directory of train_frame.py, for networks that begin as a
     2D ResNet; kinetics400, none, or a file with torchvision's names for torchvision's."""
-    temporal: TemporalName | None = None
-    """With a 2D ResNet: the head that joins the frames."""
+    temporal: Annotated[TemporalName | None, tyro.conf.arg(metavar="{" + ",".join(HEADS) + "}")] = None
+    """With a 2D ResNet: the head that joins the frames; all but LSTA's, which need a CAM."""
     hidden: int | None = Field(None, ge=1)
-    """With a 2D ResNet: width of the head."""
+    """With a 2D ResNet: width of the head, or the largest that the head takes if that is less; avgpool and
+    maxpool have none."""
     module: ModuleName | None = None
-    """With a 2D ResNet: what is put into it so that the frames know of each other below the head."""
+    """With a 2D ResNet: a module in its blocks that exchanges information between the frames of a clip."""
     time_padding: Literal["replicate", "zeros"] | None = None
     """With an inflated ResNet: what lies beyond the first and the last frame; zeros as published, which
     spoils the 2D weights at few frames."""
     dropout: float = Field(0.5, ge=0, lt=1)
-    """Dropout before the classifier."""
+    """Dropout before the classifier; with few clips, heads over the frames learn faster without
+    (docs/experiments.md)."""
     labels: Literal["action", "verb+noun"] = "action"
     """verb+noun has a head for each in place of one for the actions, whose scores are sums of both."""
     unseen: tuple[str, ...] = ()
     """Actions whose training clips are left out, to measure whether their verb and noun name them."""
     partial_bn: bool = False
-    """Leave every batch norm but the first as it is, as TSN does (2D, early, slow and inflated ResNets)."""
+    """Leave every batch norm but the first as it was trained, as TSN does (resnet*, early*, slowfusion,
+    i3d-*; not with --module or --weights none)."""
     pictures: Path | None = Field(None, json_schema_extra=COSTS_MEMORY)
     """Folder of pictures in class folders, learned beside the clips by a head of their own: every clip comes
-    with a random one, shown as a still clip, which costs as much as the clip."""
+    with a random one, shown as a still clip. It costs as much as a clip, or one frame where frames are only
+    averaged."""
     pictures_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Weight w in: loss of the clips + w * loss of the pictures."""
 
@@ -126,7 +131,7 @@ import torch
 from core.errors import UserError
 from core.ranks import Ranks
 from core.stage import Group, Stage
-from core.task import AndPictures, Composition, Task
+from core.task import AndPictures, Task
 from data.actions import noun_ids, verb_ids
 from data.parts import ClipInput, Frames, Views
 from data.pictures import PictureIndex
@@ -134,6 +139,7 @@ from models.base import ClipModel, Entry
 from models.verb_noun import VerbNoun
 from models.with_pictures import WithPictures
 from training.batches import ClipData, open_clips
+from training.parents import Ancestor
 from training.pictures import ClipsWithPictures
 from training.run import Architecture, Parents, Settings, Training, classification, train
 
@@ -176,13 +182,14 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         require_head(temporal, attention=False, hidden=hidden, frames=config.length)
     if (config.weights or network.START) == "none":  # no part has learned before, so none gets a lower rate
         stage = replace(stage, groups=tuple(replace(group, factor=1.0) for group in stage.groups))
-    sampling = {"frames": FRAMES} if config.clip_len is None else {"frame_interval": 1, "num_clips": 1}
-    weight = {}
+    lacking = ["frames"] if config.clip_len is None else ["frame_interval", "num_clips"]
     if config.pictures is not None:
-        stage, weight = stage.below("network."), {"pictures_weight": 1.0}
+        lacking.append("pictures_weight")
+        stage = stage.below("network.")
         stage = replace(stage, groups=(*stage.groups, Group(("pictures.*",))))
     stage = stage if config.labels == "action" else stage.below("network.")
-    return config.fill({"weights": network.START, **sampling, **defaults, **weight}).schedule(stage)
+    common = {name: config.DEFAULTS[name] for name in lacking}
+    return config.fill({"weights": network.START, **common, **defaults}).schedule(stage)
 
 
 def show(config: Config, parents: Parents) -> ClipInput:
@@ -245,12 +252,20 @@ def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
     """Leave out the training clips of --unseen.
 
     Raises:
-        UserError: There is no such action, or nothing is left to learn from.
+        UserError: There is no such action, the first weights have learned from it, or nothing is left to
+            learn from.
     """
     if wrong := sorted(set(config.unseen) - set(data.class_names)):
         raise UserError(f"--unseen {wrong[0]}: no such action; there are {list(data.class_names)}")
     if not config.unseen:
         return data
+    for ancestor in Ancestor.of(config.model_dump()):
+        left_out = ancestor.settings.get("unseen", ())
+        if ancestor.settings and (seen := [action for action in config.unseen if action not in left_out]):
+            raise UserError(
+                f"{ancestor.where} has learned from clips, those of {seen[0]} too, which --unseen leaves "
+                "out; take weights from pictures, or --weights none"
+            )
     train = data.split.train
     kept = [number for number, clip in enumerate(train.clips) if clip.action not in config.unseen]
     if not kept:
@@ -268,7 +283,6 @@ def make_task(config: Config, entry: Entry, names: tuple[str, ...]) -> Task:
     """Learn the actions, or their verbs and nouns, and beside them the pictures."""
     model, task = entry.model, classification(config, entry, names)
     if isinstance(model, VerbNoun):
-        task = Composition(model, names, model.numbers, entry=entry)
         model = model.network
     if not isinstance(model, WithPictures):
         return task

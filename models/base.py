@@ -51,7 +51,8 @@ class LastMaps(NamedTuple):
     """A network cut in two behind the last maps that its convolutions make of single frames."""
 
     maps: Tensor
-    """The recurrence's input, weighted by the attention; of two streams, the RGB stream's. (T, C, h, w)."""
+    """The recurrence's input, weighted by the attention; of two streams, the RGB stream's; in networks over
+    whole clips, each frame's copy of the map of the step it falls into. (T, C, h, w)."""
     logits: Callable[[Tensor], Tensor]
     """Turns such maps (T, C, h, w) into the scores (1, K)."""
 
@@ -99,6 +100,11 @@ class ClipModel(nn.Module):
     with_heat: bool = True
     """Whether a network makes heat that costs work of its own; trainings unset it, they don't look at any."""
 
+    @property
+    def numbers(self) -> dict[str, Tensor]:
+        """For each of `ClipOutput.parts`, its number for each class, (K,); empty where classes have none."""
+        return {}
+
     def prefixes(self, stage: Stage) -> tuple[Prefix, ...]:
         """Return the first layers, as far as a stage neither trains them nor puts them in train mode.
 
@@ -131,8 +137,8 @@ class ClipModel(nn.Module):
 
         Behind a recurrence over cells, such as the ConvLSTM, these maps are its states after each frame, so
         that the mean of the last map is the score, but for the bias; elsewhere they are each frame's own, and
-        the score is the mean of all.
-        Of two streams it is the RGB stream's part.
+        the score is the mean of all; networks over whole clips have a map for each step, which the frames of
+        the step share. Of two streams it is the RGB stream's part.
 
         Args:
             inputs: One clip, by the names of `takes`; the network is in eval mode. Shapes: (1, ...).

@@ -228,10 +228,10 @@ def open_clips(config: ClipTrainConfig, inputs: ClipInput, ranks: Ranks = ONE) -
     """Open the tree of --data.
 
     Raises:
-        UserError: As of `open_split`, or --weights has learned from a test user.
+        UserError: As of `open_split` and `refuse_seen_users`.
     """
     split = open_split(config, inputs.kinds, ranks)
-    refuse_seen_users(getattr(config, "weights", None), config.test_users)
+    refuse_seen_users(config)
     if config.resident == "off":
         return ClipData(split, inputs)
     from data.resident import Resident

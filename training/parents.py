@@ -1,15 +1,21 @@
 """The finished runs that a training starts from, and the checks that it may."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from core.checkpoint import load_checkpoint
 from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.train_config import ClipTrainConfig
 from data.provenance import refuse_other_motion
+
+# Flags that name a run, or a file, whose weights a training starts from.
+_STARTS = ("weights", "init", "rgb", "flow")
+# What decides which training clips are held out.
+_HELD_OUT_BY = ("val_fraction", "seed", "train_users")
 
 
 @dataclass(frozen=True)
@@ -88,13 +94,10 @@ class Parent:
                 f"{self.where} has learned from {', '.join(seen)}, whom --test-users would test on; take a "
                 "run with the same --train-users and --test-users"
             )
-        ours = {key: getattr(config, key) for key in ("val_fraction", "seed", "train_users")}
+        ours = {key: getattr(config, key) for key in _HELD_OUT_BY}
         theirs = {key: saved[key] for key in ours} | {"train_users": tuple(saved["train_users"])}
         if config.val_fraction > 0 and theirs != ours:
-            raise UserError(
-                f"{self.where} held out other clips ({_words(theirs)}) than this training would "
-                f"({_words(ours)}), so it has learned from some of them; use the same three"
-            )
+            raise _held_out_others(self.where, theirs, ours)
 
 
 def open_parents(config: ClipTrainConfig, kinds: Mapping[str, ParentKind]) -> dict[str, Parent]:
@@ -110,25 +113,76 @@ def open_parents(config: ClipTrainConfig, kinds: Mapping[str, ParentKind]) -> di
     }
 
 
-def refuse_seen_users(weights: str | None, test_users: Sequence[str]) -> None:
-    """Refuse initial weights that have learned from clips of a test user.
+@dataclass(frozen=True)
+class Ancestor:
+    """A run that a training's first weights come from, directly or through the runs between.
 
-    Args:
-        weights: The value of --weights; only of a run directory is it known whose clips it learned from.
-        test_users: The users to measure on.
+    Attributes:
+        where: Flag, folder, and the runs between, for messages.
+        checkpoint: Content of its checkpoint.
+    """
+
+    where: str
+    checkpoint: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was trained with; empty where it learned from pictures, which belong to no user."""
+        saved: dict[str, Any] = self.checkpoint["config"]
+        return {} if saved.get("images") is not None else saved
+
+    @classmethod
+    def of(
+        cls, settings: Mapping[str, Any], where: str = "", known: frozenset[Path] = frozenset()
+    ) -> Iterator[Self]:
+        """Find the runs that a training with these settings starts from, and those that they started from.
+
+        Of files that are no checkpoint of this project, and of runs that are gone, nothing is known.
+
+        Args:
+            settings: The training's flags.
+            where: Names the training, if it is an ancestor itself.
+            known: The checkpoints between.
+
+        Raises:
+            UserError: A checkpoint is damaged.
+        """
+        for flag in _STARTS:
+            path = Path(settings.get(flag) or "none")
+            file = path / "last.pt" if path.is_dir() else path
+            if not file.is_file() or file in known:
+                continue
+            checkpoint, here = load_checkpoint(file), f"{where}--{flag} {path}"
+            if isinstance(checkpoint.get("config"), dict):
+                yield cls(here, checkpoint)
+                yield from cls.of(checkpoint["config"], f"{here}, which began from ", known | {file})
+
+
+def refuse_seen_users(config: ClipTrainConfig) -> None:
+    """Refuse first weights that know clips to be tested on, or held out, from the runs they come from.
 
     Raises:
-        UserError: They have.
+        UserError: One of these has learned from a test user or from held-out clips, or its epoch was selected
+            on a test user.
     """
-    run = RunDirectory(Path(weights or "none"))
-    saved = run.checkpoint("last")["config"] if run.last.is_file() else {}
-    if saved.get("images") is not None:  # trained on pictures, which have no users
-        return
-    if seen := sorted(set(saved.get("train_users", ())) & set(test_users)):
-        raise UserError(
-            f"--weights {weights} has learned from {', '.join(seen)}, whom --test-users would test on; take "
-            "a run that was trained without them"
-        )
+    ours = {key: getattr(config, key) for key in _HELD_OUT_BY}
+    for run in Ancestor.of(config.model_dump()):
+        saved, tested = run.settings, set(config.test_users)
+        if seen := sorted(tested & set(saved.get("train_users", ()))):
+            raise UserError(
+                f"{run.where} has learned from {', '.join(seen)}, whom --test-users would test on; take "
+                "a run that was trained without them"
+            )
+        selected = run.checkpoint.get("selected_on") == "test"
+        if selected and (seen := sorted(tested & set(saved.get("test_users", ())))):
+            raise UserError(
+                f"{run.where} was selected on clips of {', '.join(seen)}, whom --test-users would test on; "
+                "take the run's folder, whose last epoch was not chosen"
+            )
+        theirs = {key: saved.get(key) for key in ours} | {"train_users": tuple(saved.get("train_users", ()))}
+        shared = set(config.train_users) & set(theirs["train_users"])
+        if config.val_fraction > 0 and shared and theirs != ours:
+            raise _held_out_others(run.where, theirs, ours)
 
 
 def untrained_note(saved: Mapping[str, Any], where: str) -> str | None:
@@ -155,6 +209,13 @@ def check_classes(known: Sequence[str], found: Sequence[str], *, where: str) -> 
     raise UserError(
         f"{where}: the run knows {len(known)} classes, the data has {len(found)}; "
         f"only the run has {missing[:5]}, only the data has {extra[:5]}"
+    )
+
+
+def _held_out_others(where: str, theirs: dict[str, Any], ours: dict[str, Any]) -> UserError:
+    return UserError(
+        f"{where} held out other clips ({_words(theirs)}) than this training would ({_words(ours)}), so it "
+        "has learned from some of them; use the same three"
     )
 
 

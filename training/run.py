@@ -25,7 +25,7 @@ from core.ranks import ONE, Ranks, join_ranks, share_batch_norm
 from core.run_dir import RunDirectory, measure_cost
 from core.seeding import choose_device, seed_everything, set_up_numerics
 from core.stage import Stage
-from core.task import Classification, Task
+from core.task import Classification, Composition, Task
 from core.train_config import ClipTrainConfig, TrainConfig
 from data.parts import ClipInput, Frames
 from metrics.predictions import Predictions, Relations, summarise, write_evaluation
@@ -52,7 +52,9 @@ Architecture = dict[str, Any]
 
 
 def classification(config: Any, entry: Entry, names: tuple[str, ...]) -> Task:
-    """Make the task of the networks that learn actions alone."""
+    """Make the task of the networks that learn actions, whole or by their verbs and nouns."""
+    if numbers := entry.model.numbers:
+        return Composition(entry.model, names, numbers, entry=entry)
     return Classification(entry.model, names, keep=("along",), entry=entry)
 
 

@@ -8,6 +8,7 @@ import torch
 
 import evaluate
 import train_video
+from core.checkpoint import save_checkpoint
 from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.task import Composition
@@ -93,4 +94,9 @@ def test_unseen_actions_that_make_no_sense_are_refused_or_noted(tree, tmp_path, 
     names = ClipIndex.from_tree(tree).class_names
     with pytest.raises(UserError, match="leaves none to learn from"):
         train_video.main(config(tree, tmp_path / "run", network="early", labels="verb+noun", unseen=names))
+    learned = {"train_users": ["S1"], "unseen": ["close_jam"]}
+    save_checkpoint(tmp_path / "learned" / "last.pt", {"config": learned})
+    asked = {"labels": "verb+noun", "unseen": ("close_jam", "open_jam"), "weights": str(tmp_path / "learned")}
+    with pytest.raises(UserError, match="learned has learned from clips, those of open_jam too"):
+        train_video.main(config(tree, tmp_path / "run", network="early", **asked))
     assert not (tmp_path / "run").exists()

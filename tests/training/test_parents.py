@@ -1,5 +1,7 @@
 """What a training may start from, and on whom and on which data a run may be measured."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -19,14 +21,74 @@ def saved_run(folder, **config):
     return str(folder)
 
 
+def start(folder, source, flag="weights", **flags):
+    class Config(ClipTrainConfig):
+        weights: str | None = None
+        init: Path | None = None
+
+    return Config(data=folder, out=folder, **{flag: source}, **({"test_users": ("S2",)} | flags))
+
+
 def test_first_weights_that_have_seen_a_test_user_are_refused(tmp_path):
     clips = saved_run(tmp_path / "clips", train_users=["S1", "S2"], images=None)
-    with pytest.raises(UserError, match="--weights .*clips has learned from S2"):
-        refuse_seen_users(clips, ("S2",))
-    refuse_seen_users(clips, ("S4",))
-    refuse_seen_users(saved_run(tmp_path / "pictures", train_users=["S2"], images="there"), ("S2",))
-    for source in ("imagenet", "none", None, str(tmp_path / "file.pth")):
-        refuse_seen_users(source, ("S2",))
+    for source in (clips, f"{clips}/last.pt"):
+        with pytest.raises(UserError, match="--weights .*clips.* has learned from S2"):
+            refuse_seen_users(start(tmp_path, source))
+    refuse_seen_users(start(tmp_path, clips, test_users=("S4",), train_users=("S3",)))
+    pictures = saved_run(tmp_path / "pictures", train_users=["S2"], images="there")
+    (tmp_path / "text.pth").write_text("")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "flat.pth")
+    for source in (
+        pictures,
+        "imagenet",
+        "none",
+        None,
+        str(tmp_path / "gone.pth"),
+        str(tmp_path / "flat.pth"),
+    ):
+        refuse_seen_users(start(tmp_path, source))
+
+
+def test_whom_the_runs_before_have_seen_counts_too(tmp_path):
+    first = saved_run(tmp_path / "first", train_users=["S2"])
+    second = saved_run(tmp_path / "second", train_users=["S3"], weights=first)
+    third = saved_run(tmp_path / "third", train_users=["S3"], init=second)
+    with pytest.raises(
+        UserError, match="--init .*third, which began from --init .*second, .*first has learned"
+    ):
+        refuse_seen_users(start(tmp_path, third, "init"))
+    refuse_seen_users(start(tmp_path, third, "init", test_users=("S4",), train_users=("S1", "S3")))
+    saved_run(
+        tmp_path / "first", train_users=["S3"], init=third
+    )  # replaced by a run that began from the others
+    refuse_seen_users(start(tmp_path, third, "init"))
+
+
+def test_first_weights_selected_on_a_test_user_are_refused(tmp_path):
+    saved = {"train_users": ["S1"], "test_users": ["S2"]}
+    folder = saved_run(tmp_path / "run", **saved)
+    parts = {"model": {}, "config": saved}
+    for selected_on, refused in (("test", True), ("val", False)):
+        save_checkpoint(tmp_path / "run" / "best.pt", parts | {"selected_on": selected_on})
+        config = start(tmp_path, f"{folder}/best.pt")
+        if refused:
+            with pytest.raises(
+                UserError, match=r"best.pt was selected on clips of S2.* take the run's folder"
+            ):
+                refuse_seen_users(config)
+        else:
+            refuse_seen_users(config)
+
+
+def test_first_weights_that_held_out_other_clips_are_refused(tmp_path):
+    held = {"val_fraction": 0.2, "seed": 0, "train_users": ["S1", "S3", "S4"]}
+    source = saved_run(tmp_path / "run", **held)
+    refuse_seen_users(start(tmp_path, source, val_fraction=0.2))
+    refuse_seen_users(start(tmp_path, source, val_fraction=0.2, train_users=("S5",)))  # shares no user
+    with pytest.raises(
+        UserError, match="run held out other clips .*--seed 0.* than this training .*--seed 1"
+    ):
+        refuse_seen_users(start(tmp_path, source, val_fraction=0.2, seed=1))
 
 
 @pytest.mark.parametrize("flag", ["train_users", "test_users"])
