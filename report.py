@@ -110,7 +110,7 @@ def refuse_other_files(out: Path) -> None:
 def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
     """Let evaluate.py measure the runs with attention that it has not measured yet."""
     lacking = {
-        found.folder: tree_of(table, config)
+        found.folder: tree_of(table, found, config)
         for table in tables
         for row in table.shown
         for found in row.finished
@@ -126,13 +126,14 @@ def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
             )
 
 
-def tree_of(table: FoundTable, config: Config) -> Path:
-    """Find the tree of clips of a table.
+def tree_of(table: FoundTable, found: Finished, config: Config) -> Path:
+    """Find the tree of clips of one of a table's runs; rows may have different ones.
 
     Raises:
         UserError: It is not there any more.
     """
-    tree = config.data or table.plan.inputs.get("data")
+    trained_on = found.settings.get("data") or table.plan.inputs.get("data")
+    tree = config.data or (None if trained_on is None else Path(trained_on))
     if tree is None or not tree.is_dir():
         raise UserError(f"the clips of {table.name} are not at {tree}; say where they are with --data")
     return tree
@@ -144,11 +145,12 @@ def draw_heat(table: FoundTable, config: Config) -> Section | None:
     if not config.heat or not runs:
         return None
     try:
-        tree = tree_of(table, config)
+        tree = tree_of(table, runs[0], config)
     except UserError as error:
         return Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")
-    # One picture holds runs that see the same number of frames.
-    alike = [one for one in runs if one.settings["frames"] == runs[0].settings["frames"]]
+    # One picture holds runs that see the same number of frames of the same tree.
+    first = runs[0].settings
+    alike = [one for one in runs if all(one.settings[key] == first[key] for key in ("frames", "data"))]
     place = f"heat/{table.name}"
     more = contested(table.shown)
     return heat_section(

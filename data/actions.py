@@ -42,12 +42,20 @@ def reversed_actions(class_names: Sequence[str]) -> NDArray[np.int64]:
     """Find the reverse in time of each action: open and close, take and put.
 
     "take_cheese" and "put_cheese,bread" are a pair: the object comes first, the place it is put may follow.
+    Where several classes are the same verb of the same object, as GTEA61's "put_bread,bread" and
+    "put_bread,cheese,bread", neither they nor their reverse are a pair: which of them an action is told from
+    would matter, and there would be more clips of one direction than of the other.
 
     Returns:
         Position of each class's reverse, -1 where there is none. Shape: (K,).
     """
-    keys = {(verb(name), nouns(name).partition(",")[0]): number for number, name in enumerate(class_names)}
-    reverse = [keys.get((_REVERSE.get(verb(n), ""), nouns(n).partition(",")[0]), -1) for n in class_names]
+    moves = [(verb(name), nouns(name).partition(",")[0]) for name in class_names]
+    alone = {move: number for number, move in enumerate(moves) if moves.count(move) == 1}
+    backwards = [(_REVERSE.get(done, ""), object_) for done, object_ in moves]
+    reverse = [
+        alone[back] if move in alone and back in alone else -1
+        for move, back in zip(moves, backwards, strict=True)
+    ]
     return np.array(reverse, dtype=np.int64)
 
 

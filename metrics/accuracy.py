@@ -14,8 +14,8 @@ Ints = npt.NDArray[np.int64]
 def top_k(logits: Floats, labels: Ints, k: int) -> float:
     """Share of items whose true class is among the k highest scores, in per cent.
 
-    Ties count against the item: every class that scores as high as the true one ranks before it, so a
-    constant output earns nothing.
+    Ties count against the item: every class that scores as high as the true one ranks before it. (The
+    prediction, the arg max, is the first of them.)
 
     Args:
         logits: Scores. Shape: (N, K).
@@ -49,7 +49,8 @@ def rival_wins(logits: Floats, labels: Ints, rivals: Ints) -> tuple[int, int]:
     """Count the items whose class has a rival, and how many of them score above that rival.
 
     With time-reversed pairs as rivals (open against close) this measures knowledge of the order of the frames
-    and nothing else: a model without it wins half of them. A tie is lost.
+    and nothing else: where there are as many items of both directions, as in GTEA61 and on the kitchen, a
+    model without it wins half of them. A tie is lost.
 
     Args:
         logits: Scores. Shape: (N, K).

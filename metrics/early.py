@@ -8,7 +8,7 @@ Axes: N clips, S shares, T frames, K classes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -121,6 +121,12 @@ class EarlyPredictions:
         """The scores at one of the shares, as predictions."""
         logits = self.logits[:, self.shares.index(share)]
         return Predictions(self.keys, self.labels, logits, cross_entropy(logits, self.labels), {})
+
+    def only(self, shares: Sequence[float]) -> "EarlyPredictions":
+        """The scores at some of the shares."""
+        places = [self.shares.index(share) for share in shares]
+        frames = tuple(self.frames[place] for place in places)
+        return replace(self, shares=tuple(shares), frames=frames, logits=self.logits[:, places])
 
     def save(self, path: Path) -> None:
         """Write `clip`, `label`, `shares`, `frames` and `logits` to an npz file."""

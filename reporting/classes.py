@@ -10,7 +10,7 @@ import numpy as np
 
 from data.actions import noun_ids, nouns, verb, verb_ids
 from metrics.accuracy import Floats, Ints
-from reporting.collect import FoundTable, Row
+from reporting.collect import FoundTable, Row, labels
 from reporting.page import Section
 from reporting.tables import Table, number, words
 
@@ -68,7 +68,7 @@ def group_table(
 
     Args:
         title: Heading of the groups.
-        rows: Those with the first one's classes are shown.
+        rows: Those tested on the first one's clips are shown.
         number_of: Numbers the group of every class.
         name: Names the group of a class.
     """
@@ -77,7 +77,7 @@ def group_table(
     clips = np.bincount(groups[first.predictions.labels], minlength=int(groups.max()) + 1)  # (G,)
     named = dict(zip(groups.tolist(), map(name, first.class_names), strict=True))
     shown = np.flatnonzero(clips)
-    same = [row for row in rows if row.finished[0].class_names == first.class_names]
+    same = [row for row in rows if labels(row.finished[0]) == labels(first)]
     return Table.of(
         words(title, [named[group] for group in shown.tolist()]),
         number("clips", clips[shown], ".0f"),

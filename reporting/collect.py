@@ -4,8 +4,8 @@ Axes: K classes.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,8 +97,10 @@ class Row:
         return self.plan.row
 
     def values(self, key: str) -> list[float]:
-        """Collect the number under a key of eval.json, one for each finished run that has it."""
-        return [float(run.evaluation[key]) for run in self.finished if key in run.evaluation]
+        """Collect the number under a key of eval.json of each finished run; none unless all have it."""
+        if any(key not in run.evaluation for run in self.finished):
+            return []
+        return [float(run.evaluation[key]) for run in self.finished]
 
 
 @dataclass(frozen=True)
@@ -145,24 +147,43 @@ def read_tables(grid: Path) -> list[FoundTable]:
 def read_runs(folders: Sequence[Path]) -> FoundTable:
     """Read finished runs as a table: those that differ in seeds alone, theirs and their parents', are a row.
 
+    A run's seed is its own, or where all runs of a recipe have the same, the first of a parent's that
+    differs. A run with a seed that a row has already, or with other test clips, is a row of its own.
+
     Raises:
         UserError: A folder is no finished run, or is named twice.
     """
-    rows: dict[str, list[Finished]] = {}
-    names: dict[str, str] = {}
-    for folder, name in zip(folders, run_names(folders), strict=True):
+    recipes: dict[str, list[Finished]] = {}
+    names = dict(zip(folders, run_names(folders), strict=True))
+    for folder in folders:
         RunDirectory.finished(folder)
         settings = read_yaml(folder / "config.yaml")
         command = tuple(map(str, read_json(folder / "env.json").get("command", [])))
         plan = TableRun(seed=settings.get("seed", 0), folder=folder, command=command)
         key = json.dumps(_recipe(folder), sort_keys=True, default=str)
-        rows.setdefault(key, []).append(read_run(plan, folder))
-        names.setdefault(key, name)
-    found = tuple(_of_runs(names[key], runs) for key, runs in rows.items())
+        recipes.setdefault(key, []).append(read_run(plan, folder))
+    rows = [row for runs in recipes.values() for row in _divide(runs)]
+    found = tuple(_of_runs(names[row[0].folder], row) for row in rows)
     data = found[0].finished[0].settings.get("data")
     inputs = {} if data is None else {"data": Path(data)}
     table = TablePlan(title="Results", recipe="", inputs=inputs, rows=tuple(row.plan for row in found))
     return FoundTable("runs", table, found)
+
+
+def _divide(runs: Sequence[Finished]) -> list[list[Finished]]:
+    """Divide the runs of a recipe into rows in which every seed stands once, for the same test clips."""
+    columns = list(zip(*(_seeds(run.folder) for run in runs), strict=True))
+    chosen = next((column for column in columns if len(set(column)) > 1), columns[0])
+    rows = list[list[Finished]]()
+    for run, seed in zip(runs, chosen, strict=True):
+        seeded = replace(run, plan=run.plan.replace(seed=seed))
+        for row in rows:
+            if seed not in {other.plan.seed for other in row} and labels(run) == labels(row[0]):
+                row.append(seeded)
+                break
+        else:
+            rows.append([seeded])
+    return rows
 
 
 def _of_runs(name: str, runs: Sequence[Finished]) -> Row:
@@ -177,15 +198,28 @@ def _recipe(folder: Path) -> dict[str, Any]:
     settings = read_yaml(folder / "config.yaml")
     kept = {key: value for key, value in settings.items() if key not in (*FREE_ON_RESUME, "seed")}
     kept = {key: value for key, value in kept.items() if not key.endswith("_sha256")}
-    parents = {key: Path(value) for key, value in kept.items() if isinstance(value, str) and "/" in value}
-    return kept | {key: _recipe(path) for key, path in parents.items() if (path / "config.yaml").exists()}
+    return kept | {key: _recipe(path) for key, path in _parents(settings).items()}
+
+
+def _seeds(folder: Path) -> tuple[int, ...]:
+    """List a run's seed and those of the runs that it starts from."""
+    settings = read_yaml(folder / "config.yaml")
+    parents = sorted(_parents(settings).items())
+    return (settings.get("seed", 0), *(seed for _, path in parents for seed in _seeds(path)))
+
+
+def _parents(settings: Mapping[str, Any]) -> dict[str, Path]:
+    """Find the runs that a run starts from, by the settings that name them."""
+    ours = (key for key in settings if key not in FREE_ON_RESUME)
+    paths = {key: Path(value) for key in ours if isinstance(value := settings[key], str) and "/" in value}
+    return {key: path for key, path in paths.items() if (path / "config.yaml").exists()}
 
 
 def _row(plan: TableRow, grid: Path) -> Row:
     finished, missing = list[Finished](), list[Missing]()
     for run in plan.runs:
         found = _find(run, grid / run.folder)
-        if isinstance(found, Finished) and finished and _labels(found) != _labels(finished[0]):
+        if isinstance(found, Finished) and finished and labels(found) != labels(finished[0]):
             reason = f"{found.folder} was tested on other clips, or other classes, than the row's first seed"
             found = Missing(run, found.folder, "damaged", reason)
         if isinstance(found, Missing):
@@ -195,7 +229,8 @@ def _row(plan: TableRow, grid: Path) -> Row:
     return Row(plan, tuple(finished), tuple(missing))
 
 
-def _labels(run: Finished) -> tuple[tuple[str, ...], dict[str, int]]:
+def labels(run: Finished) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return a run's class names, and the true class of each of its test clips."""
     return run.class_names, dict(zip(run.predictions.keys, run.predictions.labels.tolist(), strict=True))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metrics.early import area_by_clip
+from metrics.accuracy import Floats
+from metrics.early import EarlyPredictions, area_by_clip
 from metrics.statistics import bootstrap_interval, wilson_interval
 from reporting.collect import FoundTable, Row
 from reporting.page import Figure, Section
@@ -65,19 +66,26 @@ def early_section(table: FoundTable, folder: Path) -> Section | None:
 
 
 def shares_of(rows: Sequence[Row]) -> list[float]:
-    """List the shares, in per cent, at which any run was read; none where all were read at the end alone."""
-    found = {share for row in rows for run in row.finished if run.early for share in run.early.shares}
+    """List the shares, in per cent, at which any row was read; none where all were read at the end alone."""
+    found = {share for row in rows for early in read(row) for share in early.shares}
     return sorted(found) if found != {100} else []
+
+
+def read(row: Row) -> list[EarlyPredictions]:
+    """Return what the row's runs know along the frames, for those that were read, at the shares of all."""
+    found = [run.early for run in row.finished if run.early is not None]
+    common = (
+        [share for share in found[0].shares if all(share in one.shares for one in found)] if found else []
+    )
+    return [one.only(common) for one in found]
 
 
 def row_at(row: Row, share: float) -> Row | None:
     """The row with what its runs know after a share of a clip as their predictions; None if none was read."""
-    runs = tuple(
-        replace(run, predictions=run.early.at(share))
-        for run in row.finished
-        if run.early is not None and share in run.early.shares
-    )
-    return replace(row, finished=runs) if runs else None
+    if not any(share in early.shares for early in read(row)):
+        return None
+    runs = [replace(run, predictions=run.early.at(share)) for run in row.finished if run.early is not None]
+    return replace(row, finished=tuple(runs))
 
 
 def top1_at(row: Row, share: float) -> list[float]:
@@ -115,21 +123,19 @@ def early_columns(rows: Sequence[Row], shares: Sequence[float], *, intervals: bo
 def early_table(rows: Sequence[Row], shares: Sequence[float]) -> Table:
     """List what each row knows after each share."""
 
-    def areas(row: Row) -> list[float]:
-        found = [run.early for run in row.finished if run.early is not None and len(run.early.shares) > 1]
-        return [100 * float(area_by_clip(early).mean()) for early in found]
+    def areas_by_clip(row: Row) -> list[Floats]:
+        return [100 * area_by_clip(early) for early in read(row) if len(early.shares) > 1]
 
     def area_interval(row: Row) -> tuple[float, float] | None:
-        found = [run.early for run in row.finished if run.early is not None and len(run.early.shares) > 1]
-        if not found:
+        if not (found := areas_by_clip(row)):
             return None
-        low, high = bootstrap_interval(100 * np.mean([area_by_clip(early) for early in found], axis=0))
+        low, high = bootstrap_interval(np.mean(found, axis=0))
         return float(low), float(high)
 
     return Table.of(
         words("trained", [row.name for row in rows]),
-        count("seeds", [(len(row.finished), len(row.plan.runs)) for row in rows]),
+        count("seeds", [(len(read(row)), len(row.plan.runs)) for row in rows]),
         *early_columns(rows, shares, intervals=True),
-        spread("area %", [areas(row) for row in rows]),
+        spread("area %", [[float(area.mean()) for area in areas_by_clip(row)] for row in rows]),
         interval("area, 95 % interval", [area_interval(row) for row in rows]),
     )

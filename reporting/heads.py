@@ -44,15 +44,17 @@ def heads_section(table: FoundTable, folder: Path) -> Section | None:
 
     pictures = []
     for key, (name, axis) in _COSTS.items():
-        points = {}
+        points, left_out = {}, ""
         for row in rows:
             ends, cost = pooled(row, "top1", "n_clips"), costs(row, key)
             if ends is not None and cost and min(cost) > 0:
                 points[row.name] = Estimate(mean(cost), mean(row.values("top1")), *ends)
+            elif ends is not None and cost:
+                left_out = "; heads that cost nothing have no place on this axis"
         if points:
             file = folder / "heads" / f"{table.name}-{name}.png"
             save_costs(file, points, axis, "accuracy over cost, with 95 % intervals")
-            pictures.append(Figure(file, f"top-1 over {axis}", plot=True))
+            pictures.append(Figure(file, f"top-1 over {axis}{left_out}", plot=True))
     baseline = next((row for row in rows if row.name == table.plan.baseline), None)
     text = _HOW_TO_READ + ("" if baseline is None else _COMPARED.format(baseline=baseline.name))
     return Section(

@@ -93,11 +93,12 @@ def lacks_attention(run: Finished) -> bool:
 
 def has_attention(settings: Mapping[str, Any]) -> bool:
     """Whether the network of a run with these settings has attention that evaluate.py measures."""
-    if settings.get("network") is None:
+    network = settings.get("network")
+    if network is None:
         return settings.get("attention") == "cam"
     from models.video import NETWORKS  # which loads torch
 
-    return NETWORKS[settings["network"]].lies_on_cells(settings)
+    return network in NETWORKS and NETWORKS[network].lies_on_cells(settings)
 
 
 def attention_table(rows: Sequence[Row], measure: str) -> Table:
@@ -184,10 +185,11 @@ def cost_section(table: FoundTable) -> Section:
     """What the trainings of the rows cost."""
     text = (
         "Of each row's own training, without the trainings it starts from. Minutes are those of all epochs, "
-        "with their measurements; clips a second are the median over training epochs. GMAC are 10^9 "
-        "multiplications with their additions in a forward pass over what the network sees at a time. Memory "
-        "is the most that the process held, on a GPU also the most that tensors held there. Runs that shared "
-        "a machine slowed each other down."
+        "with their measurements; items a second are the median over training epochs, an item being a clip, "
+        "or a picture where single frames are learned. GMAC are 10^9 multiplications with their additions in "
+        "a forward pass over what the network sees at a time: the frames of a clip or of one view, or one "
+        "stack of flow, of which a test may average several. Memory is the most that the process held, on a "
+        "GPU also the most that tensors held there. Runs that shared a machine slowed each other down."
     )
     return Section("Cost", [text], cost_table(table.shown))
 
@@ -212,9 +214,9 @@ def cost_table(rows: Sequence[Row]) -> Table:
         words("trained", [row.name for row in rows]),
         number("epochs", [max(run.epochs["epoch"].iloc[-1] for run in row.finished) for row in rows], ".0f"),
         spread("minutes a run", [list(map(minutes, row.finished)) for row in rows]),
-        spread("clips/s", [list(map(speed, row.finished)) for row in rows], ".0f"),
+        spread("items/s", [list(map(speed, row.finished)) for row in rows], ".0f"),
         number("parameters, 10^6", [millions(row) for row in rows]),
-        number("GMAC a clip", [peak(row, "gmac") for row in rows], ".2f"),
+        number("GMAC a pass", [peak(row, "gmac") for row in rows], ".2f"),
         number("memory, GiB", [peak(row, "peak_memory_gib") for row in rows]),
         number("GPU memory, GiB", [peak(row, "peak_gpu_memory_gib") for row in rows]),
         words("device", [", ".join(dict.fromkeys(map(device, row.finished))) for row in rows]),

@@ -143,6 +143,14 @@ def test_several_seeds_are_no_further_clips():
     assert (thrice.low, thrice.high) == pytest.approx((single.low, single.high))
 
 
+def test_seeds_that_cancel_out_leave_exactly_nothing():
+    second = np.zeros((3, 140))
+    first = second.copy()
+    first[0, :3], second[1, :1], second[2, :2] = 1, 1, 1  # 3 clips more, 1 and 2 fewer
+    found = paired_difference(first, second)
+    assert (found.points, found.agree) == (0, 0) and str(found.points) == "0.0"
+
+
 def test_seeds_that_disagree_are_counted_and_widen_the_interval():
     second = np.full((3, 50), 0.5)
     first = second + np.array([[0.3], [0.3], [-0.3]])

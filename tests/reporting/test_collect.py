@@ -105,6 +105,16 @@ def test_a_seed_that_was_tested_on_other_clips_is_not_averaged_in(tmp_path):
     assert len(row.finished) == 1 and "other clips" in row.missing[0].reason
 
 
+def test_a_number_that_not_all_seeds_have_is_no_number_of_the_row(tmp_path):
+    runs = [
+        make_run(tmp_path / name, right_but(), **more) for name, more in (("a", {"turned": 40}), ("b", {}))
+    ]
+    make_plan(tmp_path, {"a row": runs})
+    assert only_row(tmp_path).values("turned") == []
+    make_plan(tmp_path, {"a row": runs[:1]})
+    assert only_row(tmp_path).values("turned") == [40]
+
+
 def test_no_table_at_all(tmp_path):
     with pytest.raises(UserError, match="no table in .*tables; name the --out of a grid"):
         read_tables(tmp_path)

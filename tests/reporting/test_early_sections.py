@@ -84,6 +84,19 @@ def test_how_early_an_action_is_known(grid, tmp_path):
     assert Image.open(section.figures[0].path).size[0] > 300
 
 
+def test_seeds_read_at_other_shares_are_compared_at_those_of_all(grid, tmp_path):
+    """The same scores, read at one share more, are no other area; and a seed that was not read is none."""
+    known = {25: right_but(*range(12)), 50: right_but(*range(6)), 100: right_but()}
+    read_along(grid / "lsta0", known)
+    read_along(grid / "lsta1", {share: known[share] for share in (50, 100)})
+    make_plan(grid, {"lsta": ["lsta0", "lsta1", "gone"], "avgpool": ["avgpool0", "avgpool1"]})
+    found = early.early_section(read(grid), tmp_path).table
+    assert column(found, "after 25 %")[0] == "—" and column(found, "area %")[0] == "87.5 ± 0.0"
+    (grid / "lsta0" / "early.npz").unlink()
+    found = early.early_section(read(grid), tmp_path).table
+    assert column(found, "seeds") == ["1 of 3", "2"]
+
+
 def test_rows_that_were_not_read_along_are_left_out(grid, tmp_path):
     for seed in range(2):
         (grid / f"lsta{seed}" / "early.npz").unlink()

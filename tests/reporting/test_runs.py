@@ -2,14 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 import report
+from metrics.predictions import Predictions
 from reporting.chapter import data_sentence
 from reporting.collect import read_runs
+from reporting.results import shared_scores
 from tests.support.fake_grid import make_run, right_but
 
 
@@ -46,6 +49,34 @@ def test_runs_from_other_parents_are_other_rows(tmp_path):
         ["c0", "c1"],
         ["c2"],
     ]
+
+
+def test_seeds_of_parents_count_where_the_runs_own_are_one(tmp_path):
+    parents = [run_of(tmp_path / f"p{seed}", seed, right_but(*range(seed))) for seed in range(3)]
+    shared = run_of(tmp_path / "shared", 7, lr=1.0)  # a start that all seeds have in common tells none apart
+    children = [
+        run_of(tmp_path / f"c{k}", 0, right_but(*range(k)), init=str(parent), weights=str(shared))
+        for k, parent in enumerate(parents)
+    ]
+    rows = read_runs([*parents, *children]).rows
+    assert [[run.plan.seed for run in row.finished] for row in rows] == [[0, 1, 2], [0, 1, 2]]
+    ours, theirs = shared_scores(rows[1], rows[0])
+    assert ours.shape == (3, 24) and (ours == theirs).all()
+
+
+def test_the_same_seed_twice_is_no_second_seed(tmp_path):
+    runs = [run_of(tmp_path / f"{name}{seed}", seed) for name in "ab" for seed in (0, 1)]
+    assert [[run.folder.name for run in row.finished] for row in read_runs(runs).rows] == [
+        ["a0", "a1"],
+        ["b0", "b1"],
+    ]
+
+
+def test_a_run_on_other_clips_is_another_row(tmp_path):
+    runs = [run_of(tmp_path / f"a{seed}", seed) for seed in (0, 1)]
+    found = Predictions.load(runs[1] / "predictions.npz")
+    replace(found, keys=("S2/another/1", *found.keys[1:])).save(runs[1] / "predictions.npz")
+    assert [row.name for row in read_runs(runs).rows] == ["a0", "a1"]
 
 
 def test_the_page_says_which_clips_and_takes_a_title(runs, tmp_path):

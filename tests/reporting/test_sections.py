@@ -1,6 +1,7 @@
 """The sections of a report against numbers worked out by hand or by the functions they are built on."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import pytest
 
 from core.files import write_json
 from data.actions import noun_ids, nouns, verb, verb_ids
+from metrics.predictions import Predictions
 from metrics.statistics import paired_difference, wilson_interval
 from reporting import classes, measures, results
 from reporting.chapter import chapter, commands_of
@@ -132,7 +134,7 @@ def test_cost(grid):
         grid / "a0" / "cost.json", {"device": "H", "peak_memory_gib": 2.0, "peak_gpu_memory_gib": None}
     )
     table = measures.cost_table(read(grid).rows)
-    assert table.header == ["trained", "epochs", "minutes a run", "clips/s", "memory, GiB", "device"]
+    assert table.header == ["trained", "epochs", "minutes a run", "items/s", "memory, GiB", "device"]
     assert texts(table)[0] == ["better", "2", "1.1 ± 0.0", "30 ± 0", "2.0", "H, CPU, 1 threads"]
 
 
@@ -177,6 +179,7 @@ def test_attention_is_the_mean_over_the_seeds_that_were_measured(grid):
         ({"network": "resnet18", "temporal": "avgpool"}, True),
         ({"network": "resnet18", "temporal": "lstm"}, False),
         ({"network": "mvit_v2_s"}, False),
+        ({"network": "of a later version"}, False),
     ],
 )
 def test_which_runs_have_attention(settings, expected):
@@ -219,6 +222,29 @@ def test_numbers_of_other_data_say_that_they_do_not_compare(grid):
     )
     parts = {part.name: part for part in chapter(read(grid), grid).parts}
     assert parts["published"].note.startswith("Ours were tested on 24 clips; on different data")
+
+
+def test_a_rendered_tree_is_not_gtea61_whatever_its_size(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "TEST_CLIPS", 24)
+    plan = read(grid).plan
+    plan.replace(rows=[row.replace(published="flow") for row in plan.rows]).to_yaml(
+        grid / "tables" / "table.yaml"
+    )
+    assert results.published_section(read(grid)).note == ""
+    tree = tmp_path / "kitchen"
+    tree.mkdir()
+    for made_up in (False, True):
+        if made_up:
+            (tree / "synthetic.yaml").touch()
+        (grid / "a0" / "config.yaml").write_text(f"data: {tree}\n")
+        assert ("which is rendered" in results.published_section(read(grid)).note) == made_up
+
+
+def test_classes_of_rows_tested_on_other_clips_are_not_shown_as_these(grid):
+    found = Predictions.load(grid / "b0" / "predictions.npz")
+    replace(found, keys=("S2/another/1", *found.keys[1:])).save(grid / "b0" / "predictions.npz")
+    make_plan(grid, {"better": ["a0"], "worse": ["b0"]})
+    assert classes.class_table(read(grid).rows).header == ["class", "clips", "better"]
 
 
 def test_a_baseline_that_has_not_finished_is_named(grid):

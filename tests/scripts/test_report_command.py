@@ -8,7 +8,9 @@ import shutil
 import pytest
 
 import report
+from core.files import write_json
 from grids.plan import TABLES
+from reporting.collect import read_tables
 from tests.support.fake_grid import make_plan, make_run, right_but
 
 
@@ -88,6 +90,27 @@ def test_clips_of_another_tree_are_not_taken_for_the_runs_own(command, tmp_path,
     status, _, errors = start(command, tmp_path, tmp_path / "out", "--attention", "--data", other)
     assert status == 2 and f"{other} holds other clips of the test users than {run} was tested on" in errors
     assert not (tmp_path / "out").exists()
+
+
+def test_attention_is_measured_on_the_tree_that_each_row_was_trained_on(tmp_path, monkeypatch):
+    runs = {}
+    for name in ("whole", "hidden"):
+        (tmp_path / name).mkdir()
+        runs[name] = [make_run(tmp_path / "runs" / name, right_but())]
+        settings = f"attention: cam\nframes: 7\ndata: {tmp_path / name}\n"
+        (runs[name][0] / "config.yaml").write_text(settings)
+    make_plan(tmp_path, runs, inputs={"data": tmp_path / "whole", "hidden": tmp_path / "hidden"})
+    measured = {}
+
+    def measure(config):
+        measured[config.run.name] = config.data.name
+        content = json.loads((config.run / "eval.json").read_text()) | {"split": "test"}
+        write_json(config.run / "evaluation" / "test-last" / "eval.json", content)
+
+    monkeypatch.setattr(report.evaluate, "main", measure)
+    config = report.Config(grid=tmp_path, out=tmp_path / "out", attention=True)
+    report.measure_attention(read_tables(tmp_path), config)
+    assert measured == {"whole": "whole", "hidden": "hidden"}
 
 
 @pytest.mark.parametrize("there", ["nothing", "a bad table", "other files", "a file"])
