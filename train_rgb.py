@@ -65,9 +65,9 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
     backbone: BackboneName | None = None
     """Which network reads the images: a ResNet, or efficientnet_lite0 (of the optional package timm)."""
     module: ModuleName | None = None
-    """Stage joint: what is put into the ResNet so that the frames of a clip know of each other below the
-    attention and the head. It learns with the layers around it, which stages 1 and 2 freeze. Left out:
-    none."""
+    """Stage joint: a module in the ResNet's blocks that exchanges information between the frames of a clip,
+    below the attention and the head. It learns with the layers around it, which stages 1 and 2 freeze. Left
+    out: none."""
     weights: str | None = None
     """Stage 1 and joint: imagenet, none, a state_dict file, or a run directory of train_frame.py."""
     attention: AttentionName | None = None

@@ -21,7 +21,7 @@ class StepOutput(NamedTuple):
 
     Attributes:
         loss: What is minimised, a scalar.
-        parts: The terms of the loss by name, scalars, for the log.
+        parts: Scalars for the log by name: the terms of the loss, and measures.
         logits: Class scores. Shape: (B, K).
         labels: True classes. Shape: (B,).
         details: Whatever else the task's `measure` needs, by name, a row an item. Shapes: (B, ...).
@@ -177,9 +177,9 @@ class AndPictures:
     """A task on clips, and beside it the classes of pictures, by a second head: L = L_clips + w * L_pictures.
 
     OmniSource (Duan et al., ECCV 2020) learns so from more than clips: a loss for each source over one
-    network. Each picture is shown as a still clip, in a pass of its own. Batch norm that is trained divides
-    it by the spread of the pictures, and keeps for later the statistics of the clips alone, which the network
-    is tested on. Items that come without pictures, as those of a test, are the task's own alone.
+    network. Each picture is shown as a still clip, in a pass of its own. In this pass batch norms in train
+    mode normalise by the pictures' statistics; the running statistics, which the test uses, come from the
+    clips alone. For items without pictures, as those of a test, the output is the task's own.
 
     Args:
         task: What is learned from the clips.

@@ -53,15 +53,15 @@ class TrainConfig(Config):
     out: Path
     """Run directory to make; one that holds a finished run is refused."""
     epochs: int | None = Field(None, ge=1)
-    """Epochs; the published length of the stage when left out."""
+    """Epochs; left out: those of the training (README.md, docs/systems.md)."""
     batch_size: int = Field(32, ge=1, json_schema_extra=COSTS_MEMORY)
     """Clips (or pictures) a step."""
     lr: float | None = Field(None, gt=0)
-    """Learning rate; the published one of the stage when left out."""
+    """Learning rate; left out: that of the training."""
     weight_decay: float | None = Field(None, ge=0)
-    """L2 penalty; the published one of the stage when left out."""
+    """L2 penalty; left out: that of the training."""
     milestones: tuple[int, ...] | None = None
-    """Epochs after which the learning rate falls; the published ones of the stage when left out."""
+    """Epochs after which the learning rate falls; left out: those of the training."""
     seed: int = Field(0, ge=0)
     """Seed of weights, order, augmentation and dropout."""
     device: DeviceName = "auto"

@@ -53,7 +53,8 @@ class Backbone(nn.Module):
         name: Which network.
         num_classes: Classes of the backbone's own classifier, 1000 for ImageNet weights.
         in_channels: Channels of the input, 3 for RGB.
-        module: What is put into a ResNet so that the frames of a clip know of each other (`models.inserts`).
+        module: A module in the ResNet that exchanges information between the frames of a clip
+            (`models.inserts`).
         frames: Frames T of a clip, which a module needs to know.
 
     Raises:

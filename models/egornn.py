@@ -86,8 +86,8 @@ class EgoRNN(ClipModel):
         backbone_classes: Classes of the backbone's own classifier, which the CAM is computed from.
         motion: Motion heads over the backbone's maps (`selfsup.MotionHeads`), for training with a second
             task; they change nothing of the action scores.
-        module: What is put into the ResNet so that the frames know of each other below the CAM and the head
-            (`models.inserts`).
+        module: A module in the ResNet that exchanges information between the frames, below the CAM and the
+            head (`models.inserts`).
         frames: Frames T of a clip, for heads and modules that are built for a number of them.
 
     Raises:

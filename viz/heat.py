@@ -36,7 +36,8 @@ def find_heat(
     """Find a network's heat for one clip.
 
     - attention: the weights of the recurrence's input; of networks without one the softmax over the cells of
-      a class activation map: of each frame's own winning class, in networks over whole clips of the clip's.
+      a class activation map: of each frame's own winning class, in networks over whole clips of the clip's,
+      or, where actions are a verb and a noun, of the one of these that scores highest.
     - cam: the class activation map of the clip's winning action (`ClipModel.evidence`): behind a recurrence
       over cells, such as the ConvLSTM, the action classifier's weights on its state after each frame, which
       holds all frames until then; elsewhere on the frame's last map. Evidence against the action is left out.

@@ -1,4 +1,4 @@
-"""Modules put into a ResNet, through which the frames of a clip know of each other; a file a family.
+"""Modules in a ResNet that exchange information between the frames of a clip (TSM, GSM, GSF, non-local).
 
 `MODULES` is the only list of modules; `models.inserts.insert` puts one in.
 """

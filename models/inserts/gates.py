@@ -118,7 +118,7 @@ class GateShiftFuse(nn.Module):
 
 
 class GatedConv2d(ConvOverClips):
-    """A convolution whose maps pass through a gate, before the batch norm that follows.
+    """GSM in the ResNet: a convolution whose maps pass through a gate, before the batch norm that follows.
 
     Examples:
         >>> conv = GatedConv2d.take_over(nn.Conv2d(3, 8, 3, padding=1), 5)
@@ -154,7 +154,7 @@ class ShuffledGatedConv2d(GatedConv2d):
 
 
 class FusedConv2d(GatedConv2d):
-    """A convolution with GSF behind it.
+    """GSF in the ResNet: a convolution with GSF behind it.
 
     Examples:
         >>> FusedConv2d.take_over(nn.Conv2d(3, 16, 3, padding=1), 5).gate.fused

@@ -22,7 +22,7 @@ def insert(resnet: nn.Module, name: ModuleName, frames: int) -> None:
         frames: Frames T of a clip, at least 2.
 
     Raises:
-        UserError: The network has no place for the module, or T leaves it nothing to join.
+        UserError: No module has the name, the network has no place for it, or T leaves it nothing to join.
 
     Examples:
         >>> from torchvision.models import resnet18
@@ -34,7 +34,7 @@ def insert(resnet: nn.Module, name: ModuleName, frames: int) -> None:
     if name == "none":
         return
     if name not in MODULES:
-        raise UserError(f"no module is called {name!r}; there are none, {', '.join(MODULES)}")
+        raise UserError(f"no module is called {name!r}; choose none or one of {', '.join(MODULES)}")
     if not isinstance(resnet, ResNet):
         raise UserError(
             f"{type(resnet).__name__} has no place for the module {name}: modules go into the blocks of a "

@@ -23,7 +23,7 @@ class SoftAttentionHead(TemporalHead):
 
     `of_cell` is W_c with b, `of_state` W_d, `score` U; `first_hidden` and `first_memory` are W_s and W_m with
     their biases. The scores' own bias is left out, since the softmax takes it away again. The CAM plays no
-    part; a is what the network shows as its attention, with --attention none too.
+    part; a is what Ego-RNN shows as its attention, with --attention none too.
 
     m is the mean over all cells and frames of the clip, as published, and so looks ahead: the attention of
     the first frame depends on the last. A clip that was seen in part is therefore a clip of its own, with the
@@ -41,7 +41,7 @@ class SoftAttentionHead(TemporalHead):
     """
 
     own_attention: ClassVar[bool] = True
-    no_cells: ClassVar[str] = "joins pooled frames by an LSTM, whose score lies on no cells"
+    no_cells: ClassVar[str] = "joins the frames by an LSTM, whose score lies on no cells"
 
     def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__(in_channels, hidden)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 # Name: its class, by file, and what it is in one line.
 _LINES = {
-    "resnet18": ("segments.SegmentNetwork", "a ResNet a frame, joined by --temporal (avgpool: TSN)"),
-    "resnet34": ("segments.SegmentNetwork", "the same, deeper"),
-    "resnet50": ("segments.SegmentNetwork", "the same, deeper, with bottlenecks"),
+    "resnet18": ("tsn.SegmentNetwork", "TSN: a ResNet a frame, mean of the scores; or joined by --temporal"),
+    "resnet34": ("tsn.SegmentNetwork", "the same, deeper"),
+    "resnet50": ("tsn.SegmentNetwork", "the same, deeper, with bottlenecks"),
     "early": ("fusion.EarlyFusion", "a ResNet-18 over all frames at once, as 3T channels"),
     "early-resnet34": ("fusion.EarlyFusion", "the same on a ResNet-34"),
     "early-resnet50": ("fusion.EarlyFusion", "the same on a ResNet-50"),

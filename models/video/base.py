@@ -25,8 +25,8 @@ from models.weights import read_backbone_weights
 Weights = dict[str, Tensor]
 Start = Literal["imagenet", "kinetics400", "none"]
 
-# SGD as TSN, TSM and TRN are fine-tuned by. They lower the rate tenfold after 0.4 and 0.8 of the training;
-# thirds are this project's choice for all networks.
+# SGD with momentum, as TSN, TRN and TSM are fine-tuned by; one schedule for all, this project's choice.
+# TSM has this rate on Something-Something, TSN and TRN a tenth; TSM's falls come after 0.4 and 0.8.
 END_TO_END = Stage(
     name="video",
     groups=(Group(("*",)),),
@@ -84,6 +84,8 @@ class VideoNetwork(ClipModel):
     MULTIPLE: ClassVar[int] = 1
     """A longer clip is lengthened likewise, to LEAST frames and a multiple of this number."""
 
+    ON_CELLS: ClassVar[bool] = True
+    """Whether the feature lies on cells, so that there is a class activation map."""
     STEP: ClassVar[int | None] = None
     """Frames of a step, of which the last may have fewer; None: steps share the lengthened clip evenly."""
 
@@ -230,7 +232,7 @@ class VideoNetwork(ClipModel):
     @classmethod
     def lies_on_cells(cls, flags: Mapping[str, Any]) -> bool:
         """Whether the feature of a network with these `FLAGS` lies on cells, so that it has attention."""
-        return cls.cells is VideoNetwork.cells
+        return cls.ON_CELLS
 
     def missing_heats(self) -> dict[HeatName, str]:
         """All heat maps can be shown, unless the feature lies on no cells."""
@@ -285,6 +287,19 @@ def laid_out(maps: Tensor, network: nn.Module) -> Tensor:
     if any(isinstance(part, nn.Conv3d) and part.groups > 1 for part in network.modules()):
         return maps
     return maps.contiguous(memory_format=torch.channels_last_3d)
+
+
+def in_turn(net: nn.Module, names: Sequence[str], maps: Tensor) -> Tensor:
+    """Run some of a network's modules one after the other."""
+    for name in names:
+        maps = net.get_submodule(name)(maps)
+    return maps
+
+
+def resnet_maps(net: nn.Module, images: Tensor) -> Tensor:
+    """Run a torchvision ResNet, 2D or inflated, up to its last maps: (N, C, h, w), or (N, C, S, h, w)."""
+    layers = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return in_turn(net, layers, images)
 
 
 def split(tensor: Tensor, *sizes: int) -> Tensor:

@@ -6,7 +6,7 @@ Axes: B clips, T frames, S steps, C channels, H W pixels, h w cells.
 from torch import Tensor, nn
 from torchvision.models.video.resnet import Bottleneck, VideoResNet
 
-from models.video.base import VideoNetwork
+from models.video.base import VideoNetwork, in_turn
 
 _BLOCKS = {"csn26": [2, 2, 2, 2], "csn50": [3, 4, 6, 3]}
 
@@ -61,10 +61,7 @@ class CSN(VideoNetwork):
 
 def video_resnet_maps(net: nn.Module, clips: Tensor) -> Tensor:
     """Run a torchvision VideoResNet on clips (B, 3, T, H, W) up to its last maps (B, C, S, h, w)."""
-    maps = clips
-    for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
-        maps = net.get_submodule(name)(maps)
-    return maps
+    return in_turn(net, ("stem", "layer1", "layer2", "layer3", "layer4"), clips)
 
 
 def _stem() -> nn.Sequential:

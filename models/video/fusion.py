@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from core.stage import Stage
 from models.backbones.resnet import RESNETS
-from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d
+from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, resnet_maps
 from models.video.inflate import inflate, inflate_state, initialise
-from models.video.segments import last_maps_2d
 
 
 class EarlyFusion(VideoNetwork):
@@ -60,7 +59,7 @@ class EarlyFusion(VideoNetwork):
             UserError: It was built for another number of frames.
         """
         self.require_length(frames)
-        return last_maps_2d(self.net, laid_out(frames.flatten(1, 2), self)).unsqueeze(1)
+        return resnet_maps(self.net, laid_out(frames.flatten(1, 2), self)).unsqueeze(1)
 
 
 class SlowFusion(VideoNetwork):
@@ -114,7 +113,7 @@ class SlowFusion(VideoNetwork):
 
     def convolve(self, clips: Tensor) -> Tensor:
         """Turn clips (B, 3, T, H, W) into last maps (B, C, S, h, w)."""
-        return last_maps_2d(self.net, clips)
+        return resnet_maps(self.net, clips)
 
 
 def _resnet(network: str) -> str:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from core.stage import Stage
 from models.backbones.resnet import RESNETS
-from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d
+from models.video.base import PARTIAL_BN, Start, VideoNetwork, load_all, read_2d, resnet_maps
 from models.video.inflate import inflate, inflate_state, initialise
-from models.video.segments import last_maps_2d
 
 
 class InflatedResNet(VideoNetwork):
@@ -67,7 +66,7 @@ class InflatedResNet(VideoNetwork):
 
     def convolve(self, clips: Tensor) -> Tensor:
         """Turn clips (B, 3, T, H, W) into last maps (B, C, S, h, w)."""
-        return last_maps_2d(self.net, clips)
+        return resnet_maps(self.net, clips)
 
 
 def _basic_blocks(name: str) -> int:

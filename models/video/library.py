@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.stage import Group, Stage
 from data.transforms import Preprocessing, short_side_of
 from models.base import ClipOutput, LastMaps
-from models.video.base import Start, VideoNetwork, load_all, split
+from models.video.base import Start, VideoNetwork, in_turn, load_all, split
 from models.video.csn import video_resnet_maps
 from models.weights import read_library_weights
 
@@ -28,24 +28,16 @@ class _Entry(NamedTuple):
     classifier: str
     """Where its last layer is."""
     features: int
-    maps: Callable[[nn.Module, Tensor], Tensor]
-    """Runs clips (B, 3, T, H, W) up to the last maps (B, C, S, h, w)."""
+    maps: Callable[[nn.Module, Tensor], Tensor] | None = None
+    """Runs clips (B, 3, T, H, W) up to the last maps (B, C, S, h, w); MViT has tokens instead."""
 
 
 def _s3d_maps(net: nn.Module, clips: Tensor) -> Tensor:
-    maps: Tensor = net.get_submodule("features")(clips)
-    return maps
+    return in_turn(net, ("features",), clips)
 
 
 def _swin_maps(net: nn.Module, clips: Tensor) -> Tensor:
-    maps = clips
-    for name in ("patch_embed", "pos_drop", "features", "norm"):
-        maps = net.get_submodule(name)(maps)
-    return maps.permute(0, 4, 1, 2, 3)
-
-
-def _mvit_maps(net: nn.Module, clips: Tensor) -> Tensor:
-    raise AssertionError("tokens are no maps; see MViT")
+    return in_turn(net, ("patch_embed", "pos_drop", "features", "norm"), clips).permute(0, 4, 1, 2, 3)
 
 
 _RESNET_18 = (512, video_resnet_maps)
@@ -55,7 +47,7 @@ _LIBRARY = {
     "r2plus1d_18": _Entry(video.r2plus1d_18, video.R2Plus1D_18_Weights.KINETICS400_V1, "fc", *_RESNET_18),
     "s3d": _Entry(video.s3d, video.S3D_Weights.KINETICS400_V1, "classifier.1", 1024, _s3d_maps),
     "swin3d_t": _Entry(video.swin3d_t, video.Swin3D_T_Weights.KINETICS400_V1, "head", 768, _swin_maps),
-    "mvit_v2_s": _Entry(video.mvit_v2_s, video.MViT_V2_S_Weights.KINETICS400_V1, "head.1", 768, _mvit_maps),
+    "mvit_v2_s": _Entry(video.mvit_v2_s, video.MViT_V2_S_Weights.KINETICS400_V1, "head.1", 768),
 }
 # Fine-tuning of Video Swin and MViT: a tenth of the classifier's rate for what was trained before.
 _TRANSFORMER = Stage(
@@ -118,7 +110,9 @@ class LibraryNetwork(VideoNetwork):
 
     def convolve(self, clips: Tensor) -> Tensor:
         """Turn clips (B, 3, T, H, W) into last maps (B, C, S, h, w)."""
-        return _LIBRARY[self.network].maps(self.net, clips)
+        maps = _LIBRARY[self.network].maps
+        assert maps is not None
+        return maps(self.net, clips)
 
 
 class S3D(LibraryNetwork):
@@ -194,6 +188,7 @@ class MViT(LibraryNetwork):
     STAGE: ClassVar[Stage] = _TRANSFORMER
     FRAMES: ClassVar[int] = 16
     SIZE: ClassVar[int] = 224
+    ON_CELLS: ClassVar[bool] = False
     NO_CELLS: ClassVar[str] = "reads its score from a class token, which lies on no cells"
 
     @classmethod
@@ -212,9 +207,6 @@ class MViT(LibraryNetwork):
         features = self.by_view(lambda part: self._token(*self._tokens(part)), self.views(frames), clips)
         logits = split(self.classify(features), clips, -1).mean(dim=1)
         return ClipOutput(logits, split(features, clips, -1).mean(dim=1))
-
-    def cells(self, maps: Tensor) -> None:
-        """The feature is a token."""
 
     def evidence(self, inputs: Mapping[str, Tensor], action: int) -> None:
         """No cells, no class activation map."""

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.resnet import RESNETS
-from models.video.base import Start, VideoNetwork, load_all, read_2d
+from models.video.base import Start, VideoNetwork, load_all, read_2d, resnet_maps
 from models.video.inflate import TimeConv3d, inflate, inflate_state
-from models.video.segments import last_maps_2d
 
 Kind = Literal["A", "B", "C"]
 _LITTLE = 1e-5
@@ -125,7 +124,7 @@ class P3D(VideoNetwork):
 
     def convolve(self, clips: Tensor) -> Tensor:
         """Turn clips (B, 3, T, H, W) into last maps (B, C, S, h, w)."""
-        return last_maps_2d(self.net, clips)
+        return resnet_maps(self.net, clips)
 
 
 def _own_name(name: str) -> str:

@@ -17,7 +17,7 @@ from models.inserts.insert import insert
 from models.inserts.tsm import takes_single_frames
 from models.temporal import HEADS, TemporalName, build_temporal, require_head
 from models.temporal.base import TemporalHead
-from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, split
+from models.video.base import PARTIAL_BN, Start, VideoNetwork, laid_out, load_all, read_2d, resnet_maps, split
 
 
 class SegmentNetwork(VideoNetwork):
@@ -33,7 +33,7 @@ class SegmentNetwork(VideoNetwork):
         dropout: Probability of dropping a feature before the classifier, in [0, 1).
         temporal: The head that joins the frames.
         hidden: Width of the head.
-        module: What is put into the ResNet so that the frames know of each other below the head
+        module: A module in the ResNet's blocks that exchanges information between the frames, below the head
             (`models.inserts`).
 
     Raises:
@@ -95,7 +95,7 @@ class SegmentNetwork(VideoNetwork):
         streams = frames.shape[1] == 1 and takes_single_frames(self.net) and not self.temporal.needs_frames
         if self.fixed and not streams:
             self.require_length(frames)
-        return split(last_maps_2d(self.net, laid_out(frames.flatten(0, 1), self)), *frames.shape[:2])
+        return split(resnet_maps(self.net, laid_out(frames.flatten(0, 1), self)), *frames.shape[:2])
 
     def pool(self, maps: Tensor) -> Tensor:
         """Join the frames by the head."""
@@ -116,11 +116,3 @@ class SegmentNetwork(VideoNetwork):
         if self.temporal.lies_on_cells:
             return {}
         return {"attention": self.temporal.no_cells, "cam": self.temporal.no_cells}
-
-
-def last_maps_2d(net: nn.Module, frames: Tensor) -> Tensor:
-    """Run a torchvision ResNet, flat or inflated, up to its last maps: (N, C, h, w), or (N, C, T, h, w)."""
-    maps = frames
-    for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
-        maps = net.get_submodule(name)(maps)
-    return maps

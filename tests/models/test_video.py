@@ -17,10 +17,9 @@ from models.cost import network_cost
 from models.inserts import MODULES
 from models.inserts.tsm import frame_by_frame
 from models.video import NETWORKS
-from models.video.base import lengthen
+from models.video.base import lengthen, resnet_maps
 from models.video.inflate import inflate
 from models.video.p3d import PseudoConv
-from models.video.segments import last_maps_2d
 from tests.support.thin import thin_networks
 
 K, T, SIZE = 5, 5, 32
@@ -81,17 +80,26 @@ def started(name: str, backbone: str, folder, frames: int = T, **options: object
 )
 def test_a_still_clip_gives_what_the_2d_network_gives(name, backbone, frames, tmp_path):
     still = clips(2, 1).expand(-1, frames, -1, -1, -1)
-    expected = last_maps_2d(deepcopy(flat(backbone)).double(), still[:, 0].double()).mean(dim=(2, 3))
+    expected = resnet_maps(deepcopy(flat(backbone)).double(), still[:, 0].double()).mean(dim=(2, 3))
     found = started(name, backbone, tmp_path, frames).double()(still.double()).features
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["p3d50", "i3d-resnet50"])
-def test_bottlenecks_begin_as_the_2d_network_too(name, tmp_path):
+@pytest.mark.parametrize(
+    "name,backbone",
+    [
+        ("p3d50", "resnet50"),
+        ("i3d-resnet50", "resnet50"),
+        pytest.param("i3d-resnet34", "resnet34", marks=pytest.mark.stress),
+        pytest.param("early-resnet34", "resnet34", marks=pytest.mark.stress),
+        pytest.param("early-resnet50", "resnet50", marks=pytest.mark.stress),
+    ],
+)
+def test_deeper_ones_and_bottlenecks_begin_as_the_2d_network_too(name, backbone, tmp_path):
     still = clips(1, 1).expand(-1, 7, -1, -1, -1)
-    expected = last_maps_2d(flat("resnet50"), still[:, 0]).mean(dim=(2, 3))
-    found = started(name, "resnet50", tmp_path, 7)(still).features
+    expected = resnet_maps(flat(backbone), still[:, 0]).mean(dim=(2, 3))
+    found = started(name, backbone, tmp_path, 7)(still).features
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
@@ -112,29 +120,34 @@ def test_all_of_a_network_that_begins_as_a_2d_one_learns(name, backbone, tmp_pat
 @torch.no_grad()
 def test_inflated_by_kernels_of_one_frame_it_is_tsn():
     net, seen = deepcopy(flat("resnet18")), clips(2, 5).double()
-    expected = last_maps_2d(deepcopy(net).double(), seen.flatten(0, 1)).unflatten(0, (2, 5))
+    expected = resnet_maps(deepcopy(net).double(), seen.flatten(0, 1)).unflatten(0, (2, 5))
     inflate(net, lambda name: 1)
-    found = last_maps_2d(net.double().eval(), seen.transpose(1, 2)).transpose(1, 2)
+    found = resnet_maps(net.double().eval(), seen.transpose(1, 2)).transpose(1, 2)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @torch.no_grad()
 def test_zeros_beyond_the_borders_spoil_a_still_clip(tmp_path):
     still = clips(2, 1).expand(-1, 7, -1, -1, -1)
-    expected = last_maps_2d(flat("resnet18"), still[:, 0]).mean(dim=(2, 3))
+    expected = resnet_maps(flat("resnet18"), still[:, 0]).mean(dim=(2, 3))
     found = started("i3d-resnet18", "resnet18", tmp_path, 7, time_padding="zeros")(still).features
     assert float((found - expected).norm() / expected.norm()) > 0.1
 
 
 @torch.no_grad()
-def test_the_slow_pathway_begins_as_the_2d_network(tmp_path):
-    model = NETWORKS["slowfast18"]("slowfast18", K, frames=8, width=8)
-    save_checkpoint(tmp_path / "flat.pth", flat("resnet18").state_dict())
+@pytest.mark.parametrize(
+    "name,backbone,width",
+    [("slowfast18", "resnet18", 8), pytest.param("slowfast50", "resnet50", 64, marks=pytest.mark.stress)],
+)
+def test_the_slow_pathway_begins_as_the_2d_network(name, backbone, width, tmp_path):
+    model = NETWORKS[name](name, K, frames=8, width=width)
+    save_checkpoint(tmp_path / "flat.pth", flat(backbone).state_dict())
     model.start(str(tmp_path / "flat.pth"))
     lateral_off(model)
     still = clips(2, 1).expand(-1, 8, -1, -1, -1)
-    expected = last_maps_2d(flat("resnet18"), still[:, 0]).mean(dim=(2, 3))
-    torch.testing.assert_close(model.eval()(still).features[:, :64], expected, rtol=1e-5, atol=1e-5)
+    expected = resnet_maps(flat(backbone), still[:, 0]).mean(dim=(2, 3))
+    found = model.eval()(still).features[:, : expected.shape[1]]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
 def lateral_off(model):
@@ -467,7 +480,14 @@ def test_what_every_network_can(name):
         assert set(model.heats()) == {"attention", "cam", "gradcam"}
         assert output.heat.shape[:2] == (1, T)
         torch.testing.assert_close(output.heat.sum(dim=(2, 3)), torch.ones(1, T))
-        assert model.evidence({"frames": seen}, 2).shape == output.heat.shape[1:]
+        cells = model.cells(
+            model.maps(seen)
+        )  # their mean is the feature, so that of the evidence is the score
+        torch.testing.assert_close(cells.mean(dim=(1, 3, 4)), output.features, rtol=1e-4, atol=1e-5)
+        evidence = torch.einsum("d,sdhw->shw", model.classifier.weight[2], cells[0])
+        found = model.evidence({"frames": seen}, 2)
+        assert found.shape == output.heat.shape[1:]
+        torch.testing.assert_close(found[0], evidence[0], rtol=1e-4, atol=1e-5)
         maps, logits = model.last_maps({"frames": seen})
         assert len(maps) == T and maps.shape[2:] == output.heat.shape[2:]
         torch.testing.assert_close(logits(maps), output.logits, rtol=1e-4, atol=1e-5)
@@ -496,7 +516,7 @@ def test_the_loss_of_every_network_falls(name):
 
 
 COMPILED = [(name, {}) for name in NETWORKS if name not in OTHERS] + [
-    ("resnet18", {"module": module}) for module in MODULES if module != "none"
+    ("resnet18", {"module": module}) for module in MODULES
 ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from data.motion import command as motion
+from models.video import NETWORKS
 from tests.support.fake_grid import make_plan
 from tests.support.thin import thin_networks
 
@@ -59,7 +60,12 @@ def commands() -> list[str]:
 
 
 def smaller(words: list[str]) -> list[str]:
-    """Replace repeated flags, so that what is run differs from the README in its sizes alone."""
+    """Replace repeated flags, so that what is run differs from the README in its sizes alone.
+
+    Of networks over whole clips the smallest stands for all; their names are checked here.
+    """
+    if "--network" in words:
+        NETWORKS.known(words[words.index("--network") + 1])
     fitting = [key for key in SMALLER if set(key.split()) <= {w.split("/")[0] for w in words}]
     extra = SMALLER[max(fitting, key=len)].split() if fitting else []
     for flag in [word for word in extra if word.startswith("--")]:

@@ -84,7 +84,7 @@ def in_two(once, tree, frame_run, stress):
         }
         videos = {"beside": {"network": "resnet18", "module": "tsm", "pictures": folder / "pictures"}}
         if stress:
-            videos |= {name: {"network": "resnet18", "module": name} for name in MODULES if name != "none"}
+            videos |= {name: {"network": "resnet18", "module": name} for name in MODULES}
             videos |= {name: {"network": name} for name in NETWORKS if name not in TOO_LARGE}
         for out, changes in videos.items():
             # Of full width a single step: at 32 pixels each further one makes rounding 100 times larger.

@@ -172,3 +172,22 @@ def test_checkpoints_carry_all_that_builds_the_network(early_run):
     checkpoint = RunDirectory(early_run).checkpoint()
     model = build_trained(checkpoint["architecture"], checkpoint["model"], "the run")
     assert (model.network, model.frames) == ("early", 3)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"network": "i3d-resnet18", "time_padding": "zeros"},
+        {"network": "resnet18", "temporal": "trn", "hidden": 8, "module": "tsm"},
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_the_architecture_has_every_flag_that_changes_the_network(flags, tree, tmp_path):
+    """Some of them, such as the padding, change no weight and no shape."""
+    resolved, _ = train_video.resolve(config(tree, tmp_path / "run", **flags), {})
+    architecture, model = train_video.build(resolved, ("open_jam", "close_jam"), {})
+    again = build_trained(architecture, model.state_dict(), "the run").eval()
+    clip = torch.randn(1, resolved.length, 3, 64, 64)
+    assert again(clip).logits.equal(model.eval()(clip).logits)
+    assert flags.items() <= resolved.model_dump().items()

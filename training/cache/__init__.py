@@ -20,9 +20,10 @@ class CacheFlags(Config):
     GROUPS: ClassVar[dict[str, str]] = {"speed": "cache cache_precision cache_gib"}
 
     cache: Path | None = None
-    """Folder to keep decoded frames and outputs of never-trained layers in, for all epochs, seeds, stages."""
+    """Folder to keep decoded frames and outputs of never-trained layers (train_rgb.py) in, for all epochs,
+    seeds, stages."""
     cache_precision: Precision = "float32"
-    """float32 gives the same training bit for bit; float16 takes half the disk and rounds."""
+    """Of kept outputs: float32 gives the same training to the bit, float16 takes half the disk and rounds."""
     cache_gib: float | None = Field(None, gt=0)
     """Upper limit of the folder's size in GiB; outputs that do not fit are recomputed every epoch."""
 
