@@ -46,8 +46,6 @@ import evaluate
 import grid
 from core.errors import UserError
 from core.files import write_text
-from data.actions import reversed_actions
-from data.index import ClipIndex
 from data.motion import MotionConfig
 from data.motion import command as motion
 from data.synthetic import Settings
@@ -185,14 +183,13 @@ def report(config: Config) -> Path:
 
 def questions(rows: Mapping[str, Row], kitchen: Path) -> list[Section]:
     """Compare the rows that answer each question; p values are corrected within a question."""
-    time_reversed = reversed_actions(ClipIndex.from_tree(kitchen).class_names)
     others = [row for row in rows.values() if row.name != ORDERLESS]
     asked = {
-        "Does it know the order of the frames?": ([(row, rows[ORDERLESS]) for row in others], time_reversed),
-        "Are two streams better than one?": ([(rows[JOINT], rows[part]) for part in PARTS], None),
-        "Does the motion head help?": ([(rows[head], rows[ATTENTION]) for head in HEADS], None),
+        "Does it know the order of the frames?": ([(row, rows[ORDERLESS]) for row in others], True),
+        "Are two streams better than one?": ([(rows[JOINT], rows[part]) for part in PARTS], False),
+        "Does the motion head help?": ([(rows[head], rows[ATTENTION]) for head in HEADS], False),
     }
-    return [comparison(title, pairs, rivals=rivals) for title, (pairs, rivals) in asked.items()]
+    return [comparison(title, pairs, order=order) for title, (pairs, order) in asked.items()]
 
 
 if __name__ == "__main__":

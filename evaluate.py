@@ -256,8 +256,8 @@ def read_along(path: Path, config: Config) -> None:
     frames = run.inputs.part(Frames)
     if frames is None or not run.model.reads_along:
         raise UserError(
-            f"{path} can't be read along its frames: it holds a {type(run.model).__name__} that takes more "
-            "than frames, or shows a frame what comes after it"
+            f"{path} can't be read along its frames: --observed takes runs of train_rgb.py and "
+            "train_frame.py whose network sees no later frame"
         )
     refuse_between_frames(config.observed, frames.frames, frames.observed, str(path))
     task = Classification(run.model, run.inputs.names, keep=("along",))
@@ -378,6 +378,8 @@ def fuse_runs(config: Config) -> None:
     if config.data is not None:
         held = held_out_by_all(config.data, [checkpoint["config"] for checkpoint in checkpoints])
         choice = training_choice(tested, members("train"), held, config.scores)
+        if held is None and any(checkpoint["config"].get("unseen") for checkpoint in checkpoints):
+            choice["clips"] = "of which --unseen kept some from a run"
         write_json(out / "eval.json", summary | {"weights_by_training_clips": choice})
         print(choice_line(choice))
 

@@ -10,6 +10,7 @@ from core.config import COSTS_MEMORY, DeviceName, refuse_repeated
 from core.config import Config as BaseConfig
 
 _MOST_DRAWN = 6
+_SAME_FRAMES = ("frames", "observed", "data")
 _MOST_PLAYED = 12
 """Clips on which runs disagree that are drawn besides those that were asked for."""
 _FRAME_WIDTH = 200
@@ -118,6 +119,9 @@ def measure_attention(tables: Sequence[FoundTable], config: Config) -> None:
     }
     for folder, tree in lacking.items():
         settings = {"batch_size": config.batch_size, "device": config.device}
+        if why := unreadable(folder):
+            print(f"attention not measured: {why}")
+            continue
         evaluate.main(evaluate.Config(run=folder, data=tree, **settings))
         if not read_evaluation(folder, "test"):
             raise UserError(
@@ -148,14 +152,26 @@ def draw_heat(table: FoundTable, config: Config) -> Section | None:
         tree = tree_of(table, runs[0], config)
     except UserError as error:
         return Section(HEAT_TITLE, [f"Not drawn: {error}."], key="heat")
-    # One picture holds runs that see the same number of frames of the same tree.
-    first = runs[0].settings
-    alike = [one for one in runs if all(one.settings[key] == first[key] for key in ("frames", "data"))]
-    place = f"heat/{table.name}"
-    more = contested(table.shown)
-    return heat_section(
-        alike[:_MOST_DRAWN], config.heat, tree, config.out, place, more=more, device=config.device
-    )
+    # One picture holds runs that see the same frames of the same tree.
+    first = [runs[0].settings.get(key) for key in _SAME_FRAMES]
+    alike = [one for one in runs if [one.settings.get(key) for key in _SAME_FRAMES] == first]
+    lost = {one.folder: why for one in alike[:_MOST_DRAWN] if (why := unreadable(one.folder))}
+    drawn = [one for one in alike[:_MOST_DRAWN] if one.folder not in lost]
+    note = " ".join(f"Not drawn: {why}." for why in lost.values())
+    if not drawn:
+        return Section(HEAT_TITLE, [note], key="heat")
+    place, more = f"heat/{table.name}", contested(table.shown)
+    section = heat_section(drawn, config.heat, tree, config.out, place, more=more, device=config.device)
+    return replace(section, note=note)
+
+
+def unreadable(folder: Path) -> str:
+    """Say why a run's weights can't be read; empty where they can."""
+    try:
+        RunDirectory.finished(folder).checkpoint("last")
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def contested(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Config(ClipTrainConfig, CacheFlags):
     clip_len: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
     """Sample views in place of --frames: so many frames at a fixed interval, from a random start in training.
     3D networks are published with 16 to 64."""
-    frame_interval: int | None = Field(None, ge=1)
+    frame_interval: int | None = Field(None, ge=1, le=10**6)
     """With --clip-len: steps from one frame of a view to the next; the last frame of a clip is repeated where
     a view reaches beyond it."""
     num_clips: int | None = Field(None, ge=1, json_schema_extra=COSTS_MEMORY)
@@ -180,6 +180,11 @@ def resolve(config: Config, parents: Settings) -> tuple[Config, Stage]:
         defaults["hidden"] = fitting_hidden(temporal, defaults["hidden"])
         hidden = config.hidden or defaults["hidden"]
         require_head(temporal, attention=False, hidden=hidden, frames=config.length)
+    if config.module not in (None, "none") and config.length < 2:
+        flag = "--frames 1" if config.clip_len is None else "--clip-len 1"
+        raise UserError(
+            f"--module {config.module} joins the frames of a clip, and {flag} leaves none to join"
+        )
     if (config.weights or network.START) == "none":  # no part has learned before, so none gets a lower rate
         stage = replace(stage, groups=tuple(replace(group, factor=1.0) for group in stage.groups))
     lacking = ["frames"] if config.clip_len is None else ["frame_interval", "num_clips"]

@@ -147,7 +147,7 @@ def identify(paths: Iterable[Path]) -> str:
             status = path.stat()
         except OSError:
             continue
-        digest.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 

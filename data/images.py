@@ -106,5 +106,5 @@ def _read(path: Path, decode: Callable[[Path], Pixels]) -> Pixels:
     try:
         return decode(path)
     except BadImage as bad:
-        message = f"{path}: {bad}; copy it again and run `python -m data.check` on the tree"
+        message = f"{path}: {bad}; copy it again (`python -m data.check` checks all images of a tree)"
         raise UserError(message) from None

@@ -6,7 +6,7 @@ An input is a tree of clips, a folder of pictures in class folders, or a single 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -145,18 +145,19 @@ class Excerpt:
         return sum(self.whole[user] for user in known) / part if part else 1.0
 
 
-def make_excerpt(path: Path, items: int, folder: Path) -> Excerpt:
+def make_excerpt(path: Path, items: int, folder: Path, named: Collection[str] = ()) -> Excerpt:
     """Link to some of the clips or pictures of an input, such that anything can be trained on them.
 
     Args:
         path: The input; a file is taken whole.
         items: About this many. Every class that is included has two pictures, or a clip of every user.
         folder: Where to make the links; it should not exist.
+        named: Actions that trainings name, which are included where the input has them.
 
     Raises:
         UserError: As `Input.open`.
     """
-    files, whole, part = _choose(_open(path), items)
+    files, whole, part = _choose(_open(path), items, named)
     if whole == part:
         return Excerpt(path, whole, part)
     for file in files:
@@ -204,7 +205,9 @@ def _fingerprint(content: _Content) -> Fingerprint:
     return found
 
 
-def _choose(content: _Content, items: int) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
+def _choose(
+    content: _Content, items: int, named: Collection[str]
+) -> tuple[Sequence[Path], Counter[str], Counter[str]]:
     """Choose about `items` items; gives their files, and the items by user of the whole and the part."""
     if isinstance(content, Path):
         return [], Counter(), Counter()  # taken whole
@@ -218,24 +221,30 @@ def _choose(content: _Content, items: int) -> tuple[Sequence[Path], Counter[str]
             Counter({no_user: len(content)}),
             Counter({no_user: len(taken)}),
         )
-    chosen = _choose_clips(content, items)
+    chosen = _choose_clips(content, items, named)
     series = [clip.series(kind) for clip in chosen for kind in KINDS]
     files = [path for one in series if one is not None for path in one.paths]
     return files, Counter(clip.user for clip in content.clips), Counter(clip.user for clip in chosen)
 
 
-def _choose_clips(index: ClipIndex, items: int) -> Sequence[Clip]:
-    """Take a clip of every user and action, then a second one, of the actions that all users have."""
+def _choose_clips(index: ClipIndex, items: int, named: Collection[str]) -> Sequence[Clip]:
+    """Take a clip of every user and action, then a second one, of the actions that all users have.
+
+    Those that are named come first, and two others at least.
+    """
     found: dict[str, dict[str, list[Clip]]] = {}
     for clip in index.clips:
         found.setdefault(clip.action, {}).setdefault(clip.user, []).append(clip)
-    common = [users for users in found.values() if len(users) == len(index.users)]
+    first = [users for action, users in found.items() if action in named]
+    others = {action: users for action, users in found.items() if action not in named}
+    common = [users for users in others.values() if len(users) == len(index.users)]
     if len(common) < 2:  # too few classes to train on
         return index.clips
     chosen: list[Clip] = []
-    for rank in range(max(len(clips) for users in common for clips in users.values())):
-        for number, users in enumerate(common):
-            if len(chosen) >= items and (rank or number >= 2):
+    taken = [*first, *common]
+    for rank in range(max(len(clips) for users in taken for clips in users.values())):
+        for number, users in enumerate(taken):
+            if len(chosen) >= items and (rank or number >= len(first) + 2):
                 return chosen
             chosen += [clips[rank] for clips in users.values() if rank < len(clips)]
     return chosen

@@ -56,7 +56,10 @@ class Training(Config):
     def _no_flag_twice(self) -> Self:
         flags = [*self.inputs, *self.parents, *self.settings, *self.grid]
         if repeated := _repeated(flags):
-            raise ValueError(f"{self.label} sets {', '.join(repeated)} twice")
+            raise ValueError(
+                f"{self.label} sets {', '.join(repeated)} twice; inputs, parents, settings and grid "
+                "name each flag once"
+            )
         if foreign := sorted(set(flags) & set(_NOT_IN_RECIPES)):
             raise ValueError(
                 f"{self.label} sets {', '.join(foreign)}, which is chosen when the recipe is run"

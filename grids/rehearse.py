@@ -54,8 +54,9 @@ def rehearse(
     """
     with TemporaryDirectory(prefix="egornn-rehearsal-") as name:
         folder = Path(name)
+        named = {action for run in runs for action in getattr(run.config, "unseen", ())}
         excerpts = {
-            name: make_excerpt(found.path, clips, folder / "inputs" / name)
+            name: make_excerpt(found.path, clips, folder / "inputs" / name, named)
             for name, found in options.inputs.items()
         }
         short = replace(

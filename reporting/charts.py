@@ -3,6 +3,7 @@
 Coordinates are in pixels of a chart as wide as the page's column.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,10 +234,11 @@ def of_seeds(values: Sequence[float], ends: tuple[float, float] | None) -> Mark 
 def _ticks(low: float, high: float) -> list[float]:
     """Choose three to six round numbers within an axis."""
     span = high - low
-    steps = (digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5))
-    step = next(step for step in steps if span / step <= 5)
+    power = math.floor(math.log10(span / 5))
+    step = next(step for digit in (1, 2, 5, 10) if span / (step := digit * 10.0**power) <= 5 * (1 + 1e-9))
     first = -(-low // step)
-    return [round(step * (first + k), 6) for k in range(int((high - step * first) / step + 1e-9) + 1)]
+    places = range(int((high - step * first) / step + 1e-9) + 1)
+    return [round(step * (first + k), max(6, -power)) for k in places]
 
 
 def _svg(width: float, height: float, parts: Sequence[Markup], caption: str) -> Markup:

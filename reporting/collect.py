@@ -262,17 +262,21 @@ def read_run(plan: TableRun, folder: Path) -> Finished:
     names = tuple(line["class"] for line in read_csv(folder / "per_class.csv", "class"))
     if abs(predictions.top1 - float(evaluation["top1"])) > 1e-6 or predictions.logits.shape[1] != len(names):
         raise UserError(f"{folder}: eval.json, predictions.npz and per_class.csv are not of one evaluation")
-    cost = folder / "cost.json"
+    epochs = _read_epochs(folder / "metrics.csv")
+    last, measured = epochs["epoch"].iloc[-1], evaluation.get("epoch")
+    if measured not in (None, last):
+        file = folder / "metrics.csv"
+        raise UserError(f"{file} is damaged: it ends with epoch {last}, and eval.json is of epoch {measured}")
     return Finished(
         plan,
         folder,
         evaluation,
         predictions,
         names,
-        _read_epochs(folder / "metrics.csv"),
+        epochs,
         read_yaml(folder / "config.yaml"),
-        read_json(folder / "env.json"),
-        read_json(cost) if cost.exists() else {},
+        _environment(folder),
+        _cost(folder),
         read_early(folder, predictions),
     )
 
@@ -300,12 +304,35 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return content
 
 
+def _environment(folder: Path) -> dict[str, Any]:
+    content = read_json(folder / "env.json")
+    kinds = {"command": list, "packages": dict}
+    if odd := [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]:
+        raise UserError(f"{folder / 'env.json'} is damaged: no {kinds[odd[0]].__name__} under {odd[0]}")
+    return content
+
+
+def _cost(folder: Path) -> dict[str, Any]:
+    if not (file := folder / "cost.json").exists():
+        return {}
+    content = read_json(file)
+    numbers = {key: value for key, value in content.items() if key != "device"}
+    if odd := [key for key, value in numbers.items() if not isinstance(value, int | float | None)]:
+        raise UserError(f"{file} is damaged: no number under {', '.join(odd)}")
+    return content
+
+
 def _read_epochs(file: Path) -> "pd.DataFrame":
     import pandas as pd  # takes its time to import, and a help text needs none
 
     words = read_csv(file, "epoch", "split", "loss", "accuracy", "seconds", "clips_per_sec")
+    if not words:
+        raise UserError(f"{file} is damaged: no epoch stands in it")
     columns = {name: [line[name] for line in words] for name in words[0]}
     try:
-        return pd.DataFrame(columns | {n: pd.to_numeric(v) for n, v in columns.items() if n != "split"})
+        found = pd.DataFrame(columns | {n: pd.to_numeric(v) for n, v in columns.items() if n != "split"})
     except ValueError as error:
         raise UserError(f"{file} is damaged: {error}") from None
+    if found[["epoch", "seconds"]].isna().to_numpy().any():
+        raise UserError(f"{file} is damaged: a line has no epoch or no seconds")
+    return found

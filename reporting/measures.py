@@ -93,12 +93,15 @@ def lacks_attention(run: Finished) -> bool:
 
 def has_attention(settings: Mapping[str, Any]) -> bool:
     """Whether the network of a run with these settings has attention that evaluate.py measures."""
-    network = settings.get("network")
+    network, temporal = settings.get("network"), settings.get("temporal")
     if network is None:
         return settings.get("attention") == "cam"
-    from models.video import NETWORKS  # which loads torch
+    from models.temporal import HEADS  # which loads torch
+    from models.video import NETWORKS
 
-    return network in NETWORKS and NETWORKS[network].lies_on_cells(settings)
+    if network not in tuple(NETWORKS) or temporal not in (None, *HEADS):
+        return False  # of another version, or damaged
+    return NETWORKS[network].lies_on_cells(settings)
 
 
 def attention_table(rows: Sequence[Row], measure: str) -> Table:

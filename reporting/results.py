@@ -9,7 +9,7 @@ from statistics import mean
 
 from core.errors import UserError
 from data.actions import reversed_actions
-from metrics.accuracy import Floats, Ints
+from metrics.accuracy import Floats
 from metrics.predictions import clip_scores
 from metrics.statistics import Difference, holm, paired_differences, wilson_interval
 from reporting.charts import Chart, Mark, Pair, Panel, dot_plot, of_seeds, triangle
@@ -133,9 +133,8 @@ def order_section(table: FoundTable) -> Section | None:
     pairs = [pair for pair in choose_pairs(table) if all(row.values("order") for row in pair)]
     if not pairs:
         return None
-    rivals = reversed_actions(table.shown[0].finished[0].class_names)
     text = "Whether a clip's action scores above its reverse in time, compared in the same way."
-    return comparison("Which rows differ in knowing the order?", pairs, [text], rivals, key="order")
+    return comparison("Which rows differ in knowing the order?", pairs, [text], order=True, key="order")
 
 
 def choose_pairs(table: FoundTable) -> list[tuple[Row, Row]]:
@@ -151,7 +150,7 @@ def comparison(
     title: str,
     pairs: Sequence[tuple[Row, Row]],
     text: Sequence[str] = (),
-    rivals: Ints | None = None,
+    order: bool = False,
     key: str = "",
 ) -> Section:
     """Compare accuracy, clip by clip: a chart and a table of differences, and what could not be compared.
@@ -160,14 +159,14 @@ def comparison(
         title: Of the section.
         pairs: Rows, and the rows that they are compared with.
         text: Of the section.
-        rivals: As of `metrics.predictions.clip_scores`, to compare how often a clip's class beats its rival.
+        order: Compare how often a clip's action beats its reverse in time, not how often it is right.
         key: Of the section.
     """
     scores: dict[tuple[str, str], tuple[Floats, Floats]] = {}
     left_out: dict[str, list[str]] = {}
     for row, other in pairs:
         try:
-            scores[row.name, other.name] = shared_scores(row, other, rivals)
+            scores[row.name, other.name] = shared_scores(row, other, order=order)
         except UserError as error:
             left_out.setdefault(str(error), []).append(f"{row.name} against {other.name}")
     note = " ".join(f"Not compared: {'; '.join(names)} ({why})." for why, names in left_out.items())
@@ -238,25 +237,30 @@ def _each_pair(
     return dot_plot(names, [panel], caption)
 
 
-def shared_scores(row: Row, other: Row, rivals: Ints | None = None) -> tuple[Floats, Floats]:
+def shared_scores(row: Row, other: Row, *, order: bool = False) -> tuple[Floats, Floats]:
     """Score the clips under two rows over the seeds that both have.
 
     Args:
         row: The first.
         other: The second.
-        rivals: As of `metrics.predictions.clip_scores`.
+        order: Whether a clip's action beats its reverse in time, for clips whose action has one.
 
     Returns:
         1 or 0 for each seed and clip under each row. Shapes: (S, N).
 
     Raises:
-        UserError: They have no seed, or not the clips, in common.
+        UserError: They have no seed in common, or not the classes and clips.
     """
+    names = row.finished[0].class_names
+    if other.finished[0].class_names != names:
+        raise UserError("they were trained on different classes")
     runs = [{run.plan.seed: run.predictions for run in one.finished} for one in (row, other)]
     shared = [seed for seed in runs[0] if seed in runs[1]]
     if not shared:
         raise UserError("they have no finished seed in common")
-    both = clip_scores([one[seed] for one in runs for seed in shared], rivals)
+    both = clip_scores(
+        [one[seed] for one in runs for seed in shared], reversed_actions(names) if order else None
+    )
     return both[: len(shared)], both[len(shared) :]
 
 

@@ -6,6 +6,7 @@ which network is built. `train` does the rest, in the same order for all of them
 
 import copy
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -362,4 +363,4 @@ def _predict_best(task: Task, run: RunDirectory, sets: Sets, ranks: Ranks) -> Pr
 
 
 def _digest(keys: Sequence[str]) -> str:
-    return f"{len(keys)} {hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:16]}"
+    return f"{len(keys)} {hashlib.sha256(os.fsencode(chr(10).join(keys))).hexdigest()[:16]}"

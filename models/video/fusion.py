@@ -48,7 +48,7 @@ class EarlyFusion(VideoNetwork):
         """Load the ResNet's weights, the first layer's divided among the frames."""
         weights = read_2d(source, _resnet(self.network), self.network)
         if weights is not None:
-            if (first := weights.get("conv1.weight")) is not None:
+            if (first := weights.get("conv1.weight")) is not None and first.ndim == 4:
                 weights["conv1.weight"] = first.repeat(1, self.frames, 1, 1) / self.frames
             load_all(self.net, weights, f"--weights {source}")
 

@@ -96,6 +96,8 @@ class SlowFast(VideoNetwork):
         found = inflate_state({names.get(key, key): value for key, value in weights.items()}, own)
         for key, value in found.items():
             if key in own and value.ndim == 5 and value.shape[1] < own[key].shape[1]:
+                if value.shape != own[key][:, : value.shape[1]].shape:
+                    continue  # of another network, as `load_all` will say
                 found[key] = torch.cat([value, own[key][:, value.shape[1] :]], dim=1)
         load_all(self.slow, found, f"--weights {source}")
 

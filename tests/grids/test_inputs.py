@@ -104,6 +104,14 @@ def test_every_user_has_every_action_that_is_in(tmp_path, build, items, clips):
     part.verify([kind for kind in KINDS if part.clips[0].series(kind) is not None])
 
 
+def test_actions_that_trainings_name_are_in_and_two_others(tmp_path):
+    tree = png_tree(tmp_path / "whole", LENGTHS, maps=False, flow=False)
+    excerpt = make_excerpt(tree, 8, tmp_path / "part", {"pour_jam", "take_jam", "of another input"})
+    part = ClipIndex.from_tree(excerpt.path)
+    assert part.class_names == ("close_jam", "open_jam", "pour_jam", "take_jam")
+    assert part.of_actions(["pour_jam"]).users == USERS
+
+
 def test_how_many_times_more_the_whole_has(tmp_path):
     tree = png_tree(tmp_path / "whole", LENGTHS, maps=False, flow=False)
     excerpt = make_excerpt(tree, 8, tmp_path / "part")

@@ -63,10 +63,32 @@ def edit_epochs(run, old, new):
     (run / "metrics.csv").write_text((run / "metrics.csv").read_text().replace(old, new, 1))
 
 
+HEADER = "epoch,split,loss,accuracy,lr,seconds,clips_per_sec\n"
 DAMAGE = {
     "eval.json cut": (lambda run: cut(run / "eval.json"), "eval.json is missing or damaged"),
     "eval.json no object": (lambda run: (run / "eval.json").write_text("[]"), "eval.json is damaged"),
     "eval.json edited": (lambda run: edit(run / "eval.json", top1=99.0), "are not of one evaluation"),
+    "metrics.csv cut in its first line": (
+        lambda run: (run / "metrics.csv").write_text(
+            "epoch,split,loss,accuracy,lr,seconds,clips_per_sec\n1,tr\n"
+        ),
+        "metrics.csv is damaged: a line has no epoch or no seconds",
+    ),
+    "metrics.csv of blank lines": (
+        lambda run: (run / "metrics.csv").write_text(
+            "epoch,split,loss,accuracy,lr,seconds,clips_per_sec\n\n"
+        ),
+        "metrics.csv is damaged: no epoch stands in it",
+    ),
+    "metrics.csv of another epoch": (
+        lambda run: edit(run / "eval.json", epoch=9),
+        "metrics.csv is damaged: it ends with epoch 2, and eval.json is of epoch 9",
+    ),
+    "packages no object": (lambda run: edit(run / "env.json", packages=[]), "no dict under packages"),
+    "cost no number": (
+        lambda run: (run / "cost.json").write_text('{"parameters": "many"}'),
+        "cost.json is damaged: no number under parameters",
+    ),
     "no number": (lambda run: edit(run / "eval.json", n_clips="many"), "no number under n_clips"),
     "no selection": (lambda run: edit(run / "eval.json", selected=None), "no number under selected.top1"),
     "predictions cut": (lambda run: cut(run / "predictions.npz"), "predictions.npz holds no predictions"),

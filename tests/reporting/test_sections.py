@@ -1,5 +1,6 @@
 """The sections of a report against numbers worked out by hand or by the functions they are built on."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from metrics.predictions import Predictions
 from metrics.statistics import paired_difference, wilson_interval
 from reporting import classes, measures, results
 from reporting.chapter import chapter, commands_of
+from reporting.charts import _ticks
 from reporting.collect import read_tables
-from reporting.curves import curves_section
+from reporting.curves import curves_of, curves_section, top_of_losses
 from reporting.tables import EMPTY
 from tests.support.fake_grid import make_plan, make_run, right_but
 
@@ -88,9 +90,17 @@ def test_comparison_is_over_the_seeds_that_both_have(grid):
 
 
 def test_order_is_compared_on_reversible_clips_alone(grid):
-    rivals = np.array([1, 0, -1, 5, -1, 3])
-    found = paired_difference(*results.shared_scores(*read(grid).rows, rivals))
+    found = paired_difference(*results.shared_scores(*read(grid).rows, order=True))
     assert found.clips == 16 and found.points > 0
+
+
+def test_rows_of_other_classes_are_not_compared(grid):
+    for file in grid.glob("b*/per_class.csv"):
+        file.write_text(file.read_text().replace("take_cheese", "take_hotdog"))
+    section = results.order_section(read(grid))
+    assert section.table is None and "worse against better (they were trained on different classes)" in (
+        section.note.replace("better against worse", "worse against better")
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,10 +190,36 @@ def test_attention_is_the_mean_over_the_seeds_that_were_measured(grid):
         ({"network": "resnet18", "temporal": "lstm"}, False),
         ({"network": "mvit_v2_s"}, False),
         ({"network": "of a later version"}, False),
+        ({"network": ["early"]}, False),
+        ({"network": "resnet18", "temporal": "of a later version"}, False),
     ],
 )
 def test_which_runs_have_attention(settings, expected):
     assert measures.has_attention(settings) == expected
+
+
+@pytest.mark.parametrize("loss", ["1.3e17", "inf", "4e6"])
+def test_a_test_loss_that_runs_away_flattens_no_curve_and_breaks_no_report(grid, loss):
+    for file in grid.glob("*/metrics.csv"):
+        file.write_text(file.read_text().replace("1,test,2,", f"1,test,{loss},"))
+    runs = [run for row in read(grid).shown for run in row.finished]
+    assert 2.5 < top_of_losses(runs) < 8
+    assert curves_section(read(grid)).small_charts
+
+
+@pytest.mark.parametrize("end", [1e-4, 0.03, 0.3, 1, 2.625, 5, 7.3, 100, 2.6e6, 1e17])
+def test_ticks_are_three_to_six_round_numbers(end):
+    ticks = _ticks(0.0, end)
+    assert 3 <= len(ticks) <= 6 and ticks[0] == 0 and ticks[-1] <= end * (1 + 1e-9)
+    assert np.diff(ticks) == pytest.approx(np.full(len(ticks) - 1, ticks[1]))
+
+
+def test_where_pictures_are_learned_too_the_curve_is_that_of_the_clips(grid):
+    header, *lines = (grid / "a0" / "metrics.csv").read_text().split()
+    told = [f"{line},{'0.5' if ',train,' in line else ''}" for line in lines]
+    (grid / "a0" / "metrics.csv").write_text("\n".join([header + ",clips", *told]))
+    first, *_ = curves_of(read(grid).rows[0].finished[0], "loss")
+    assert first.kind == "train" and [value for _, value in first.points] == [0.5, 0.5]
 
 
 def test_curves_of_all_rows_have_one_scale(grid):
@@ -192,6 +228,8 @@ def test_curves_of_all_rows_have_one_scale(grid):
     (grid / "b0" / "metrics.csv").write_text(
         lines.replace("2,test,1,", "2,test,9,") + "3,train,1.0,50,,1,1\n"
     )
+    content = json.loads((grid / "b0" / "eval.json").read_text())
+    write_json(grid / "b0" / "eval.json", content | {"epoch": 3})
     charts = curves_section(read(grid)).small_charts
     assert [chart.caption for chart in charts] == ["better", "worse"]
     points = [

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ import cam_viz
 import evaluate
 import train_video
 from core.errors import UserError
+from core.files import identify
 from core.ranks import ONE, Ranks
 from core.run_dir import RunDirectory
 from core.stage import Group
@@ -28,6 +30,7 @@ from models.verb_noun import VerbNoun
 from models.video import NETWORKS
 from models.with_pictures import WithPictures
 from tests.scripts.test_video_path import config
+from training import run as run_module
 from training.batches import ClipData, LoaderSettings, Split
 from training.pictures import ClipsWithPictures
 from training.record import Recorder
@@ -49,6 +52,14 @@ def paint(folder, classes=COLOURS, each=2):
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     return paint(tmp_path_factory.mktemp("beside") / "pictures")
+
+
+def test_names_that_are_not_utf8_are_names(tmp_path):
+    """As old archives have them: Latin-1 bytes, which Python reads as lone surrogates."""
+    folder = paint(tmp_path / "pictures")
+    (folder / "red" / "0.png").rename(os.fsdecode(os.fsencode(folder / "red") + b"/caf\xe9.png"))
+    index = PictureIndex.from_folder(folder)
+    assert len(run_module._digest(index.keys).split()) == 2 and identify(index.paths)
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,10 @@ def test_a_head_is_as_wide_as_asked_for_or_refused(tree, tmp_path):
         ({"network": "early", "frames": None, "num_clips": 3}, "--num-clips belongs to --clip-len"),
         ({"network": "early", "clip_len": 3}, "give either --frames"),
         ({"network": "resnet18", "temporal": "e3d", "hidden": 128}, "a --hidden of at most 64, got 128"),
+        (
+            {"network": "resnet18", "module": "tsm", "frames": None, "clip_len": 1},
+            "and --clip-len 1 leaves none",
+        ),
         ({"network": "resnet18", "temporal": "lsta"}, "which no network here has; train it by train_rgb.py"),
         ({"network": "i3d-resnet18", "partial_bn": True}, "with --weights none there are none"),
         ({"network": "mvit_v2_s"}, "takes clips of 16 frames of 224 pixels and nothing else"),

@@ -236,6 +236,39 @@ def test_the_whole_clip_plays_and_heat_is_held_between_the_frames_that_are_seen(
     assert label(page) == "frame 5 of 9 (2 of 3 seen)"
 
 
+def test_frames_that_are_seen_twice_are_stepped_through_one_by_one(tmp_path):
+    """Two views of a clip that both see its first and last frame, and a short clip that repeats its last."""
+    film = Film(
+        np.stack([np.full((65, 91, 3), 60 * k, np.uint8) for k in range(1, 4)]),
+        tuple(f"frame {k} of 3" for k in range(1, 4)),
+        (0.0, 0.5, 1.0),
+        per_second=40.0,
+    )
+    seen = (0, 2, 0, 2, 2)
+    heat = np.zeros((5, 2, 2))
+    heat[:, 0, 0] = 1
+    shown = Scene(
+        "S2/open_jam/1",
+        "open_jam",
+        film.frames[list(seen)],
+        tuple(film.labels[k] for k in seen),
+        tuple(film.times[k] for k in seen),
+        (RunView("a", heat, SQUARE, "open_jam", 0.5),),
+        film=film,
+    )
+    write_player(tmp_path / "index.html", iter([shown]), Style(opacity=1))
+    with chromium.Page(tmp_path / "index.html") as page:
+        for key, order in (("ArrowRight", (0, 1, 2, 3, 4)), ("ArrowLeft", (0, 4, 3, 2, 1))):
+            for place in order:
+                assert label(page) == f"frame {seen[place] + 1} of 3 ({place + 1} of 5 seen)"
+                page.press(key)
+        page.set("#time", 1)
+        assert label(page) == "frame 2 of 3 (heat of 3 of 5 seen)"
+        page.press("ArrowLeft")
+        assert label(page) == "frame 1 of 3 (3 of 5 seen)"
+        assert page.errors == []
+
+
 def test_keys_play_step_and_change_the_clip(whole_clip):
     page = whole_clip
     page.reload()
