@@ -4,6 +4,9 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from models.cost import network_cost
 from models.inserts import MODULES
 from models.temporal import HEADS
 from models.video import NETWORKS
@@ -42,3 +45,25 @@ def test_every_network_head_and_module_has_its_row_among_the_systems():
             named.add(family + name if name.isdigit() else name)
             family = family if name.isdigit() else name.rstrip("0123456789")
     assert {*NETWORKS, *HEADS, *MODULES} <= named
+
+
+@pytest.mark.stress
+def test_parameters_and_operations_of_the_networks_are_those_of_the_page():
+    page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| parameters, million | GMAC at 7 x 112 px |")
+    seen = set()
+    for line in table.splitlines()[2:]:
+        if not line.startswith("|"):
+            break
+        names, _, _, _, millions, gmac, _ = (cell.strip() for cell in line.strip("|").split(" | "))
+        family, numbers = "", re.sub(r"\(.*\)", "", gmac).split(", ")
+        for name, million, operations in zip(names.split(", "), millions.split(", "), numbers, strict=True):
+            network = family + name if name.isdigit() else name
+            family = family if name.isdigit() else name.rstrip("0123456789")
+            frames, side = (16, 224) if "16 x 224" in gmac else (7, 112)
+            about = {"name": NETWORKS[network].__name__, "network": network, "frames": frames}
+            found = network_cost(about | {"num_classes": 61}, {"frames": (frames, 3, side, side)})
+            assert found["parameters"] / 1e6 == pytest.approx(float(million), abs=0.051), network
+            assert found["gmac"] == pytest.approx(float(operations), abs=0.051), network
+            seen.add(network)
+    assert seen == set(NETWORKS)
