@@ -278,6 +278,12 @@ class _Planner:
         values |= {"seed": seeded.seed, "out": str(options.out)}
         saved = {flag: run.config.model_dump(mode="json") for flag, run in parents.items()}
         config, stage = script.resolve(script.Config(**values), saved)
+        for name in training.settings:
+            if name not in FREE_ON_RESUME and isinstance(getattr(config, name), Path):
+                raise UserError(
+                    f"{name} names data, {getattr(config, name)}; put it under inputs, so that the folders of "
+                    "runs stand for its content"
+                )
         if options.max_epochs is not None and stage.epochs > options.max_epochs:
             values["epochs"] = options.max_epochs
             config, stage = script.resolve(script.Config(**values), saved)

@@ -48,6 +48,9 @@ def test_inputs_that_are_unknown_given_twice_or_of_another_kind(tmp_path):
     ):
         with pytest.raises(UserError, match=f"the input {message}; they take clips, each once"):
             find_inputs(None, given, {Path("r.yaml"): wanted})
+    as_setting = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"data": "clips"}})
+    with pytest.raises(UserError, match="training one .*data names data, clips; put it under inputs"):
+        plan(tmp_path, as_setting)
     pictures = {"clips": Input(Path("p"), {"pictures": "p1"})}
     runs = plan(tmp_path, wanted, inputs=pictures, load_script=lambda name: ReaderScript()).runs.values()
     with pytest.raises(UserError, match="the input clips, p, is no tree of clips, which training one"):

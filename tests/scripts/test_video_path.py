@@ -18,6 +18,7 @@ from data.actions import reversed_actions
 from data.index import ClipIndex
 from data.parts import read_input
 from models.build import build_trained
+from models.video import NETWORKS
 from models.video.base import VideoNetwork
 from tests.support.fake_grid import make_plan, read_table
 from viz.viewer import open_viewers, window_size
@@ -165,6 +166,15 @@ def test_flags_that_do_not_fit_the_network_are_refused(tree, tmp_path, changes, 
     with pytest.raises(UserError, match=words):
         train_video.main(config(tree, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_defaults_that_help_tells_are_those_of_the_networks():
+    told = train_video.Config.DEFAULTS
+    for name, network in NETWORKS.items():
+        assert {flag: told[flag] for flag in network.FLAGS} == dict(network.FLAGS), name
+        assert set(network.FLAGS) <= set(train_video.Config.model_fields), name
+    without = [name for name, network in NETWORKS.items() if network.START == "none"]
+    assert told["weights"][f"{', '.join(without[:-1])} and {without[-1]}"] == "none"
 
 
 def test_an_unknown_network_is_answered_with_the_list(tree, tmp_path):
