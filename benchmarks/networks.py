@@ -89,7 +89,7 @@ def networks_table(config: NetworksConfig) -> str:
             operations = count_operations(partial(model, **inputs))
         given = "; ".join(words[kind] for kind in model.takes)
         rows.append([name, given, f"{total / 1e6:.1f}", f"{trained / 1e6:.1f}", f"{operations:.1f}"])
-    header = ["network", "input", "parameters, million", "of them trained", "GFLOP a clip, forward"]
+    header = ["network", "input", "parameters, million", "of them trained", "GFLOP, forward"]
     return markdown(header, rows)
 
 

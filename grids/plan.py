@@ -281,8 +281,8 @@ class _Planner:
         for name in training.settings:
             if name not in FREE_ON_RESUME and isinstance(getattr(config, name), Path):
                 raise UserError(
-                    f"{name} names data, {getattr(config, name)}; put it under inputs, so that the folders of "
-                    "runs stand for its content"
+                    f"{name} names data, {getattr(config, name)}; put it under inputs: a run's folder "
+                    "stands for its content"
                 )
         if options.max_epochs is not None and stage.epochs > options.max_epochs:
             values["epochs"] = options.max_epochs
