@@ -99,7 +99,7 @@ def steps(config: Config) -> list[Step]:
     rendering = "render the kitchen: 20 actions, 4 users, 560 clips"
     moving = "compute warp flow and motion maps from the rendered frames"
     return [
-        Step(drawing, 0.4, lambda: synthetic.main(draw), "pictures.done"),
+        Step(drawing, 0.4, lambda: synthetic.main(draw), f"pictures-{config.pictures}.done"),
         Step(rendering, 0.7, lambda: synthetic.main(render), "kitchen.done"),
         Step(moving, 1.5, lambda: compute_motion(kitchen), "motion.done"),
         Step("train the rows of both tables", training_minutes(config), lambda: grid.main(train)),

@@ -376,7 +376,7 @@ def fuse_runs(config: Config) -> None:
     write_evaluation(out, fused, classes, summary)
     print("\n".join([*fusion_lines(summary), f"written to {out}"]), flush=True)
     if config.data is not None:
-        held = held_out_by_all(config.data, [checkpoint["config"] for checkpoint in checkpoints])
+        held = held_out_by_all(config.data, checkpoints)
         choice = training_choice(tested, members("train"), held, config.scores)
         if held is None and any(checkpoint["config"].get("unseen") for checkpoint in checkpoints):
             choice["clips"] = "of which --unseen kept some from a run"

@@ -86,6 +86,7 @@ class PictureData:
     room: "Room | None" = None
     relations: Relations = Relations()
     motion_made: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:

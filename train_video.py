@@ -281,7 +281,11 @@ def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
         for action in config.unseen:
             if ids[data.class_names.index(action)] not in ids[learned]:
                 ranks.say(f"note: no training clip has the {part} of {action}, so that it can't be named")
-    return replace(data, split=replace(data.split, train=train.subset(kept)))
+    val = data.split.val
+    if val is not None:  # where best.pt is selected
+        val = val.subset([n for n, clip in enumerate(val.clips) if clip.action not in config.unseen])
+        val = val if len(val) else None
+    return replace(data, split=replace(data.split, train=train.subset(kept), val=val))
 
 
 def make_task(config: Config, entry: Entry, names: tuple[str, ...]) -> Task:

@@ -151,6 +151,12 @@ def identify(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def digest(names: Iterable[str]) -> str:
+    """Count names and hash them in their order, briefly."""
+    names = list(names)
+    return f"{len(names)} {hashlib.sha256(os.fsencode(chr(10).join(names))).hexdigest()[:16]}"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

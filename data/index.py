@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.errors import UserError
-from core.files import identify
+from core.files import digest, identify
 from data.clips import Clip, Fault, Kind, natural_key, one_form
 from data.faults import header_faults
 from data.tree import scan_tree
@@ -74,6 +74,11 @@ class ClipIndex:
     def keys(self) -> tuple[str, ...]:
         """The name of each clip, such as "S2/open_jam/1"."""
         return tuple(clip.key for clip in self.clips)
+
+    @property
+    def digest(self) -> str:
+        """Their names and numbers of frames, counted and hashed."""
+        return digest(f"{clip.key} {clip.num_frames}" for clip in self.clips)
 
     def select(self, users: Iterable[str]) -> "ClipIndex":
         """Select the clips of some users; class names and labels stay.

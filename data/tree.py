@@ -322,7 +322,9 @@ def _counted(found: Mapping[Kind, Series | None]) -> dict[Kind, Series]:
         as_long = len(one) == span or (len(one) == span - 1 and end != last)
         apart = start > last or end < first
         own = kind != "frames" and (apart or (whole and as_long))
-        counted[kind] = one.counted_from(start if own else first)
+        # Maps with their own numbering that begins at 2 lack the first, as those of 18 clips of GTEA61 do.
+        begins = 1 if kind == "maps" and start == 2 and len(one) < span else start
+        counted[kind] = one.counted_from(begins if own else first)
     return counted
 
 

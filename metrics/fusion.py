@@ -136,19 +136,26 @@ def weight_grid(runs: int) -> Floats:
     return np.array([[*part, steps - sum(part)] for part in parts]) / steps
 
 
-def held_out_by_all(tree: Path, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
-    """Name the training users' clips that no run learned from, None without --val-fraction.
+def held_out_by_all(tree: Path, checkpoints: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+    """Name the training users' clips that no run learned from, as far as that is known.
 
     Args:
         tree: Root of the clips.
-        configs: Settings of the runs.
+        checkpoints: Contents of the runs' checkpoints.
+
+    Returns:
+        None without --val-fraction, or where the runs held out different clips or learned from another tree.
     """
-    splits = [[config[key] for key in ("val_fraction", "seed", "train_users")] for config in configs]
+    flags = ("val_fraction", "seed", "train_users")
+    splits = [[checkpoint["config"][key] for key in flags] for checkpoint in checkpoints]
     fraction, seed, users = splits[0]
     if fraction == 0 or any(split != splits[0] for split in splits):
         return None
     index = ClipIndex.from_tree(tree).select(users)
-    return index.subset(hold_out(index, fraction, seed)[1]).keys
+    learned, held = (index.subset(part) for part in hold_out(index, fraction, seed))
+    if any(one.get("images", {}).get("train", learned.digest) != learned.digest for one in checkpoints):
+        return None
+    return held.keys
 
 
 def training_choice(

@@ -59,9 +59,10 @@ def learn_prior(
     sums = [_Sums(head, target) for head in heads.by_layer().values()]
     grey = False
     for batch in batches:
-        grey = grey or not batch["maps"].equal(binary(batch["maps"]))
+        maps = batch["maps"].cpu()  # they may be held on a GPU
+        grey = grey or not maps.equal(binary(maps))
         for each in sums:
-            each.add(batch["maps"])
+            each.add(maps)
     for each in sums:
         each.store(balanced)
     return grey

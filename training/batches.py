@@ -166,6 +166,10 @@ class Data(Protocol):
     def motion_made(self) -> dict[str, Any]:
         """How motion in the data was made, as far as it is read and known."""
 
+    @property
+    def images(self) -> dict[str, str]:
+        """Digests of the training and the test clips with the numbers of their frames; empty for pictures."""
+
     def sets(self, settings: LoaderSettings, ranks: Ranks, make: MakeBatches | None = None) -> Sets:
         """Make the batches; `make` takes the place of a DataLoader over clips."""
 
@@ -200,6 +204,11 @@ class ClipData:
         from data.provenance import motion_made
 
         return motion_made(self.split.train.root, self.inputs.kinds)
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Digests of the training and the test clips with the numbers of their frames."""
+        return {"train": self.split.train.digest, "test": self.split.test.digest}
 
     def sets(self, settings: LoaderSettings, ranks: Ranks = ONE, make: MakeBatches | None = None) -> Sets:
         """Make the batches; the test set is the validation set where both are measured in the same way."""

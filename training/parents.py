@@ -79,8 +79,13 @@ class Parent:
             )
         return parent
 
-    def check(self, config: ClipTrainConfig, class_names: Sequence[str]) -> None:
+    def check(self, config: ClipTrainConfig, class_names: Sequence[str], images: Mapping[str, str]) -> None:
         """Refuse a run with other classes than the data, or that has learned from clips to be held out.
+
+        Args:
+            config: The training's flags.
+            class_names: The classes of the data.
+            images: Digests of the clips as checkpoints hold them, under "train" those that are learned from.
 
         Raises:
             UserError: The class lists differ, the motion in the data was made in another way, or the run
@@ -98,6 +103,12 @@ class Parent:
         theirs = {key: saved[key] for key in ours} | {"train_users": tuple(saved["train_users"])}
         if config.val_fraction > 0 and theirs != ours:
             raise _held_out_others(self.where, theirs, ours)
+        learned = self.checkpoint.get("images", {}).get("train")
+        if config.val_fraction > 0 and learned not in (None, images.get("train")):
+            raise UserError(
+                f"{self.where} learned from other clips than there are now, so those held out differ; train "
+                "it again on this tree"
+            )
 
 
 def open_parents(config: ClipTrainConfig, kinds: Mapping[str, ParentKind]) -> dict[str, Parent]:

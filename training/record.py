@@ -33,6 +33,7 @@ Row = dict[str, Any]
 _SAME_ON_RESUME = {
     "class_names": "classes",
     "items": "clips or pictures",
+    "images": "frames of the clips",
     "motion_made": "flow or maps",
     "preprocessing": "preprocessing",
     "architecture": "network",

@@ -5,8 +5,6 @@ which network is built. `train` does the rest, in the same order for all of them
 """
 
 import copy
-import hashlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +19,7 @@ import torch._dynamo
 from torch import nn
 
 from core.errors import UserError
-from core.files import write_json
+from core.files import digest, write_json
 from core.ranks import ONE, Ranks, join_ranks, share_batch_norm
 from core.run_dir import RunDirectory, measure_cost
 from core.seeding import choose_device, seed_everything, set_up_numerics
@@ -118,7 +116,7 @@ def train(config: C, training: Training[C]) -> None:
         inputs = training.inputs(config, parents)
         data = training.open(config, inputs, ranks)
         for parent in parents.values():
-            parent.check(config, data.class_names)
+            parent.check(config, data.class_names, data.images)
 
         seed_everything(config.seed)
         with redirect_stdout(sys.stdout if ranks.first else None):
@@ -126,9 +124,10 @@ def train(config: C, training: Training[C]) -> None:
         make_no_heat(model)
         if training.prepare is not None:
             training.prepare(config, model, data, ranks)
+        take_own_weights(config, model)
         entry = place(Entry(model), config, ranks)
         about = Description(
-            architecture, data.class_names, inputs.to_dict(), data.relations, data.motion_made
+            architecture, data.class_names, inputs.to_dict(), data.relations, data.motion_made, data.images
         )
 
         cache = config.open_cache(ranks.say) if isinstance(config, CacheFlags) else None
@@ -150,6 +149,20 @@ def train(config: C, training: Training[C]) -> None:
         ranks.say(f"{config.out}: confusion.png and curves.png show how it went")
         if command := training.following(config, model):
             ranks.say(f"next: {shlex.join(map(str, command))}")
+
+
+def take_own_weights(config: TrainConfig, model: ClipModel) -> None:
+    """Load what a run that goes on has saved, whatever has become of the file that it once started from.
+
+    Layers that are never trained are its own then, and so are the outputs of them that a cache keeps. Weights
+    that don't fit are left alone; the message about what has changed comes when the run goes on.
+    """
+    run = RunDirectory(config.out)
+    if not run.last.exists():
+        return
+    saved, own = run.checkpoint("last")["model"], model.state_dict()
+    if {key: value.shape for key, value in saved.items()} == {key: value.shape for key, value in own.items()}:
+        model.load_state_dict(saved)
 
 
 def place(model: M, config: TrainConfig, ranks: Ranks = ONE) -> M:
@@ -229,6 +242,7 @@ class Description:
         preprocessing: How the model's input is made.
         relations: How classes relate; only used for the report.
         motion_made: How the motion in the data was made, as far as that is known.
+        images: Digests of the clips with the numbers of their frames, empty for pictures.
     """
 
     architecture: Architecture
@@ -236,6 +250,7 @@ class Description:
     preprocessing: dict[str, Any]
     relations: Relations
     motion_made: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
 
     def for_checkpoint(self, config: TrainConfig, sets: Sets) -> dict[str, Any]:
         """Return the plain values that checkpoints hold beside the weights."""
@@ -245,7 +260,8 @@ class Description:
             "preprocessing": self.preprocessing,
             "config": config.model_dump(mode="json"),
             "motion_made": self.motion_made,
-            "items": {"train": _digest(sets.train.keys + sets.train.beside), "test": _digest(sets.test.keys)},
+            "items": {"train": digest(sets.train.keys + sets.train.beside), "test": digest(sets.test.keys)},
+            "images": self.images,
         }
 
 
@@ -360,7 +376,3 @@ def _predict_best(task: Task, run: RunDirectory, sets: Sets, ranks: Ranks) -> Pr
     found = predict(task, sets.test.batches, sets.test.keys, show="evaluating best.pt", ranks=ranks)
     task.model.load_state_dict(kept)
     return found
-
-
-def _digest(keys: Sequence[str]) -> str:
-    return f"{len(keys)} {hashlib.sha256(os.fsencode(chr(10).join(keys))).hexdigest()[:16]}"

@@ -66,7 +66,7 @@ class Square:
 def centre_square(height: int, width: int, share: float) -> Square:
     """Place the square that the network sees at test time, its side a share in (0, 1] of the short one."""
     side = round(share * min(height, width))
-    return Square((width - side) // 2, (height - side) // 2, side)
+    return Square(round((width - side) / 2), round((height - side) / 2), side)
 
 
 def scale_to_peak(heat: Heat) -> Heat:

@@ -60,7 +60,8 @@ def _add_motion(config: MotionConfig) -> int:
     faults = {fault.clip: str(fault) for fault in scan.faults if fault.kind == "frames"}
     tasks = [task for task in plan(scan, settings) if task.clip.key not in faults]
     refuse_occupied(config.root, tasks)
-    record_settings(config.root, settings)
+    if tasks or not flow_given(scan):
+        record_settings(config.root, settings, given=flow_given(scan), tasks=tasks)
     print(f"{len(scan.clips)} clips, {len(tasks)} of them to do with {_words(_record(settings))}")
     log = MotionLog(config.root)
     notes: dict[str, Notes] = {}
@@ -81,13 +82,35 @@ def _add_motion(config: MotionConfig) -> int:
     return 1 if faults else 0
 
 
-def record_settings(root: Path, settings: FlowSettings) -> None:
+def flow_given(scan: Scan) -> bool:
+    """Whether the tree has flow that this command did not make, such as that of a published data set."""
+    record = scan.root / RECORD
+    if record.is_file():
+        return read_yaml(record).get("flow") == GIVEN
+    return any(clip.series(kind) is not None for clip in scan.clips for kind in FLOW_KINDS)
+
+
+def record_settings(root: Path, settings: FlowSettings, *, given: bool, tasks: Sequence[Task]) -> None:
     """Record how the tree's motion is made, and refuse to mix two ways in one tree.
 
+    Args:
+        root: The tree.
+        settings: How what is missing is made.
+        given: Whether there is flow that was made elsewhere.
+        tasks: What is missing.
+
     Raises:
-        UserError: The tree was begun with other settings.
+        UserError: The tree was begun with other settings, or has flow from elsewhere and clips without.
     """
     path, now = root / RECORD, _record(settings)
+    if given and (lacking := [task.clip.key for task in tasks if {*task.folders} & {*FLOW_KINDS}]):
+        raise UserError(
+            f"{root} has flow that was not made here, and {len(lacking)} clips without, {lacking[0]} first; "
+            f"flow by {_words(now)} would be of another kind. Get theirs from where the other came from, or "
+            "move the folders of flow elsewhere to compute all of it"
+        )
+    if given:
+        now = {"flow": GIVEN, "maps": now}
     if not path.exists():
         write_text(path, yaml.safe_dump(now, sort_keys=False))
     elif (before := read_yaml(path)) != now:
@@ -95,6 +118,10 @@ def record_settings(root: Path, settings: FlowSettings) -> None:
             f"the motion of {root} was made with {_words(before)}, this run has {_words(now)}; use the same "
             f"settings, or move {path} and the folders of flow and maps elsewhere"
         )
+
+
+GIVEN = "given"
+"""In the record: the flow was there before."""
 
 
 def _record(settings: FlowSettings) -> dict[str, Any]:

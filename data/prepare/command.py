@@ -47,7 +47,12 @@ def main(config: PrepareConfig) -> int:
         raise UserError(listing(config.annotations, bad))
     for note in (*table.notes, *notes, *shortened(repeated_frames(list(cuts.values())))):
         print(f"note: {note}")
-    named, unwanted = assign(table, cuts, sources, config.out)
+    named, unwanted, unsure = assign(table, cuts, sources, config.out)
+    if unsure:
+        print(
+            f"note: {len(unsure)} clips that no valid row asks for stay, since rows that are skipped may: "
+            f"{', '.join(unsure[:_MOST_NOTES])}{' …' if len(unsure) > _MOST_NOTES else ''}"
+        )
     try:
         if moved := set_aside(config.out, unwanted):
             print(f"note: clips that no row asks for are now in {config.out / ASIDE}: {', '.join(moved)}")
@@ -131,24 +136,31 @@ def plan(table: Annotations, fps: float | None) -> tuple[dict[int, Cut], list[Ba
 
 def assign(
     table: Annotations, cuts: Mapping[int, Cut], sources: Sources | None, out: Path
-) -> tuple[dict[str, Cut], list[str]]:
+) -> tuple[dict[str, Cut], list[str], list[str]]:
     """Give every clip its key, and list the existing clips that no row asks for.
 
     An existing clip may be that of a row which is skipped now: such clips stay, and so does every clip that
-    this command didn't cut.
+    this command didn't cut. One whose frames a valid row asks for under another name does not: it has the old
+    name of a row that was corrected.
+
+    Returns:
+        The clips by key, the existing ones to move aside, and those that stay for rows that are skipped.
     """
     ours = sources or {}
+    wanted = [Source.of(cut) for cut in cuts.values()]
     skipped = {row.group for row in table.rows if row.line not in cuts}
 
     def stays(key: str) -> bool:
         if key in ours:
+            if ours[key] in wanted:
+                return False
             return bool(table.bad) or key.rpartition("/")[0] in skipped
         return sources is not None and clip_folder(out, key).exists()
 
     named = name_clips(table.rows, cuts, ours, stays)
     asked = {key: Source.of(cut) for key, cut in named.items()}
-    unwanted = [key for key, source in ours.items() if asked.get(key) != source and not stays(key)]
-    return named, unwanted
+    left = [key for key, source in ours.items() if asked.get(key) != source]
+    return named, [key for key in left if not stays(key)], [key for key in left if stays(key)]
 
 
 def cut_all(named: Mapping[str, Cut], config: PrepareConfig) -> list[BadRow]:

@@ -31,7 +31,7 @@ class Settings(SpreadConfig):
     """Clips to render. tiny: 48 short clips for tests. demo: 560 clips of 20 actions. gtea61: 457 clips, the
     real set's actions and lengths."""
     catalogue: PositiveInt | None = None
-    """Number of single-object pictures to draw instead of clips."""
+    """Number of single-object pictures to draw instead of clips, some on users' tables or in their hands."""
     seed: NonNegativeInt = 0
     """The same seed gives the same bytes."""
     hidden_start: float = Field(default=0.0, ge=0, le=0.5)

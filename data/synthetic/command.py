@@ -36,6 +36,8 @@ MARK = "synthetic.yaml"
 
 EDITION = 1
 """Raised whenever the same seed gives other pictures than before, so that no folder holds a mixture."""
+HIDDEN_EDITION = 2
+"""The same of clips with a hidden start. In the first, plates told actions apart."""
 
 # Noisy pictures have no repeats to find: this takes half the time of OpenCV's default at the same file size.
 # OpenCV before 4.12 can't choose the filter.
@@ -86,7 +88,8 @@ def claim(settings: Settings) -> None:
     out, mark = settings.out, settings.out / MARK
     fields = {"preset", "seed"} if settings.preset is not None else {"catalogue", "size", "seed"}
     fields |= {"hidden_start"} if settings.hidden_start else set()
-    wanted = {"edition": EDITION, **settings.model_dump(mode="json", include=fields)}
+    edition = HIDDEN_EDITION if settings.hidden_start else EDITION
+    wanted = {"edition": edition, **settings.model_dump(mode="json", include=fields)}
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
     if mark.is_file():

@@ -44,6 +44,8 @@ class LayerStack:
     layers: list[Layer] = field(default_factory=list)
     hidden: int = 0
     """Frames at the clip's beginning that show none of them."""
+    standing: int = 0
+    """Layers at the back that were put there by `stand`."""
 
     def add(self, sprite: Sprite, poses: Array, role: Role, visible: NDArray[np.bool_] | bool = True) -> None:
         """Put a sprite in front of all others.
@@ -54,10 +56,18 @@ class LayerStack:
             role: What it is to the truth.
             visible: Frames that show it. Shape: (N,) or one for all.
         """
+        self.layers.append(self._layer(sprite, poses, role, visible))
+
+    def stand(self, sprite: Sprite, poses: Array, role: Role) -> None:
+        """Put a sprite behind all others but those that stand there already; arguments as of `add`."""
+        self.layers.insert(self.standing, self._layer(sprite, poses, role, True))
+        self.standing += 1
+
+    def _layer(self, sprite: Sprite, poses: Array, role: Role, visible: NDArray[np.bool_] | bool) -> Layer:
         shown = np.broadcast_to(np.asarray(visible, np.bool_), (self.frames,))
         if self.hidden:
             shown = shown & (np.arange(self.frames) >= self.hidden)
-        self.layers.append(Layer(sprite, np.broadcast_to(poses, (self.frames, 3, 3)), role, shown))
+        return Layer(sprite, np.broadcast_to(poses, (self.frames, 3, 3)), role, shown)
 
 
 def pose(xy: ArrayLike, angle: ArrayLike = 0.0, sx: ArrayLike = 1.0, sy: ArrayLike | None = None) -> Array:

@@ -86,6 +86,16 @@ class Shot:
         """Put a layer in front of the others."""
         self.stack.add(sprite, poses, role, visible)
 
+    def stand(self, sprite: Sprite, place: Array) -> None:
+        """Set something that is in use and stays where it is, behind the layers.
+
+        It becomes part of the backdrop; where the clip's start is hidden, a layer, so that it is hidden too.
+        """
+        if self.stack.hidden:
+            self.stack.stand(sprite, place, Role.OTHER)
+        else:
+            self.backdrop.stamp(sprite, place)
+
     def shadow(self, xy: Array, width: float, lift: Array | float = 0.0) -> None:
         """Lay a soft shadow `width` wide (local units) on the table under an object whose foot is at `xy`."""
         poses = shadow_pose(self.flip(xy), width * self.size, lift)

@@ -155,7 +155,7 @@ def spread(shot: Shot, nouns: list[str]) -> None:
     foot = middle + (shot.rng.uniform(-150, -120), shot.rng.uniform(-34, -10))
     shot.shadow(foot, jar.width)
     shot.add(jar.body, shot.pose(foot), Role.OBJECT)
-    shot.backdrop.stamp(shot.object("plate").body, shot.pose(middle, sx=0.9))
+    shot.stand(shot.object("plate").body, shot.pose(middle, sx=0.9))
     turn = shot.rng.uniform(-8, 8)
     shot.add(bread.body, shot.pose(middle, turn), Role.OTHER)
     way = swing(phase, 0.18, 0.9, 4)
@@ -221,7 +221,7 @@ def fold(shot: Shot, nouns: list[str]) -> None:
     """A hand lifts the right half of a slice and lays it over the left one."""
     bread, phase, size = shot.object(nouns[0]), shot.phase, shot.size
     middle = shot.spot((0.40, 0.56), (0.66, 0.82))
-    shot.backdrop.stamp(shot.object("plate").body, shot.pose(middle))
+    shot.stand(shot.object("plate").body, shot.pose(middle))
     flip = np.cos(np.pi * keyed(phase, (0, 0.3, 0.85, 1), (0.0, 0.0, 1.0, 1.0)))
     wide = np.where(np.abs(flip) < 0.04, np.where(flip < 0, -0.04, 0.04), flip)
     raised = np.sqrt(1 - np.clip(flip, -1, 1) ** 2)
@@ -244,11 +244,11 @@ def _spoon_hand(shot: Shot, path: Array, angle: Array) -> HandMotion:
 
 def _plate(shot: Shot, middle: Array, foods: list[str]) -> None:
     """Set a plate with foods on it, the first on top."""
-    shot.backdrop.stamp(shot.object("plate").body, shot.pose(middle))
+    shot.stand(shot.object("plate").body, shot.pose(middle))
     for name in reversed(foods):
         shift = shot.rng.uniform(-5, 5, 2)
         at = shot.pose(middle + shift, shot.rng.uniform(-9, 9))
-        shot.backdrop.stamp(shot.object(name).body, at)
+        shot.stand(shot.object(name).body, at)
 
 
 def _target(shot: Shot, at: Array, nouns: list[str]) -> Array:

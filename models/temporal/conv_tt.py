@@ -87,8 +87,9 @@ class ConvTTLSTM(nn.Module):
 class ConvTTHead(TemporalHead):
     """Average pool of the last cell state c_T of a Conv-TT-LSTM of order 3 over 3 outputs, of rank 8.
 
-    Sizes are those of the published network, which predicts video; how its authors recognise actions early
-    was not released, so the feature is that of Ego-RNN's ConvLSTM.
+    Order, rank and outputs are those of the published network, which predicts video by 12 layers with kernels
+    of 5x5; here it is one layer with 3x3. How its authors recognise actions early was not released, so the
+    feature is that of Ego-RNN's ConvLSTM.
 
     Examples:
         >>> head = ConvTTHead(8, 4)

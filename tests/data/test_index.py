@@ -229,6 +229,20 @@ def test_a_run_without_gaps_is_read_whatever_its_first_number(tmp_path, by, kind
         assert read == pixels[kind]
 
 
+@pytest.mark.parametrize("first", [1, 101])
+def test_maps_that_lack_their_first_keep_their_frames(tmp_path, first):
+    """As those of 18 clips of GTEA61: map 2 belongs to frame 2, wherever the frames' numbers begin."""
+    png_tree(tmp_path)
+    frames = tmp_path / "processed_frames2/S1/open_jam/1/rgb"
+    for path in sorted(frames.glob("*.png"), reverse=True):
+        path.rename(frames / f"rgb{int(path.stem[3:]) + first - 1:04}.png")
+    (maps,) = (tmp_path / "processed_frames2/S1/open_jam/1").glob("mmaps*")
+    lost, second = sorted(maps.iterdir())[:2]
+    lost.unlink()
+    clip = ClipIndex.from_tree(tmp_path).find(["S1/open_jam/1"]).clips[0]
+    assert clip.maps.numbers[0] == 2 and clip.maps.path(2) == second
+
+
 def test_a_gap_stays_a_fault_wherever_the_numbering_begins(tmp_path):
     png_tree(tmp_path)
     shift(tmp_path, "S1/open_jam/1", 99)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from core.errors import UserError
 from core.jobs import denormals_are_flushed, repeatable_opencv
@@ -166,6 +167,25 @@ def test_a_stopped_run_is_completed_and_what_is_there_is_kept(tree):
     again = contents(tree)
     assert again.pop(str(kept.relative_to(tree))) == b"given with the data set"
     assert again.items() <= whole.items() and len(again) == len(whole) - 1
+
+
+def test_flow_of_another_kind_is_not_mixed_with_flow_that_was_given(tree, capsys):
+    """As published trees have it, without a record of how it was made."""
+    main(MotionConfig(root=tree, maps=True, jobs=1))
+    (tree / motion.RECORD).unlink()
+    shutil.rmtree(map_folder(tree, "S2", "open_jam", "1"))
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    assert yaml.safe_load((tree / motion.RECORD).read_text()) == {
+        "flow": "given",
+        "maps": {"flow": "dis", "warp": True},
+    }
+    assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
+    for axis in "xy":
+        shutil.rmtree(flow_folder(tree, axis, "S1", "open_jam", "1"))
+    before = contents(tree)
+    with pytest.raises(UserError, match="flow that was not made here, and 1 clips without, S1/open_jam/1"):
+        main(MotionConfig(root=tree, jobs=1))
+    assert contents(tree) == before
 
 
 def test_a_clip_is_complete_or_absent(tree, monkeypatch):

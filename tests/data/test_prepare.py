@@ -272,6 +272,19 @@ def test_clips_whose_video_is_lost_stay_when_it_is_skipped(tmp_path, prepare, lo
         assert shown_numbers(tmp_path / "out/processed_frames2/S1/stir/3") == [8, 9, 10, 11]
 
 
+def test_a_corrected_label_leaves_no_clip_under_the_old_one_though_rows_are_skipped(tmp_path, prepare):
+    red_film(tmp_path / "videos/two.avi")
+    rows = [GOOD, "videos/one.avi,S1,cut,0,6", "videos/two.avi,S1,stir,0,3"]
+    assert prepare(rows, "--short-side", "32")[0] == 0
+    (tmp_path / "videos/two.avi").unlink()
+    rows[1] = "videos/one.avi,S1,pour,0,6"
+    status, said, _ = prepare(rows, "--short-side", "32", "--skip-broken")
+    assert status == 1 and "clips that no row asks for are now in" in said and "S1/cut/1" in said
+    assert not (tmp_path / "out/processed_frames2/S1/cut/1").exists()
+    assert shown_numbers(tmp_path / "out/processed_frames2/S1/pour/1") == [0, 1, 2, 3, 4, 5]
+    assert "note: 1 clips that no valid row asks for stay, since rows that are skipped may: S1/stir/" in said
+
+
 def test_what_was_not_cut_by_this_command_keeps_its_place(tmp_path, prepare):
     assert prepare([GOOD], "--short-side", "32")[0] == 0
     own = tmp_path / "out/processed_frames2/S1/stir/2"

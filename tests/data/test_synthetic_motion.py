@@ -12,6 +12,7 @@ from data.synthetic.clip import bystanders, compose, compose_action, draw_phase
 from data.synthetic.geometry import Role
 from data.synthetic.presets import GTEA61_COUNTS, ClipSpec, plan
 from data.synthetic.render import camera_path, steps_back
+from data.synthetic.verbs import PROGRAMS
 
 ACTIONS = sorted({spec.action for spec in plan("gtea61", 0)})
 
@@ -118,8 +119,13 @@ def test_a_hidden_start_shows_nothing_of_an_action_and_its_reverse_the_same(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_of_no_action_is_anything_seen_in_a_hidden_start(action: str) -> None:
-    clip = compose(ClipSpec("S4", action, "1", 10, (72, 40), 0, 0.25))
+def test_of_no_action_is_anything_seen_in_a_hidden_start(
+    action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ClipSpec("S4", action, "1", 10, (72, 40), 0, 0.25)
+    clip = compose(spec)
+    monkeypatch.setitem(PROGRAMS, spec.verb, lambda shot, nouns: None)
+    assert np.array_equal(clip.backdrop.image, compose(spec).backdrop.image), "nothing in use stands there"
     assert not any(layer.visible[:3].any() for layer in clip.layers)
     assert any(layer.visible[3] for layer in clip.layers if layer.role is Role.OBJECT)
 

@@ -10,6 +10,7 @@ import evaluate
 import train_video
 from core.checkpoint import save_checkpoint
 from core.errors import UserError
+from core.ranks import ONE
 from core.run_dir import RunDirectory
 from core.task import Composition
 from data.index import ClipIndex
@@ -17,6 +18,7 @@ from models.build import build_trained
 from models.verb_noun import VerbNoun
 from models.video import NETWORKS
 from tests.scripts.test_video_path import config
+from training.batches import open_clips
 
 PAIRS = [(0, 0), (1, 0), (0, 2), (1, 1)]
 
@@ -79,6 +81,17 @@ def test_a_training_without_clips_of_an_action(tree, tmp_path, capsys):
     numbers = [name for name, value in saved.items() if isinstance(value, float)]
     assert {"top1", "noun_alone", "unseen_composed"} <= set(numbers)
     assert [again[name] for name in numbers] == pytest.approx([saved[name] for name in numbers])
+
+
+def test_the_epoch_is_not_selected_on_clips_of_unseen_actions(tree, tmp_path):
+    asked = config(
+        tree, tmp_path / "run", network="early", labels="verb+noun", unseen=("open_jam",), val_fraction=0.5
+    )
+    data = open_clips(asked, train_video.show(train_video.resolve(asked, {})[0], {}))
+    assert "open_jam" in {clip.action for clip in data.split.val.clips}
+    kept = train_video.keep_unseen_out(asked, data, ONE)
+    assert "open_jam" not in {clip.action for clip in (*kept.split.val.clips, *kept.split.train.clips)}
+    assert len(kept.split.val) > 0
 
 
 def test_an_action_that_is_not_there_cant_be_left_out(tree, tmp_path):

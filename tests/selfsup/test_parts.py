@@ -104,6 +104,18 @@ def filled(balanced: bool, variant: str = "classification") -> tuple[MotionHead,
     return head, grey
 
 
+def test_the_prior_takes_maps_that_are_held_on_a_gpu():
+    class Held:
+        """Maps elsewhere: nothing can be done with them before they are brought to the CPU."""
+
+        def cpu(self):
+            return torch.full((1, 2, 1, 8, 8), 255, dtype=torch.uint8) * torch.eye(8, dtype=torch.uint8)
+
+    head, target = MotionHead(4, 8), MotionTarget("classification", threshold=0.1)
+    learn_prior(MotionHeads(layer4=head), target, [{"maps": Held()}], balanced=False)
+    assert head.frequency.equal(torch.eye(8))
+
+
 def test_the_prior_is_how_often_places_move_and_weights_undo_the_imbalance():
     head, grey = filled(balanced=True)
     torch.testing.assert_close(head.frequency, torch.tensor([[0, 0], [0, 2 / 3]]))

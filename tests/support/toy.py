@@ -23,6 +23,7 @@ from training.fit import EvaluationSet, Sets, TrainingSet
 from training.run import Description, train_and_evaluate
 
 KEYS = tuple(f"clip{i}" for i in range(24))
+IMAGES = {"train": "24 abc"}
 NAMES = ("left", "right", "up")
 
 
@@ -118,7 +119,9 @@ def run(
     test = EvaluationSet("test", KEYS, Batches(batches(order, size=7), at_evaluation), "every clip")
     validation = EvaluationSet("val", KEYS[:9], batches(order[:9]), "the first nine") if val else test
     sets = Sets(TrainingSet(KEYS, shuffled), validation, test)
-    about = Description({"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}))
+    about = Description(
+        {"name": "Toy"}, NAMES, {}, Relations({"verb": np.array([0, 0, 1])}), images=dict(IMAGES)
+    )
     task = Classification(Toy(), ("x",))
     with RunDirectory.begin(config) as directory:
         draw = partial(write_text, out / "motion.png", "drawn before eval.json says that all is there")

@@ -76,6 +76,7 @@ def test_no_clip_is_left_out_of_a_measurement_or_counted_twice():
     [
         ("NAMES", ("left", "up", "right"), "other classes"),
         ("KEYS", (*KEYS[:23], "a new clip"), "other clips"),
+        ("IMAGES", {"train": "24 def"}, "other frames of the clips"),
     ],
 )
 def test_data_that_changed_under_a_stopped_run_is_refused(tmp_path, monkeypatch, name, value, said):

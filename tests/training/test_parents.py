@@ -12,7 +12,8 @@ from core.errors import UserError
 from core.train_config import ClipTrainConfig
 from data.provenance import motion_made, refuse_other_motion
 from data.transforms import Preprocessing, transform_frames
-from training.parents import check_classes, refuse_seen_users, untrained_note
+from training.parents import Parent, check_classes, refuse_seen_users, untrained_note
+from training.run import take_own_weights
 
 
 def saved_run(folder, **config):
@@ -95,6 +96,33 @@ def test_first_weights_that_held_out_other_clips_are_refused(tmp_path):
 def test_a_user_is_named_once(tmp_path, flag):
     with pytest.raises(UserError, match=f"--{flag.replace('_', '-')}: name each user once, got .*S1.*S2.*S1"):
         ClipTrainConfig(data=tmp_path, out=tmp_path, **{flag: ("S1", "S2", "S1")})
+
+
+def test_a_parent_that_learned_from_other_clips_held_out_others(tmp_path):
+    held = {"val_fraction": 0.2, "seed": 0, "train_users": ["S1", "S3", "S4"], "test_users": ["S2"]}
+    content = {"config": held, "class_names": ["a"], "images": {"train": "273 abc"}}
+    parent = Parent("--init runs/a", content, "0")
+    config = start(tmp_path, None, val_fraction=0.2)
+    parent.check(config, ["a"], {"train": "273 abc"})
+    with pytest.raises(UserError, match="--init runs/a learned from other clips than there are now"):
+        parent.check(config, ["a"], {"train": "272 def"})
+    parent.check(config.replace(val_fraction=0.0), ["a"], {"train": "272 def"})
+    Parent("--init runs/a", content | {"images": {}}, "0").check(config, ["a"], {"train": "272 def"})
+
+
+def test_a_run_that_goes_on_has_its_own_weights_whatever_it_started_from(tmp_path):
+    ours, began_from = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    config = start(tmp_path, None).replace(out=tmp_path / "run")
+    take_own_weights(config, began_from)
+    assert not began_from.weight.equal(ours.weight), "there is no run yet"
+    parts = {"architecture": {}, "class_names": [], "preprocessing": {}, "config": {}}
+    save_checkpoint(tmp_path / "run" / "last.pt", parts | {"model": ours.state_dict()})
+    take_own_weights(config, began_from)
+    assert began_from.weight.equal(ours.weight)
+    other = torch.nn.Linear(3, 2)
+    before = other.weight.clone()
+    take_own_weights(config, other)
+    assert other.weight.equal(before), "what has changed is said later"
 
 
 def test_a_run_is_measured_on_whom_it_learned_from_only_by_name(tmp_path, capsys):

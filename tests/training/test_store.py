@@ -9,6 +9,7 @@ import torch
 
 from core.errors import UserError
 from training.cache import CacheFlags
+from training.cache import store as store_module
 from training.cache.store import CacheFolder, TensorStore
 
 
@@ -42,6 +43,12 @@ def test_another_identity_is_another_store(tmp_path, other):
     store(tmp_path, **same).write(1, torch.zeros(2, 3))
     assert store(tmp_path, **same).present([1]) == [True]
     assert store(tmp_path, **same | other).present([1]) == [False]
+
+
+def test_what_other_versions_made_is_not_looked_at(tmp_path, monkeypatch):
+    store(tmp_path).write(1, torch.zeros(2))
+    monkeypatch.setattr(store_module, "_MADE_BY", ["another torch"])
+    assert store(tmp_path).present([1]) == [False]
 
 
 def test_a_slot_without_its_mark_is_not_there(tmp_path, monkeypatch):

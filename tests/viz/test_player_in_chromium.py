@@ -262,6 +262,8 @@ def test_frames_that_are_seen_twice_are_stepped_through_one_by_one(tmp_path):
             for place in order:
                 assert label(page) == f"frame {seen[place] + 1} of 3 ({place + 1} of 5 seen)"
                 page.press(key)
+        page.set("#time", 2)
+        assert label(page) == "frame 3 of 3 (5 of 5 seen)"
         page.set("#time", 1)
         assert label(page) == "frame 2 of 3 (heat of 3 of 5 seen)"
         page.press("ArrowLeft")

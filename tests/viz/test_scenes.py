@@ -14,8 +14,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from core.errors import UserError
+from data.transforms import place_crop
 from viz.film import save_gif, save_mp4, save_png
-from viz.overlay import Style, centre_square, colour
+from viz.overlay import Square, Style, centre_square, colour
 from viz.player import write_player
 from viz.scene import Motion, RunView, Scene
 from viz.storyboard import WIDEST, fit, heat_pictures, scene_film, scene_sheet, timeline
@@ -181,6 +182,13 @@ def test_right_wrong_and_unknown():
     assert not scene(bad, action=None).wrong and scene(bad, action=None).verdict(bad) == ""
 
 
+@pytest.mark.parametrize("size", [(455, 256), (456, 256), (228, 128), (341, 256), (256, 455)])
+def test_the_square_is_the_crop_of_the_test(size):
+    """Of frames that are not scaled, to the pixel."""
+    square, crop = centre_square(size[1], size[0], 7 / 8), place_crop(*size, round(min(size) * 7 / 8), None)
+    assert square == Square(crop.left, crop.top, crop.side)
+
+
 @pytest.mark.parametrize("row, column", [(0, 0), (1, 2), (2, 1)])
 def test_heat_of_a_cell_lies_on_its_pixels_in_the_page(tmp_path, row, column):
     heat = np.zeros((1, 3, 3))
@@ -189,7 +197,7 @@ def test_heat_of_a_cell_lies_on_its_pixels_in_the_page(tmp_path, row, column):
     write_player(tmp_path / "index.html", [shown], Style())
     (found,) = page_data(tmp_path / "index.html")["scenes"][0]["views"]
     left, top, width, height = found["square"]
-    assert (left, top, width, height) == (19, 6, 52, 52)
+    assert (left, top, width, height) == (20, 6, 52, 52)
     cover = picture_in(found["layers"][0])[..., 3]
     assert cover.shape == (52, 52)
     found = np.argwhere(cover > 240).mean(axis=0)

@@ -28,7 +28,7 @@ from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.transforms import NUM_DRAWS
 from models.base import Prefix
-from training.batches import KeyBatches, LoadClips, load_clips
+from training.batches import KeyBatches, LoadClips, ResidentClips, load_clips
 from training.cache.held import HeldMemory, HeldOutputs, numbers
 from training.cache.store import CacheFolder, TensorStore
 from training.step import Moment
@@ -125,7 +125,6 @@ class FrozenLayers:
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return {
-            "torch": torch.__version__,
             "device": self.device.type,
             "layers": self.prefix.name,
             "weights": digest.hexdigest(),
@@ -145,6 +144,8 @@ class DecodedFrames:
     def __init__(self, frames: Frames, index: ClipIndex, workers: int, load: LoadClips) -> None:
         """Read the frames of an index's clips in `workers` processes."""
         self.frames, self.index, self.workers, self.load = frames, index, workers, load
+        # A GPU crops what it holds, and may round a grey level otherwise than a CPU (docs/performance.md).
+        self.crops = load.resident.device.type if isinstance(load, ResidentClips) else "cpu"
         index.require(frames.kinds)
 
     @cached_property
@@ -152,7 +153,7 @@ class DecodedFrames:
         """Plain values that name the frames."""
         frames, clips = self.frames, self.index.clips
         files = identify(clip.frames.path(number) for clip in clips for number in frames.pick(clip))
-        return [frames.frames, frames.pixels.to_dict(), self.index.keys, files]
+        return [frames.frames, frames.pixels.to_dict(), self.index.keys, files, self.crops]
 
     def disk_estimate(self) -> list[str]:
         """Say how much kept frames take, if all have the size of the first one."""

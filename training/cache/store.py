@@ -22,14 +22,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+import torchvision
 from torch import Tensor
 
 from training.cache import Precision
 
 _FORMAT = 3  # of the files; those of other formats are not looked at
+# What decodes, scales and computes: other versions may give other values.
+_MADE_BY = [torch.__version__, torchvision.__version__, cv2.__version__]
 _FILLED = 1 << 32  # in the mark of a filled slot, above its checksum
 _MARK_BYTES = 8
 _LEFT_FREE = 2**30  # bytes of the disk that a cache never takes
@@ -189,7 +193,7 @@ class TensorStore:
         self.dtype = dtype or cache.precision
         self._dtype = np.dtype(self.dtype)
         self._bytes = self._dtype.itemsize * math.prod(shape)
-        content = json.dumps([_FORMAT, self.dtype, identity, slots, list(shape)], sort_keys=True)
+        content = json.dumps([_FORMAT, _MADE_BY, self.dtype, identity, slots, list(shape)], sort_keys=True)
         self.path = cache.path / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.slots"
         self._file: int | None = None
         self._close: Callable[[], Any] = lambda: None
