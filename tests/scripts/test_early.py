@@ -187,7 +187,7 @@ def test_a_finished_run_is_read_along_its_frames(moving_tree, frame_run, joint_r
         ((run, 20), "none of the 4 frames of .* lies at 20 %.* --frames 5"),
         ((run, 0.25), "per cent of a clip from 1 to 100"),
         ((run, 50, 25), "from the smallest to the largest"),
-        ((joint_run, 100), "can't be read along its frames: it holds a TwoStream"),
+        ((joint_run, 100), "can't be read along its frames: --observed takes runs of train_rgb.py"),
     ):
         path, *shares = mistake
         status, _, said = command(

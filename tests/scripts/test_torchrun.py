@@ -21,6 +21,7 @@ from core.run_dir import read_eval
 from models.inserts import MODULES
 from models.temporal import HEADS
 from models.video import NETWORKS
+from models.weights import read_backbone_weights
 from tests.scripts.test_pictures_beside import paint
 from tests.scripts.test_video_path import config as video_config
 from tests.support import parallel_toy
@@ -79,7 +80,7 @@ def in_two(once, tree, frame_run, stress):
 
     def configs_below(folder):
         configs = {
-            out: stage_1_config(tree, frame_run, folder / out, temporal=head, **settings)
+            out: stage_1_config(tree, folder / "backbone.pth", folder / out, temporal=head, **settings)
             for out, head in heads.items()
         }
         videos = {"beside": {"network": "resnet18", "module": "tsm", "pictures": folder / "pictures"}}
@@ -95,6 +96,8 @@ def in_two(once, tree, frame_run, stress):
     def train(folder):
         folder.mkdir()
         paint(folder / "pictures")
+        # The run itself has learned from clips that are held out here.
+        torch.save(read_backbone_weights(str(frame_run), "resnet18"), folder / "backbone.pth")
         configs = configs_below(folder).values()
         trainings = json.dumps(
             [[type(config).__module__, config.model_dump(mode="json")] for config in configs]
