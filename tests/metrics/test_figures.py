@@ -61,7 +61,7 @@ def test_changes_of_any_names_against_runs_of_any_names(tmp_path, kind):
     ink(tmp_path / "fusion.png")
 
 
-@pytest.mark.parametrize("classes", [2, 20, 61, 200])
+@pytest.mark.parametrize("classes", [2, 20, 61, pytest.param(200, marks=pytest.mark.stress)])
 def test_labels_have_the_room_they_need(tmp_path, classes):
     names = tuple(f"spread_jam,spoon,bread_{number}" for number in range(classes))
     save_confusion(tmp_path / "confusion.png", np.eye(classes, dtype=np.int64), names)
