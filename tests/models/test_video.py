@@ -90,7 +90,7 @@ def test_a_still_clip_gives_what_the_2d_network_gives(name, backbone, frames, tm
     "name,backbone",
     [
         ("p3d50", "resnet50"),
-        ("i3d-resnet50", "resnet50"),
+        pytest.param("i3d-resnet50", "resnet50", marks=pytest.mark.stress),
         pytest.param("i3d-resnet34", "resnet34", marks=pytest.mark.stress),
         pytest.param("early-resnet34", "resnet34", marks=pytest.mark.stress),
         pytest.param("early-resnet50", "resnet50", marks=pytest.mark.stress),
@@ -494,7 +494,9 @@ def test_what_every_network_can(name):
         assert again(seen).heat is None and again(seen).logits.equal(output.logits)
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.stress) if n in ("csn26", "s3d") else n for n in EACH]
+)
 def test_the_loss_of_every_network_falls(name):
     model = network.__wrapped__(name)
     stage = type(model).STAGE.override(lr=1e-3 if type(model).STAGE.optimizer == "adamw" else 0.005)
