@@ -47,9 +47,8 @@ def test_every_way_has_the_loss_and_the_gradient_of_the_plain_loop(part):
         assert 0 < gradient_error(gradient(half), true) < 0.1
 
 
-@pytest.mark.parametrize(
-    "part", [pytest.param(part, marks=() if part == "stage 1" else pytest.mark.stress) for part in PARTS]
-)
+@pytest.mark.stress
+@pytest.mark.parametrize("part", PARTS)
 def test_a_compiled_step_is_the_same_step(part):
     """As far as tracing goes; what makes machine code of it takes minutes, and is PyTorch's."""
     step, compiled = build(part, EXACT, SMALL), build(part, EXACT, SMALL)

@@ -78,6 +78,7 @@ def test_trials_are_judged_on_held_out_clips_and_go_on_where_they_were(tmp_path,
     assert outcome(tmp_path / "again") == outcome(tmp_path / "out"), "the same trials for the same seed"
 
 
+@pytest.mark.stress
 def test_a_killed_search_ends_as_one_that_was_not(tmp_path):
     wanted = searched(sleep=0.05)
     assert start(tmp_path / "whole", wanted, 4) == 0

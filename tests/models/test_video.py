@@ -106,7 +106,7 @@ def test_deeper_ones_and_bottlenecks_begin_as_the_2d_network_too(name, backbone,
 @pytest.mark.parametrize(
     "name,backbone",
     [
-        ("p3d50", "resnet50"),
+        pytest.param("p3d50", "resnet50", marks=pytest.mark.stress),
         *((n, "resnet18") for n in ("i3d-resnet18", "early", "slowfusion")),
     ],
 )

@@ -64,6 +64,7 @@ def test_damage_and_want_of_room_change_nothing_but_time(tree, frame_run, tmp_pa
     assert "--cache-gib" in capsys.readouterr().out
 
 
+@pytest.mark.stress
 def test_half_precision_is_repeatable_and_close(tree, frame_run, tmp_path):
     half = {"cache": tmp_path / "cache", "cache_precision": "float16"}
     plain = run(stage_1_config(tree, frame_run, tmp_path / "plain", epochs=2))

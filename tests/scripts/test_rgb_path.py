@@ -353,6 +353,7 @@ def test_a_run_without_attention_can_not_show_it(tree, frame_run, tmp_path):
     assert np.load(tmp_path / "o" / "S2_open_jam_1_run.npy").shape == (3, 2, 2)
 
 
+@pytest.mark.stress
 def test_command_line(tree, tmp_path):
     command = [sys.executable, "train_rgb.py", "--stage", "1", "--data", tmp_path / "none"]
     done = subprocess.run([*command, "--out", tmp_path / "run"], cwd=ROOT, capture_output=True, text=True)

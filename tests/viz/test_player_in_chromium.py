@@ -290,6 +290,7 @@ def test_keys_play_step_and_change_the_clip(whole_clip):
     assert page.run("at('play').textContent") == "Play"
 
 
+@pytest.mark.stress
 def test_films_play_in_the_browser_also_of_odd_sizes(tmp_path):
     pictures = [np.full((65, 91, 3), grey, np.uint8) for grey in GREYS]
     save_mp4(tmp_path / "film.mp4", pictures)
