@@ -258,7 +258,7 @@ def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
 
     Raises:
         UserError: There is no such action, the first weights have learned from it, or nothing is left to
-            learn from.
+            learn from or to select an epoch on.
     """
     if wrong := sorted(set(config.unseen) - set(data.class_names)):
         raise UserError(f"--unseen {wrong[0]}: no such action; there are {list(data.class_names)}")
@@ -284,7 +284,8 @@ def keep_unseen_out(config: Config, data: ClipData, ranks: Ranks) -> ClipData:
     val = data.split.val
     if val is not None:  # where best.pt is selected
         val = val.subset([n for n, clip in enumerate(val.clips) if clip.action not in config.unseen])
-        val = val if len(val) else None
+        if not len(val):
+            raise UserError("--unseen names the actions of all clips that --val-fraction holds out; raise it")
     return replace(data, split=replace(data.split, train=train.subset(kept), val=val))
 
 

@@ -110,7 +110,7 @@ def record_settings(root: Path, settings: FlowSettings, *, given: bool, tasks: S
             "move the folders of flow elsewhere to compute all of it"
         )
     if given:
-        now = {"flow": GIVEN, "maps": now}
+        now = {"flow": GIVEN, "maps": f"by {_words(now)}"}
     if not path.exists():
         write_text(path, yaml.safe_dump(now, sort_keys=False))
     elif (before := read_yaml(path)) != now:

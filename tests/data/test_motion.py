@@ -177,7 +177,7 @@ def test_flow_of_another_kind_is_not_mixed_with_flow_that_was_given(tree, capsys
     assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
     assert yaml.safe_load((tree / motion.RECORD).read_text()) == {
         "flow": "given",
-        "maps": {"flow": "dis", "warp": True},
+        "maps": "by flow dis, warp True",
     }
     assert main(MotionConfig(root=tree, maps=True, jobs=1)) == 0
     for axis in "xy":

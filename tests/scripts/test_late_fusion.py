@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -164,6 +165,12 @@ def test_weights_that_training_clips_choose(moving_tree, stage_2, flow_run, tmp_
         "what was asked for comes first"
     )
     assert "generalisation" not in said
+    partly = shutil.copytree(flow_run, tmp_path / "partly")
+    checkpoint = torch.load(partly / "last.pt", weights_only=True)
+    checkpoint["config"]["unseen"] = ["open_jam"]
+    torch.save(checkpoint, partly / "last.pt")
+    fused((stage_2, partly), data=moving_tree, workers=0, out=tmp_path / "again")
+    assert "(18, of which --unseen kept some from a run; alone" in capsys.readouterr().out
     fused((stage_2, flow_run), data=moving_tree, workers=0, out=tmp_path / "fusion")
     assert "measuring" not in capsys.readouterr().out, "saved predictions are used again"
 

@@ -1,6 +1,7 @@
 """Actions as the sum of a verb's and a noun's score, and actions that no training clip shows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,12 @@ def test_the_epoch_is_not_selected_on_clips_of_unseen_actions(tree, tmp_path):
     kept = train_video.keep_unseen_out(asked, data, ONE)
     assert "open_jam" not in {clip.action for clip in (*kept.split.val.clips, *kept.split.train.clips)}
     assert len(kept.split.val) > 0
+    held = data.split.val
+    alike = held.subset([n for n, clip in enumerate(held.clips) if clip.action == "open_jam"])
+    with pytest.raises(
+        UserError, match="all clips that --val-fraction holds out"
+    ):  # not the test clips instead
+        train_video.keep_unseen_out(asked, replace(data, split=replace(data.split, val=alike)), ONE)
 
 
 def test_an_action_that_is_not_there_cant_be_left_out(tree, tmp_path):
