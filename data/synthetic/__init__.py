@@ -11,19 +11,23 @@ the phase rising, the other with it falling.
 """
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from core.jobs import SpreadConfig
 
 PresetName = Literal["tiny", "demo", "gtea61"]
+UserName = Literal["S1", "S2", "S3", "S4"]
 
 
 class Settings(SpreadConfig):
     """Render clips of a synthetic kitchen, or pictures of single objects."""
 
-    GROUPS: ClassVar[dict[str, str]] = {"clips": "preset hidden_start", "pictures": "catalogue size"}
+    GROUPS: ClassVar[dict[str, str]] = {
+        "clips": "preset hidden_start",
+        "pictures": "catalogue size without_users",
+    }
 
     out: Path
     """Folder to write to; new, empty, or holding an unfinished run of the same settings."""
@@ -40,10 +44,25 @@ class Settings(SpreadConfig):
     size: int = Field(default=128, ge=32, le=1024)
     """Width and height of the catalogue's pictures, pixels."""
 
+    without_users: tuple[UserName, ...] = ()
+    """With --catalogue: users whose table and hand no picture shows, so that pre-training sees nothing of a
+    test user."""
+
+    @field_validator("without_users")
+    @classmethod
+    def _in_order(cls, users: tuple[UserName, ...]) -> tuple[UserName, ...]:
+        return tuple(sorted(set(users)))
+
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.preset is None) == (self.catalogue is None):
             raise ValueError("give either --preset or --catalogue, and not both")
         if self.hidden_start and self.preset is None:
             raise ValueError("--hidden-start belongs to --preset; single pictures have no beginning")
+        if self.without_users and self.catalogue is None:
+            raise ValueError("--without-users belongs to --catalogue; a preset has clips of all users")
+        if len(self.without_users) == len(get_args(UserName)):
+            raise ValueError(
+                "--without-users leaves nobody's table and hand to show; leave out at most three"
+            )
         return self

@@ -13,7 +13,7 @@ from data.synthetic.hands import HandMotion, HandSprites, HandStyle
 from data.synthetic.objects import NOUNS, LookRange, draw_object
 from data.synthetic.painter import Array, DrawnObject
 from data.synthetic.presets import generator
-from data.synthetic.scene import HEIGHT, PEOPLE, blend, paint_backdrop, shadow_pose, shadow_sprite
+from data.synthetic.scene import HEIGHT, PEOPLE, Person, blend, paint_backdrop, shadow_pose, shadow_sprite
 
 CLASSES = tuple(sorted((*NOUNS, *DISTRACTORS)))
 """The sixteen nouns of the action names and sixteen distractors."""
@@ -31,6 +31,8 @@ class Picture:
     size: int
     """Width and height, pixels."""
     seed: int
+    users: tuple[str, ...] = tuple(PEOPLE)
+    """Whose tables and hands it may show."""
 
     @property
     def class_name(self) -> str:
@@ -46,18 +48,24 @@ class Picture:
 def draw_picture(picture: Picture) -> NDArray[np.uint8]:
     """Draw a picture. Returns RGB, shape (size, size, 3)."""
     rng = generator(picture.seed, "catalogue", picture.number)
-    image = _background(picture.size, rng)
+    people = [PEOPLE[user] for user in picture.users]
+    image = _background(picture.size, people, rng)
     share = rng.uniform(0.38, 0.9)
     look = _LOOKS.draw(rng)
     item = draw_object(picture.class_name, look, share * picture.size / 64)
     shift = 34.0 if picture.class_name in ("spoon", "fork") else 0.0  # their origin is not in the middle
-    for layer in _arrange(item, picture.size, share, shift, rng):
+    for layer in _arrange(item, picture.size, share, shift, people, rng):
         blend(image, layer.sprite.rgba, layer.poses[0] @ layer.sprite.to_local)
     return _photograph(image, rng)
 
 
 def _arrange(
-    item: DrawnObject, side: int, share: float, shift: float, rng: np.random.Generator
+    item: DrawnObject,
+    side: int,
+    share: float,
+    shift: float,
+    people: list[Person],
+    rng: np.random.Generator,
 ) -> list[Layer]:
     """Put an object somewhere in the picture, sometimes held by a hand; `share` is its size there."""
     unit = share * side / max(64.0, item.height + 12, item.width)
@@ -68,7 +76,7 @@ def _arrange(
     at = pose(foot, turn, unit) @ pose((0, shift))
     stack = LayerStack(1)
     stack.add(shadow_sprite(1.0), shadow_pose(foot, item.width * unit), Role.SHADOW)
-    held = _holding(side, at[0], item, unit, rng) if rng.random() < _HAND_SHARE else None
+    held = _holding(side, at[0], item, unit, people, rng) if rng.random() < _HAND_SHARE else None
     if held:
         hands.add_fingers(stack, *held)
     closed = rng.random() < 0.75 and not item.flat and "lid" in item.parts
@@ -80,12 +88,16 @@ def _arrange(
 
 
 def _holding(
-    side: int, at: Array, item: DrawnObject, unit: float, rng: np.random.Generator
+    side: int,
+    at: Array,
+    item: DrawnObject,
+    unit: float,
+    people: list[Person],
+    rng: np.random.Generator,
 ) -> tuple[HandSprites, HandMotion]:
     """A hand at the object's right or left side."""
     left = bool(rng.random() < 0.5)
-    skins = [person.hand.skin for person in PEOPLE.values()]
-    style = HandStyle(skins[rng.integers(len(skins))], None, 0)
+    style = HandStyle(people[rng.integers(len(people))].hand.skin, None, 0)
     way = -1 if left else 1
     grip = at @ (way * 0.34 * item.width, 0.0 if item.flat else -0.45 * item.height, 1)
     elbow = np.array([[side * (0.5 + way * 0.4), side * 1.7]])
@@ -95,10 +107,10 @@ def _holding(
     return hands.draw_hand(style, side / 128), motion
 
 
-def _background(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _background(side: int, people: list[Person], rng: np.random.Generator) -> NDArray[np.uint8]:
     kind = rng.integers(5)
     if kind <= 1:
-        return _table(side, rng)
+        return _table(side, people, rng)
     first, second = rng.uniform(40, 235, (2, 3))
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     if kind == 2:
@@ -114,9 +126,8 @@ def _background(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def _table(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _table(side: int, people: list[Person], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Crop somebody's table, at any size."""
-    people = list(PEOPLE.values())
     scale = side / HEIGHT
     table = paint_backdrop(people[rng.integers(len(people))], rng, HEIGHT * 1.4, scale).image
     cut = int(rng.uniform(0.5, 1.0) * min(table.shape[:2]))

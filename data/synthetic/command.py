@@ -28,6 +28,7 @@ from data.synthetic import PresetName, Settings, presets
 from data.synthetic.catalogue import Picture, draw_picture
 from data.synthetic.clip import compose
 from data.synthetic.presets import ClipSpec
+from data.synthetic.scene import PEOPLE
 from data.synthetic.truth import make_truth
 from data.tree import rgb_folder, rgb_name, truth_file
 
@@ -87,7 +88,7 @@ def claim(settings: Settings) -> None:
     """
     out, mark = settings.out, settings.out / MARK
     fields = {"preset", "seed"} if settings.preset is not None else {"catalogue", "size", "seed"}
-    fields |= {"hidden_start"} if settings.hidden_start else set()
+    fields |= {name for name in ("hidden_start", "without_users") if getattr(settings, name)}
     edition = HIDDEN_EDITION if settings.hidden_start else EDITION
     wanted = {"edition": edition, **settings.model_dump(mode="json", include=fields)}
     if out.exists() and not out.is_dir():
@@ -132,8 +133,9 @@ def render_clip(root: Path, spec: ClipSpec) -> None:
 @repeatable_opencv()
 def draw_batch(settings: Settings, numbers: range) -> None:
     """Draw the catalogue's pictures of these numbers, each file whole or not at all."""
+    users = tuple(user for user in PEOPLE if user not in settings.without_users)
     for number in numbers:
-        picture = Picture(number, settings.size, settings.seed)
+        picture = Picture(number, settings.size, settings.seed, users)
         path = settings.out / picture.class_name / picture.file_name
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)

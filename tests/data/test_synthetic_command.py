@@ -10,10 +10,12 @@ import pytest
 
 from core import cli
 from core.errors import UserError
-from data.synthetic import command
+from data.synthetic import catalogue, command
 from data.synthetic.catalogue import CLASSES, Picture, draw_picture
 from data.synthetic.command import Settings
+from data.synthetic.hands import HandSprites, HandStyle
 from data.synthetic.presets import ClipSpec, PresetName, plan
+from data.synthetic.scene import PEOPLE, Backdrop, Person
 from data.tree import rgb_folder, truth_file
 from tests.support.trees import contents
 
@@ -115,6 +117,9 @@ def test_refuses_foreign_files(tmp_path: Path) -> None:
         ["--preset", "huge"],
         ["--preset", "tiny", "--seed", "-1"],
         ["--catalogue", "4", "--size", "8"],
+        ["--catalogue", "4", "--without-users", "S9"],
+        ["--catalogue", "4", "--without-users", "S1", "S2", "S3", "S4"],
+        ["--preset", "tiny", "--without-users", "S2"],
     ],
 )
 def test_bad_flags_end_with_status_2(
@@ -136,6 +141,32 @@ def test_catalogue_fills_class_folders(tmp_path: Path) -> None:
     pictures[11].unlink()
     main(settings)
     assert contents(tmp_path) == before
+
+
+def test_pictures_without_users_show_neither_their_tables_nor_their_hands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, skins = set(), set()
+
+    def paints(person: Person, *rest: Any) -> Backdrop:
+        tables.add(person.table)
+        return paint(person, *rest)
+
+    def draws(style: HandStyle, *rest: Any) -> HandSprites:
+        skins.add(style.skin)
+        return draw(style, *rest)
+
+    paint, draw = catalogue.paint_backdrop, catalogue.hands.draw_hand
+    monkeypatch.setattr(catalogue, "paint_backdrop", paints)
+    monkeypatch.setattr(catalogue.hands, "draw_hand", draws)
+    for users, flags in (({"S1", "S2", "S3", "S4"}, {}), ({"S1", "S3"}, {"without_users": ("S4", "S2")})):
+        tables.clear(), skins.clear()
+        main(Settings(out=tmp_path / str(len(users)), catalogue=64, size=32, jobs=1, **flags))
+        assert tables == {PEOPLE[user].table for user in users}
+        assert skins == {PEOPLE[user].hand.skin for user in users}
+    main(Settings(out=tmp_path / "2", catalogue=64, size=32, jobs=1, without_users=("S2", "S4")))
+    with pytest.raises(UserError, match="holds .*without_users .*'S4'.*; name another folder"):
+        main(Settings(out=tmp_path / "2", catalogue=64, size=32, jobs=1))
 
 
 def test_catalogue_has_the_nouns_and_as_many_distractors() -> None:
