@@ -29,6 +29,9 @@ TABLES = "tables"
 # What of a stage enters a run's key. Layers and parameter groups follow from the settings.
 _SCHEDULE = ("optimizer", "lr", "weight_decay", "milestones", "gamma", "epochs", "eps", "momentum")
 
+# Values of --weights that aren't files.
+_KNOWN_WEIGHTS = (None, "imagenet", "kinetics400", "none")
+
 
 class Script(Protocol):
     """What the planner needs of a training script."""
@@ -268,6 +271,10 @@ class _Planner:
     def _plan_run(self, seeded: SeededTraining, parents: Mapping[str, Run]) -> Run:
         options = self.options
         script = options.load_script(seeded.training.script)
+        for flag, kind in getattr(script, "PARENTS", {}).items():
+            if flag in parents and (made_by := f"{parents[flag].training.script}.py") != kind.script:
+                parent = parents[flag].training.name
+                raise UserError(f"{flag} takes a run of {kind.script}, and {parent} is one of {made_by}")
         changed = {
             o.setting: o.value for o in options.overrides if o.applies_to(seeded.training, script.Config)
         }
@@ -279,10 +286,11 @@ class _Planner:
         saved = {flag: run.config.model_dump(mode="json") for flag, run in parents.items()}
         config, stage = script.resolve(script.Config(**values), saved)
         for name in training.settings:
-            if name not in FREE_ON_RESUME and isinstance(getattr(config, name), Path):
+            value = getattr(config, name)
+            file = isinstance(value, Path) or (name == "weights" and value not in _KNOWN_WEIGHTS)
+            if name not in FREE_ON_RESUME and file:
                 raise UserError(
-                    f"{name} names data, {getattr(config, name)}; put it under inputs: a run's folder "
-                    "stands for its content"
+                    f"{name} names data, {value}; put it under inputs: a run's folder stands for its content"
                 )
         if options.max_epochs is not None and stage.epochs > options.max_epochs:
             values["epochs"] = options.max_epochs

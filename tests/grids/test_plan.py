@@ -1,6 +1,7 @@
 """Which runs a grid is made of, what their folders are called by, and what is refused before any runs."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,16 @@ class ReaderScript(FakeScript):
     Config = Reader
 
 
+class Starter(fakes.Config):
+    """A training with first weights."""
+
+    weights: str | None = None
+
+
+class StarterScript(FakeScript):
+    Config = Starter
+
+
 def keys(out: Path, wanted: Recipe, **changes) -> dict[str, str]:
     return {run.training.name: run.key for run in plan(out, wanted, **changes).runs.values()}
 
@@ -51,10 +62,27 @@ def test_inputs_that_are_unknown_given_twice_or_of_another_kind(tmp_path):
     as_setting = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"data": "clips"}})
     with pytest.raises(UserError, match="training one .*data names data, clips; put it under inputs"):
         plan(tmp_path, as_setting)
+    for weights in ("imagenet", "kinetics400", "none", "first/best.pt"):
+        named = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"weights": weights}})
+        if Path(weights).suffix:
+            with pytest.raises(UserError, match="training one .*weights names data, first/best.pt; put it"):
+                plan(tmp_path, named, load_script=lambda name: StarterScript())
+        else:
+            assert plan(tmp_path, named, load_script=lambda name: StarterScript()).runs
     pictures = {"clips": Input(Path("p"), {"pictures": "p1"})}
     runs = plan(tmp_path, wanted, inputs=pictures, load_script=lambda name: ReaderScript()).runs.values()
     with pytest.raises(UserError, match="the input clips, p, is no tree of clips, which training one"):
         refuse_missing_images(runs, pictures)
+
+
+def test_a_parent_of_another_script_is_refused_before_anything_is_trained(tmp_path):
+    class Joins(FakeScript):
+        PARENTS = {"init": SimpleNamespace(script="train_rgb.py")}
+
+    with pytest.raises(
+        UserError, match="second.*: init takes a run of train_rgb.py, and first is one of train_f"
+    ):
+        plan(tmp_path, recipe(*CHAIN), load_script=lambda name: Joins())
 
 
 def test_a_changed_value_makes_its_run_and_those_that_start_from_it_new(tmp_path):
