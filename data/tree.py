@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True)
 class TreeKind:
-    """Names of one kind of tree; a kind of image that it never holds is left out."""
+    """Names of one kind of tree."""
 
     places: dict[Kind, Place]
 
@@ -66,6 +66,7 @@ CANONICAL = _png_tree("processed_frames2")
 _AUTHORS = TreeKind(
     {
         "frames": Place("frames", "", Pattern("image_", 5, ".jpg")),
+        "maps": Place("maps", "", Pattern("map_", 5, ".png")),  # the authors have none; data.motion adds them
         "flow_x": Place("flow_x", "", Pattern("flow_x_", 5, ".jpg")),
         "flow_y": Place("flow_y", "", Pattern("flow_y_", 5, ".jpg")),
     }

@@ -55,8 +55,6 @@ def main(config: MotionConfig) -> int:
 def _add_motion(config: MotionConfig) -> int:
     scan = scan_tree(config.root)
     settings = FlowSettings(config.flow, config.warp, config.maps)
-    if settings.maps and "maps" not in scan.tree.places:
-        raise UserError(f"{config.root} is a JPG tree, which has no place for maps; run without --maps")
     faults = {fault.clip: str(fault) for fault in scan.faults if fault.kind == "frames"}
     tasks = [task for task in plan(scan, settings) if task.clip.key not in faults]
     refuse_occupied(config.root, tasks)

@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.jobs import denormals_are_flushed, repeatable_opencv
 from data.check import command as check
 from data.flow import compute_flow, decode
+from data.index import ClipIndex
 from data.motion import command as motion
 from data.motion.camera import warp_flow
 from data.motion.clip import LOG, FlowSettings, MotionLog, pair_motion, summary
@@ -21,7 +22,7 @@ from data.motion.command import MotionConfig, main
 from data.motion.trajectories import motion_maps
 from data.tree import rgb_folder, rgb_name
 from tests.support.motion_scene import Patch, make_scene
-from tests.support.trees import contents, flow_folder, flow_name, map_folder, map_name
+from tests.support.trees import contents, flow_folder, flow_name, map_folder, map_name, save
 
 CLIPS = {("S1", "open_jam", "1"): 5, ("S1", "pour_honey,cup", "2"): 7, ("S2", "open_jam", "1"): 1}
 REPOSITORY = Path(__file__).parents[2]
@@ -321,19 +322,31 @@ def test_a_root_that_cant_be_written_to_is_a_users_mistake(tree):
         main(MotionConfig(root=tree, jobs=1))
 
 
-def test_no_tree_or_a_tree_without_place_for_maps_is_refused(tmp_path):
+def test_no_tree_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         main(MotionConfig(root=tmp_path / "nowhere"))
     with pytest.raises(UserError, match="none of the folders"):
         main(MotionConfig(root=tmp_path))
-    folder = tmp_path / "frames" / "S1" / "open_jam" / "1"
-    folder.mkdir(parents=True)
-    for number, frame in enumerate(scene_frames(0, 2), start=1):
-        cv2.imwrite(str(folder / f"image_{number:05d}.jpg"), frame)
-    with pytest.raises(UserError, match="JPG tree"):
-        main(MotionConfig(root=tmp_path, maps=True, jobs=1))
-    assert main(MotionConfig(root=tmp_path, jobs=1)) == 0
-    assert len(images(tmp_path / "flow_y" / "S1" / "open_jam" / "1")) == 2
+
+
+def test_the_authors_tree_gets_the_maps_of_its_pixels_beside_its_own_flow(tmp_path):
+    key, given = "S1/open_jam/1", {}
+    for number, frame in enumerate(scene_frames(0, 6), start=1):
+        lossy = tmp_path / f"jpg/frames/{key}/image_{number:05d}.jpg"
+        save(lossy, frame)
+        save(rgb_folder(tmp_path / "png", *key.split("/")) / rgb_name(number), cv2.imread(str(lossy)))
+        for axis in "xy":
+            flow = tmp_path / f"jpg/flow_{axis}/{key}/flow_{axis}_{number:05d}.jpg"
+            save(flow, np.full(frame.shape[:2], 127))
+            given[flow] = flow.read_bytes()
+    for tree in ("jpg", "png"):
+        assert main(MotionConfig(root=tmp_path / tree, maps=True, jobs=1)) == 0
+    found, wanted = (ClipIndex.from_tree(tmp_path / tree).clips[0].series("maps") for tree in ("jpg", "png"))
+    assert found.path(6) == tmp_path / f"jpg/maps/{key}/map_00006.png" and len(found) == 6
+    assert [path.read_bytes() for path in found.paths] == [path.read_bytes() for path in wanted.paths]
+    assert any(cv2.imread(str(path)).any() for path in found.paths)
+    assert all(path.read_bytes() == held for path, held in given.items())
+    ClipIndex.from_tree(tmp_path / "jpg").verify(["frames", "maps", "flow_x", "flow_y"])
 
 
 def test_the_command_line_gives_status_2_for_a_mistake(tmp_path):
