@@ -1,6 +1,6 @@
 """Measure flow, homographies, motion maps and their cost against the synthetic kitchen's truth.
 
-`python -m benchmarks.motion --roots GTEA61 DEMO --write docs/motion.md` makes the tables of docs/motion.md.
+`python -m benchmarks.motion --roots RENDERED DEMO --write docs/motion.md` makes the tables of docs/motion.md.
 The roots hold trees that data.synthetic rendered; flow, homographies and speed are measured on the first,
 warp flow and maps on all. Clips and pairs of frames are drawn by a seed, and all methods see the same pairs.
 Errors are of flow as it is stored, clipped to 20 px; times are of one core.

@@ -1,6 +1,6 @@
 """How fast training is compared with a plain frame-by-frame loop, how exact, and how its cost grows.
 
-`python -m benchmarks.run --tree GTEA61 --write docs/performance.md` makes the tables and the picture of
+`python -m benchmarks.run --tree RENDERED --write docs/performance.md` makes the tables and the picture of
 docs/performance.md. Numbers are medians over rounds. Steps on random clips are measured here, epochs over the
 files of a tree in `benchmarks.epochs`.
 """
