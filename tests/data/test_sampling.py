@@ -170,6 +170,17 @@ def test_long_clips_are_sampled_as_mmaction2_does(settings):
         assert (ours - 1).tolist() == sample_frames_of_mmaction2(n, *settings, np.random.default_rng(n))
 
 
+def test_where_segments_have_no_room_views_are_drawn_together_or_spread():
+    """12 frames leave starts 0 to 2 for 5 views of 10 frames: SampleFrames sorts draws of these."""
+    for seed in range(20):
+        draws = np.sort(np.random.default_rng(seed).integers(3, size=5))
+        views = sample_frames(12, 5, 2, 5, np.random.default_rng(seed))
+        assert views.tolist() == [[1 + start + 2 * k for k in range(5)] for start in draws.tolist()]
+    short = sample_frames(3, 1, 1, 7, np.random.default_rng(0))  # fewer frames than segments: k * 3 / 7
+    assert short[:, 0].tolist() == [1, 1, 2, 2, 3, 3, 3]
+    assert sample_frames(8, 4, 2, 4, np.random.default_rng(0))[:, 0].tolist() == [1, 1, 1, 2]
+
+
 @pytest.mark.parametrize("n", [1, 5, 7, 8, 300])
 def test_our_frames_and_the_middle_of_segments_are_cases_of_the_sampler(n):
     np.testing.assert_array_equal(sample_frames(n, 7, None, 1), rgb_frame_numbers(n, 7)[None])

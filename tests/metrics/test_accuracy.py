@@ -63,3 +63,6 @@ def test_decisions_that_turn_with_the_frames():
     half = np.where(np.arange(5)[:, None] < 2, swapped, logits)
     assert metrics.turned(logits, half, labels, rivals) == 50
     assert metrics.turned(logits, swapped, labels, np.array([-1, -1, -1])) is None
+    tie, lost, won = np.array([[2.0, 2, 0]]), np.array([[1.0, 2, 0]]), np.array([[2.0, 1, 0]])
+    first = np.array([0])  # a tie is lost
+    assert [metrics.turned(tie, other, first, rivals) for other in (tie, lost, won)] == [0, 0, 100]

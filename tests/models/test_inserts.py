@@ -16,6 +16,7 @@ from models import EgoRNN, FlowStream, TwoStream
 from models.backbone import Backbone
 from models.build import build_trained
 from models.inserts import MODULES, sees_ahead
+from models.inserts.base import ConvOverClips
 from models.inserts.gates import GateShift, GateShiftFuse
 from models.inserts.insert import insert
 from models.inserts.non_local import NonLocal, PyramidNonLocal
@@ -87,6 +88,16 @@ def test_weights_of_the_resnet_keep_their_names_and_the_module_has_as_many_as_it
                 assert blocks == [f"layer2.after.{n}" for n in (1, 3)] + [
                     f"layer3.after.{n}" for n in (1, 3, 5)
                 ]
+
+
+@pytest.mark.parametrize("module,convolution", [("tsm", "conv1"), ("tsm-causal", "conv1"), ("gsm", "conv3")])
+def test_shifts_lie_in_the_first_convolution_of_a_block_and_gates_behind_the_last(module, convolution):
+    with torch.device("meta"):
+        net = resnet50()
+        insert(net, module, 7)
+    found = [name for name, part in net.named_modules() if isinstance(part, ConvOverClips)]
+    blocks = zip((1, 2, 3, 4), (3, 4, 6, 3), strict=True)
+    assert found == [f"layer{n}.{block}.{convolution}" for n, count in blocks for block in range(count)]
 
 
 def test_other_networks_and_single_frames_have_no_place_for_a_module():
@@ -298,6 +309,9 @@ def test_an_open_gate_is_a_shift_of_all_channels_and_a_shut_one_leaves_the_netwo
     assert maps_of(network("gsm"), VIDEO).equal(maps_of(network(), VIDEO))
     # As released, the next layer meets its channels in another order.
     assert GateShift(8, shuffle=True).double()(x).equal(x[:, :, [0, 2, 1, 3, 4, 6, 5, 7]])
+    wide, order = clips(16), [0, 4, 1, 5, 2, 6, 3, 7]  # two quarters in turn, in each half
+    order += [channel + 8 for channel in order]
+    assert GateShift(16, shuffle=True).double().eval()(wide).allclose(wide[:, :, order])
     assert not maps_of(network("gsm-shuffled"), VIDEO).allclose(maps_of(network(), VIDEO))
 
 
@@ -377,6 +391,13 @@ def test_non_local_blocks_equal_their_equations():
         F.max_pool2d(conv(x), 2) for conv in (block.phi, block.g)
     ]  # pooling after the projections differs
     assert not after[0].allclose(block.phi(F.max_pool2d(x, 2)))
+
+
+def test_non_local_blocks_begin_with_small_weights():
+    torch.manual_seed(0)
+    block = NonLocal(64, T)
+    for conv in (block.theta, block.phi, block.g, block.out):
+        assert float(conv.weight.detach().std()) == pytest.approx(0.01, rel=0.1) and not conv.bias.any()
 
 
 class Unpooled(NonLocal):

@@ -20,10 +20,11 @@ from core.ranks import ONE, Ranks
 from core.run_dir import RunDirectory
 from core.stage import Group
 from core.task import AndPictures, Classification
+from data.epochs import draws_for_epoch
 from data.index import ClipIndex
 from data.parts import ClipInput, Frames
 from data.pictures import PictureIndex
-from data.transforms import Preprocessing
+from data.transforms import Draw, Preprocessing
 from models.base import Entry
 from models.build import build_trained
 from models.verb_noun import VerbNoun
@@ -243,6 +244,24 @@ def test_a_clips_picture_depends_on_seed_epoch_and_clip_alone(data):
     assert all(halves[clip].equal(picture) for clip, picture in first.items())
     for other in (beside(data, 2), beside(data, 1, seed=1)):
         assert not any(other[clip].equal(picture) for clip, picture in first.items())
+
+
+def test_pictures_come_with_their_class_and_whatever_the_clips_crop_is(data):
+    """The mean colour, normalisation undone, is that of its class; equal crops come with others."""
+    pixels, beside_draw = Preprocessing.rgb(32), dict[Draw, set[int]]()
+    mean, std = (torch.tensor(values) for values in (pixels.mean, pixels.std))
+    colours = torch.tensor([COLOURS[name] for name in sorted(COLOURS)]) / 255
+    sets = data.sets(LoaderSettings(12, 0, 0), ONE)
+    for epoch in (1, 2, 3):
+        draws = draws_for_epoch(0, epoch, 36)
+        for made in sets.train.batches(epoch):
+            seen = made["pictures"].mean(dim=(1, 3, 4)) * std + mean
+            assert (seen[:, None] - colours).norm(dim=2).argmin(dim=1).equal(made["picture_label"])
+            assert (seen - colours[made["picture_label"]]).abs().max() < 0.05
+            for clip, label in zip(made["clip"].tolist(), made["picture_label"].tolist(), strict=True):
+                beside_draw.setdefault(draws[clip], set()).add(label)
+    assert set.union(*beside_draw.values()) == {0, 1, 2, 3}
+    assert any(len(labels) > 1 for labels in beside_draw.values())
 
 
 def test_held_pictures_are_those_that_are_read(tree, data, pictures):

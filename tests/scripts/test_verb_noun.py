@@ -52,6 +52,13 @@ def test_the_loss_is_that_of_both_heads_and_unseen_actions_are_counted(model):
     nouns = model.network(batch["frames"]).logits[:, 2:].log_softmax(1)
     by_hand = -sum(verbs[i, v] + nouns[i, n] for i, (v, n) in enumerate([(0, 0), (0, 2), (1, 1)])) / 3
     torch.testing.assert_close(output.loss, by_hand)
+    scores = model.network(batch["frames"]).logits
+    said = list(zip(scores[:, :2].argmax(1).tolist(), scores[:, 2:].argmax(1).tolist(), strict=True))
+    for label, (verb, noun) in enumerate(PAIRS):  # each detail is of its own head
+        given = task(batch | {"label": torch.full((3,), label)}).details
+        assert given["verb_right"].tolist() == [found == verb for found, _ in said]
+        assert given["noun_right"].tolist() == [found == noun for _, found in said]
+        assert given["right"].tolist() == (output.logits.argmax(dim=1) == label).tolist()
     details = {
         "verb_right": [1, 1, 0, 1],
         "noun_right": [1, 0, 0, 1],
