@@ -50,7 +50,7 @@ class Config(ClipTrainConfig, MotionSettings, CacheFlags):
 
     stage: StageName
     """1 trains the recurrence and the classifier, 2 goes on from --init and trains layer4 too; joint trains
-    the whole network in one stage, without attention unless asked (SparNet; add --batch-size 4 for its own)."""
+    the whole network in one stage, without attention unless asked (SparNet; its own has --batch-size 4)."""
     init: Path | None = None
     """Stage 2: the run directory of the finished stage 1."""
     init_sha256: str | None = None
