@@ -1,6 +1,8 @@
 """Small networks over whole clips, clips for them, and 2D networks for them to begin as."""
 
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ K, T, SIZE = 5, 5, 32
 
 
 @cache
-def network(name: str, frames: int = T, **options: object):
+def network(name: str, frames: int = T, **options: Any) -> Any:
     torch.manual_seed(0)
     return NETWORKS[name](name, K, frames=frames, dropout=0.0, **options).eval()
 
@@ -26,24 +28,26 @@ def clips(number: int = 2, frames: int = T, size: int = SIZE) -> torch.Tensor:
 def flat(name: str) -> nn.Module:
     """A 2D ResNet whose batch norms have seen something."""
     torch.manual_seed(1)
-    net = RESNETS[name](weights=None, num_classes=7).eval()
+    net: nn.Module = RESNETS[name](weights=None, num_classes=7).eval()
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 2)
+            nn.init.normal_(part.get_buffer("running_mean"), 0, 0.1)
+            nn.init.uniform_(part.get_buffer("running_var"), 0.5, 2)
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.normal_(part.bias, 0, 0.1)
     return net
 
 
-def started(name: str, backbone: str, folder, frames: int = T, **options: object):
+def started(name: str, backbone: str, folder: Path, frames: int = T, **options: Any) -> Any:
+    """A network that begins with a 2D one's weights, read from a file in the folder."""
     save_checkpoint(folder / "flat.pth", flat(backbone).state_dict())
     model = network.__wrapped__(name, frames, **options)
     model.start(str(folder / "flat.pth"))
     return model.eval()
 
 
-def lateral_off(model):
+def lateral_off(model: Any) -> None:
+    """Let nothing pass from SlowFast's fast pathway to the slow one."""
     for part in model.lateral.modules():
         if isinstance(part, nn.Conv3d):
             nn.init.zeros_(part.weight)
