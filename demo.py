@@ -85,7 +85,7 @@ class Step:
 
 def steps(config: Config) -> list[Step]:
     """List the commands that make data and runs; their report follows."""
-    kitchen, pictures = config.out / "kitchen", config.out / "pictures"
+    kitchen, pictures = config.out / "kitchen", config.out / f"pictures-without-{TEST_USER}"
     draw = Settings(out=pictures, catalogue=config.pictures, without_users=(TEST_USER,))
     render = Settings(out=kitchen, preset="demo")
     train = grid.Config(

@@ -330,12 +330,15 @@ def _counted(found: Mapping[Kind, Series | None]) -> dict[Kind, Series]:
 
 
 def _find_orphans(scan: Scan) -> None:
-    """Name flow whose clip has no frames."""
+    """Name flow, and maps that don't lie in the frames' folders, whose clip has no frames."""
     known = {clip.key for clip in scan.clips} | {fault.clip for fault in scan.faults}
-    for kind in ("flow_x", "flow_y"):
-        top = scan.root / scan.tree.places[kind].top
+    for kind, place in scan.tree.places.items():
+        if place.top == scan.tree.top:
+            continue
+        top = scan.root / place.top
         for path in sorted(top.glob("*/*/*")):
             key = one_form("/".join(path.parts[-3:]))
             if key not in known and path.is_dir() and not any(map(reason_to_skip, path.parts[-3:])):
                 remedy = "copy the clip's frames too, or take this folder out of the tree"
-                scan.faults.append(Fault(key, kind, path, "flow of a clip that has no frames", remedy))
+                what = "maps" if kind == "maps" else "flow"
+                scan.faults.append(Fault(key, kind, path, f"{what} of a clip that has no frames", remedy))

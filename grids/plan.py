@@ -232,7 +232,11 @@ def make_plan(recipes: Mapping[Path, Recipe], options: GridOptions) -> Plan:
     for run in planner.runs.values():
         file = RunDirectory(run.folder).config
         saved = read_yaml(file) if file.exists() else run.settings
-        if edited := [name for name, value in run.settings.items() if saved.get(name) != value]:
+        same_file = (
+            {"weights"} if run.settings.get("weights") not in _KNOWN_WEIGHTS else set()
+        )  # by its content
+        changed = [name for name, value in run.settings.items() if saved.get(name) != value]
+        if edited := [name for name in changed if name not in same_file]:
             raise UserError(
                 f"{file} of {run.training.label} says {edited[0]}: {saved.get(edited[0])}, but the folder's "
                 f"name stands for {run.settings[edited[0]]}; restore it, or remove the folder to train the "
@@ -286,11 +290,10 @@ class _Planner:
         saved = {flag: run.config.model_dump(mode="json") for flag, run in parents.items()}
         config, stage = script.resolve(script.Config(**values), saved)
         for name in training.settings:
-            value = getattr(config, name)
-            file = isinstance(value, Path) or (name == "weights" and value not in _KNOWN_WEIGHTS)
-            if name not in FREE_ON_RESUME and file:
+            if name not in FREE_ON_RESUME and isinstance(getattr(config, name), Path):
                 raise UserError(
-                    f"{name} names data, {value}; put it under inputs: a run's folder stands for its content"
+                    f"{name} names data, {getattr(config, name)}; put it under inputs: a run's folder "
+                    "stands for its content"
                 )
         if options.max_epochs is not None and stage.epochs > options.max_epochs:
             values["epochs"] = options.max_epochs
@@ -317,6 +320,8 @@ class _Planner:
         for flag, name in training.inputs.items():
             found = self.options.inputs[name].fingerprint
             data[flag] = {part: found[part] for part in reads if part in found} or dict(found)
+        if (weights := settings.get("weights")) not in _KNOWN_WEIGHTS:
+            settings = {**settings, "weights": _file_hash(Path(weights))}
         content = {
             "script": training.script,
             "settings": settings,
@@ -336,6 +341,16 @@ class _Planner:
                 continue
             accepted[name] = value
         return accepted
+
+
+def _file_hash(weights: Path) -> str:
+    """Hash a file of weights, or that of a run directory."""
+    path = weights / "last.pt" if weights.is_dir() else weights
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"weights {weights} can't be read: {path}: {error.strerror}") from None
 
 
 def key_settings(config: TrainConfig, training: Training) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from data import Method
 
 
 class MotionConfig(SpreadConfig):
-    """Compute flow images and motion maps from the frames of a canonical tree.
+    """Compute flow images and motion maps from the frames of a tree.
 
     Images that exist are left alone: a stopped run goes on where it was, and flow that came with a data set
     stays. Pairs of frames whose flow is a stand-in (cuts, frames without a homography) are listed in

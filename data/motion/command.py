@@ -1,4 +1,4 @@
-"""Add optical flow and motion maps to a canonical tree: `python -m data.motion --root DIR`."""
+"""Add optical flow and motion maps to a tree of clips: `python -m data.motion --root DIR`."""
 
 import os
 import sys

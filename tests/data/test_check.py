@@ -193,6 +193,19 @@ def test_every_fault_is_listed_not_only_the_first(tmp_path, check):
         assert words in faults
 
 
+def test_maps_and_flow_of_the_authors_tree_whose_clip_has_no_frames_are_faults(tmp_path, check):
+    jpg_tree(tmp_path)
+    for kind, name in (("maps", "map_00001.png"), ("flow_x", "flow_x_00001.jpg")):
+        save(tmp_path / kind / "S3/close_jam/9" / name, np.zeros((HEIGHT, WIDTH)))
+    status, lines, _ = check(tmp_path)
+    assert status == 1 and lines[-1] == "2 faults"
+    for words in (
+        "maps/S3/close_jam/9: maps of a clip that has",
+        "flow_x/S3/close_jam/9: flow of a clip that",
+    ):
+        assert words in "\n".join(lines)
+
+
 def test_what_was_survived_is_noted_without_being_a_fault(tmp_path, check):
     png_tree(tmp_path)
     (tmp_path / "processed_frames2/S1/.DS_Store").write_bytes(b"x")

@@ -329,6 +329,16 @@ def test_no_tree_is_refused(tmp_path):
         main(MotionConfig(root=tmp_path))
 
 
+def test_the_authors_tree_gets_flow_under_its_own_names(tmp_path):
+    for number, frame in enumerate(scene_frames(0, 3), start=1):
+        save(tmp_path / f"frames/S1/open_jam/1/image_{number:05d}.jpg", frame)
+    assert main(MotionConfig(root=tmp_path, jobs=1)) == 0
+    for axis in "xy":
+        found = sorted((tmp_path / f"flow_{axis}/S1/open_jam/1").iterdir())
+        assert [path.name for path in found] == [f"flow_{axis}_{number:05d}.jpg" for number in (1, 2, 3)]
+    ClipIndex.from_tree(tmp_path).verify(["frames", "flow_x", "flow_y"])
+
+
 def test_the_authors_tree_gets_the_maps_of_its_pixels_beside_its_own_flow(tmp_path):
     key, given = "S1/open_jam/1", {}
     for number, frame in enumerate(scene_frames(0, 6), start=1):

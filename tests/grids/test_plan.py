@@ -62,17 +62,27 @@ def test_inputs_that_are_unknown_given_twice_or_of_another_kind(tmp_path):
     as_setting = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"data": "clips"}})
     with pytest.raises(UserError, match="training one .*data names data, clips; put it under inputs"):
         plan(tmp_path, as_setting)
-    for weights in ("imagenet", "kinetics400", "none", "first/best.pt"):
-        named = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"weights": weights}})
-        if Path(weights).suffix:
-            with pytest.raises(UserError, match="training one .*weights names data, first/best.pt; put it"):
-                plan(tmp_path, named, load_script=lambda name: StarterScript())
-        else:
-            assert plan(tmp_path, named, load_script=lambda name: StarterScript()).runs
     pictures = {"clips": Input(Path("p"), {"pictures": "p1"})}
     runs = plan(tmp_path, wanted, inputs=pictures, load_script=lambda name: ReaderScript()).runs.values()
     with pytest.raises(UserError, match="the input clips, p, is no tree of clips, which training one"):
         refuse_missing_images(runs, pictures)
+
+
+def test_first_weights_enter_the_key_by_their_content(tmp_path):
+    def key(weights: object) -> str:
+        wanted = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"weights": str(weights)}})
+        return keys(tmp_path, wanted, load_script=lambda name: StarterScript())["one"]
+
+    first, run = tmp_path / "first.pth", tmp_path / "run"
+    run.mkdir()
+    for file in (first, tmp_path / "same.pth", run / "last.pt"):
+        file.write_bytes(b"weights")
+    before = key(first)
+    assert before == key(tmp_path / "same.pth") == key(run) != key("imagenet") != key("none")
+    first.write_bytes(b"others")
+    assert key(first) != before
+    with pytest.raises(UserError, match="training one .*weights .*gone.pth can't be read: .*No such file"):
+        key(tmp_path / "gone.pth")
 
 
 def test_a_parent_of_another_script_is_refused_before_anything_is_trained(tmp_path):

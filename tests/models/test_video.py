@@ -18,14 +18,10 @@ from tests.support.thin import thin_networks
 from tests.support.video_networks import SIZE, K, T, clips, network
 
 OTHERS = {"mvit_v2_s"}  # takes no small clips
-
-
 HEAVY = {
     *("resnet34", "resnet50", "early-resnet34", "early-resnet50", "i3d-resnet34", "i3d-resnet50", "p3d50"),
     *("csn50", "slowfast50", "r3d_18", "mc3_18", "r2plus1d_18", "c3d", "slowfast18", "swin3d_t"),
 }
-
-
 EACH = [
     pytest.param(name, marks=pytest.mark.stress) if name in HEAVY else name
     for name in NETWORKS
@@ -82,9 +78,6 @@ def test_several_views_are_averaged_before_the_softmax():
     each = torch.stack([model(views[:, n * T : (n + 1) * T]).logits for n in range(3)])
     torch.testing.assert_close(output.logits, each.mean(dim=0))
     assert output.heat.shape[:2] == (2, 3 * T)
-    for clip, winner in enumerate(output.logits.argmax(dim=1).tolist()):  # one for all views
-        found = model.evidence({"frames": views[clip : clip + 1]}, winner)
-        torch.testing.assert_close(output.heat[clip], found.flatten(1).softmax(dim=1).view_as(found))
     maps, logits = model.last_maps({"frames": views[:1]})
     assert len(maps) == 3 * T == len(model.evidence({"frames": views[:1]}, 0))
     torch.testing.assert_close(logits(maps), output.logits[:1])
@@ -309,11 +302,11 @@ def test_a_head_is_in_train_mode_beside_norms_that_stay():
     assert not any(part.training for name, part in model.net.named_modules() if name != "bn1")
 
 
-@pytest.mark.parametrize("prefix", ["network.", "network.network."])
-def test_norms_that_stay_do_so_inside_another_model(prefix):
+@pytest.mark.parametrize("depth", [1, 2])
+def test_norms_that_stay_do_so_inside_another_model(depth):
     model = inside = network.__wrapped__("resnet18")
     stage = type(model).PARTIAL_BN
-    for _ in range(prefix.count(".")):
+    for _ in range(depth):
         stage, inside = stage.below("network."), nn.ModuleDict({"network": inside})
     stage.freeze(inside)
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -321,7 +314,7 @@ def test_norms_that_stay_do_so_inside_another_model(prefix):
     assert learned == {id(model.net.bn1.weight)} and model.net.layer4[1].conv2.weight.requires_grad
 
 
-def test_published_settings_of_trainings_end_to_end():
+def test_settings_of_trainings_end_to_end():
     """docs/systems.md; rates fall tenfold after a third and two thirds."""
     for name, kind, decay, rates, epochs in (
         ("resnet18", torch.optim.SGD, 5e-4, [0.01], 60),
