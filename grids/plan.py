@@ -232,11 +232,10 @@ def make_plan(recipes: Mapping[Path, Recipe], options: GridOptions) -> Plan:
     for run in planner.runs.values():
         file = RunDirectory(run.folder).config
         saved = read_yaml(file) if file.exists() else run.settings
-        same_file = (
-            {"weights"} if run.settings.get("weights") not in _KNOWN_WEIGHTS else set()
-        )  # by its content
+        # The key knows a file of weights by its content, wherever it lies now.
+        moved = set() if run.settings.get("weights") in _KNOWN_WEIGHTS else {"weights"}
         changed = [name for name, value in run.settings.items() if saved.get(name) != value]
-        if edited := [name for name in changed if name not in same_file]:
+        if edited := [name for name in changed if name not in moved]:
             raise UserError(
                 f"{file} of {run.training.label} says {edited[0]}: {saved.get(edited[0])}, but the folder's "
                 f"name stands for {run.settings[edited[0]]}; restore it, or remove the folder to train the "

@@ -9,6 +9,7 @@ from core.errors import UserError
 from grids.inputs import Input, find_inputs, refuse_missing_images
 from grids.plan import GridOptions, Override, TablePlan
 from grids.recipe import Recipe
+from grids.run import Run
 from tests.support import fakes
 from tests.support.fakes import CHAIN, SETTINGS, STAGE, FakeScript, load_script, plan, recipe, runs_of
 
@@ -69,16 +70,23 @@ def test_inputs_that_are_unknown_given_twice_or_of_another_kind(tmp_path):
 
 
 def test_first_weights_enter_the_key_by_their_content(tmp_path):
-    def key(weights: object) -> str:
+    def one(weights: object) -> Run:
         wanted = recipe({"name": "one", "row": "one", "settings": SETTINGS | {"weights": str(weights)}})
-        return keys(tmp_path, wanted, load_script=lambda name: StarterScript())["one"]
+        return next(iter(plan(tmp_path, wanted, load_script=lambda name: StarterScript()).runs.values()))
+
+    def key(weights: object) -> str:
+        return one(weights).key
 
     first, run = tmp_path / "first.pth", tmp_path / "run"
     run.mkdir()
     for file in (first, tmp_path / "same.pth", run / "last.pt"):
         file.write_bytes(b"weights")
     before = key(first)
-    assert before == key(tmp_path / "same.pth") == key(run) != key("imagenet") != key("none")
+    assert before == key(tmp_path / "same.pth") == key(run)
+    assert len({before, key("imagenet"), key("none")}) == 3
+    there = one(first)
+    there.config.to_yaml(there.folder / "config.yaml")
+    assert one(tmp_path / "same.pth").folder == there.folder  # a file that has moved is the same
     first.write_bytes(b"others")
     assert key(first) != before
     with pytest.raises(UserError, match="training one .*weights .*gone.pth can't be read: .*No such file"):
