@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from core.train_config import TrainConfig
-from models import EgoRNN, FlowStream, TwoStream
+from models import EgoRNN, FlowStream, FrameClassifier, TwoStream
 
 
 def changed_by_training(
@@ -96,6 +96,8 @@ def test_the_readme_says_what_the_stages_are():
         "train_rgb.py --stage 2": EgoRNN.stage(2, "convlstm"),
         "train_flow.py": FlowStream.STAGE,
         "train_twostream.py": TwoStream.stage("convlstm"),
+        "train_rgb.py --stage joint": EgoRNN.stage("joint", "convlstm"),
+        "train_frame.py": FrameClassifier.STAGE,
     }
     page = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
     rows = [
