@@ -69,6 +69,13 @@ def test_the_refinement_ignores_slowly_moving_points():
     assert grid_error(refined, TRUE, 240, 320) < 0.03
 
 
+def test_the_refinement_takes_its_scale_from_the_matches_that_agree():
+    """Most matches are wrong, so that the median distance of all would let these in."""
+    source, target = matches(np.random.default_rng(2), 200, wrong=0.6)
+    start = TRUE + np.array([[0, 0, 0.3], [0, 0, 0], [0, 0, 0]])
+    assert grid_error(refine(start, source, target), TRUE, 240, 320) < 1e-3
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_camera_motion_of_a_scene_with_moving_things(seed):
     scene = make_scene(seed=seed, num_frames=3, patches=HANDS)

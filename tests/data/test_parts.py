@@ -181,6 +181,12 @@ def test_a_missing_map_is_its_neighbour(index, tmp_path):
     assert whole[:, 0, 0].argmax(dim=1).tolist() == [1, 3, 6]
 
 
+def test_maps_that_are_scaled_keep_their_two_values(tmp_path):
+    tree = png_tree(tmp_path, {"S1/a_x/1": 3, "S1/b_x/1": 3}, size=(60, 45))
+    maps = read(ClipIndex.from_tree(tree), Maps(3, Preprocessing.rgb(32)), 0, TOP_LEFT)
+    assert maps.unique().tolist() == [0, 255], "the nearest pixel, no mean of several"
+
+
 def test_maps_are_learned_and_never_shown(index):
     inputs = RGB_ALONE.plus(Maps(3, Preprocessing.rgb(32)))
     assert inputs.kinds == ("frames", "maps") and inputs.names == ("frames",)
@@ -220,6 +226,14 @@ def test_several_stacks_of_a_clip(index):
     together = read(index, Flow(3, 3, FLOW), 0, FLIPPED, flow=(1, 4, 2))
     for number, start in enumerate((1, 4, 2)):
         assert torch.equal(together[number], read(index, Flow(3, 3, FLOW), 0, FLIPPED, flow=(start,))[0])
+
+
+def test_flow_looked_at_near_the_end_is_the_clips_last_whole_stack(index):
+    part, clip = Flow(5, 1, FLOW), index.clips[0]
+    looked = part.look(torch.empty(0), clip, (2, 9))
+    assert torch.equal(looked, read(index, part, 0, flow=(2, 5))), (
+        "9 images: a stack begins at 5 at the latest"
+    )
 
 
 def test_training_starts_are_random_and_leave_out_the_last_as_the_released_code(index):

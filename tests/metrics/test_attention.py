@@ -58,9 +58,15 @@ def test_the_centre_prior_peaks_in_the_middle_and_is_symmetric(size, peak):
     assert prior[size // 2, size // 2] == prior.max() > 2 * prior[0, 0]
 
 
+def test_the_centre_prior_falls_as_a_gaussian_of_a_quarter_of_the_side():
+    """Of 4 x 4 cells the outer lie at 3/8 and the inner at 1/8: (9/64 - 1/64) / (2 / 16) = 1."""
+    (prior,) = centre_prior(np.zeros((1, 4, 4)))
+    assert prior[0, 1] / prior[1, 1] == pytest.approx(np.exp(-1))
+
+
 def test_frames_without_the_mask_do_not_count():
-    heat = np.concatenate([one_cell(0, 0), one_cell(3, 3)])
-    covered = np.concatenate([one_cell(0, 0), np.zeros((1, 4, 4))])
+    heat = np.concatenate([one_cell(0, 0), one_cell(3, 3), one_cell(3, 3)])
+    covered = np.concatenate([one_cell(0, 0), np.zeros((1, 4, 4)), 0.1 * one_cell(1, 1)])
     nothing = ClipAttention(heat, np.zeros_like(heat))
     found = attention_quality([ClipAttention(heat, covered), nothing], 0.1)
     assert (found["n_clips"], found["n_frames"]) == (1, 1)

@@ -84,6 +84,20 @@ def test_scores_are_those_after_the_frames_seen():
     assert [line["order"] for line in found["shares"]] == [line["top1"] for line in found["shares"]]
     assert found["area"] == pytest.approx(100 * 7 / 18) and found["area_low"] <= found["area"]
     assert all(line["ci95_low"] < line["top1"] < line["ci95_high"] for line in found["shares"])
+    below = [line["below_last"] for line in found["shares"][:-1]]  # one clip of three is gained at the end
+    assert [each["points"] for each in below] == pytest.approx([100 / 3] * 3)
+    assert [each["p_holm"] for each in below] == pytest.approx([1] * 3)
+    assert "below_last" not in found["shares"][-1]
+
+
+def test_shares_are_compared_with_the_last_and_corrected_for_their_number():
+    """Of 8 clips 6 are right at the end alone: two-sided p = 2 / 2^6, of which there are three."""
+    labels, keys = np.zeros(8, np.int64), tuple("abcdefgh")
+    scores = np.zeros((8, 4, 2))
+    scores[:6, :3, 1] = scores[6:, :, 0] = scores[:, 3, 0] = 1
+    early = EarlyPredictions(keys, labels, QUARTERS, (3, 5, 7, 8), scores)
+    for line in summarise_early(early, Relations())["shares"][:3]:
+        assert line["below_last"] == pytest.approx({"points": 75, "p": 2 / 2**6, "p_holm": 6 / 2**6})
 
 
 def test_at_the_last_frame_the_runs_own_scores_stand():

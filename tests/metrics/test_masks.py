@@ -6,8 +6,10 @@ import torch
 
 from core.errors import UserError
 from data import ClipIndex, Preprocessing
-from metrics.attention import TRUE_MASKS, clip_masks
-from tests.support.trees import png_tree
+from data.parts import ClipInput, Frames
+from metrics.attention import TRUE_MASKS, clip_masks, measure_attention
+from metrics.predictions import Predictions
+from tests.support.trees import png_tree, save
 
 KEY = "S2/open_jam/1"
 PIXELS = Preprocessing.rgb(56)  # of 96 x 64 pixels columns 20 to 75 and rows 4 to 59 are seen
@@ -37,6 +39,18 @@ def test_motion_maps_are_read_where_there_is_no_truth(tmp_path):
     index = ClipIndex.from_tree(png_tree(tmp_path, {KEY: 5}, flow=False, size=(96, 64)))
     masks = clip_masks(tmp_path, index.clips[0], np.array([2, 5]), PIXELS)
     assert list(masks) == ["motion_map"] and masks["motion_map"].shape == (2, 1, 56, 56)
+
+
+@pytest.mark.parametrize("level, frames", [(127, 0), (128, 3)])
+def test_grey_motion_maps_count_as_moving_from_half_grey_on(tmp_path, level, frames):
+    root = png_tree(tmp_path, {KEY: 5}, flow=False, size=(96, 64))
+    for path in root.rglob("map*.png"):
+        save(path, np.full((64, 96), level))
+    heat = {"heat": np.full((1, 3, 2, 2), 0.25)}
+    predictions = Predictions((KEY,), np.array([0]), np.zeros((1, 1)), 0.0, {}, details=heat)
+    found = measure_attention(predictions, ClipIndex.from_tree(root), ClipInput(Frames(3, PIXELS)))
+    assert found["motion_map"]["n_frames"] == frames
+    assert not frames or found["motion_map"]["share"]["heat"]["mean"] == 100
 
 
 @pytest.mark.parametrize("length, names", [(4, TRUE_MASKS), (5, TRUE_MASKS[:2])])

@@ -21,6 +21,11 @@ def test_scores_are_matched_by_clip_and_kept_by_seed():
     assert clip_scores(runs, np.array([1, 0, -1])).tolist() == [[1, 1], [0, 0]]
 
 
+def test_a_tie_with_the_rival_is_lost():
+    tied = predictions([0, 1, 2], np.array([[1.0, 1, 0], [2, 3, 9], [0, 0, 2]]))
+    assert clip_scores([tied], np.array([1, 0, -1])).tolist() == [[0, 1]]
+
+
 def test_runs_of_other_clips_are_not_compared():
     logits = np.zeros((3, 3))
     other = predictions([0, 1, 2], logits, labels=(0, 2, 1))

@@ -104,6 +104,9 @@ def test_seeds_widen_the_interval_by_their_variance():
     expected = np.sqrt(clips.var() / 300 + seeds.var() / 40)
     assert high - low == pytest.approx(2 * 1.96 * expected, rel=0.04)
     assert two_way_interval(clips[None]) == pytest.approx(bootstrap_interval(clips))
+    # Were as many seeds as clips drawn alike, equal parts would add up and not their squares.
+    low, high = two_way_interval(seeds + seeds.T)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(2 * seeds.var() / 40), rel=0.04)
 
 
 def test_a_table_without_any_difference_gives_alarms_at_the_stated_rate():

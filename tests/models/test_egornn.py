@@ -151,6 +151,24 @@ def test_lstm_equals_its_equations():
     torch.testing.assert_close(model(frames).features[0], h)
 
 
+def test_scores_after_every_frame_are_learned_with_dropout_before_the_classifier():
+    torch.manual_seed(6)
+    model = EgoRNN(3, backbone="resnet18", hidden=16, dropout=0.5).eval()
+    model.every_frame = True
+    torch.nn.init.ones_(model.classifier.weight)
+    torch.nn.init.zeros_(model.classifier.bias)
+    frames = torch.randn(2, 4, 3, 32, 32)
+    with torch.no_grad():
+        states = model.temporal.states(*model.attend(model.backbone(frames)))
+        model.dropout.train()
+        torch.manual_seed(7)
+        output = model(frames)
+        torch.manual_seed(7)
+        kept = F.dropout(torch.ones(2, 4, 16), 0.5)
+    torch.testing.assert_close(output.along[..., 0], (states * kept).sum(dim=2))
+    assert torch.equal(output.logits, output.along[:, -1])
+
+
 def test_frame_classifier_averages_frames():
     torch.manual_seed(4)
     model = FrameClassifier(3, backbone="resnet18").eval()
@@ -158,6 +176,9 @@ def test_frame_classifier_averages_frames():
     single = torch.stack([model.backbone.resnet(clip).mean(dim=0) for clip in clips])
     torch.testing.assert_close(model(clips).logits, single, rtol=1e-4, atol=1e-5)
     assert model(clips).heat.shape == (2, 3, 1, 1)
+    model.every_frame = True
+    cut = torch.stack([model(clips[:, :end]).logits for end in (1, 2, 3)], dim=1)
+    torch.testing.assert_close(model(clips).along, cut, rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_layers_stay_in_float32_under_autocast():

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.errors import UserError
 from models.temporal import build_temporal, require_head
@@ -110,6 +110,31 @@ def test_the_transformers_feature_is_that_of_its_class_token():
     maps, cam, pooled = clip()
     tokens = torch.cat([w["token"].expand(B, 1, D), linear(w, "encode", pooled)], dim=1) + w["positions"]
     near(head(maps, cam), blocks(w, tokens, 4, 8, False, exact_gelu)[:, 0])
+
+
+@pytest.mark.parametrize("name, dropout, places", [("avt", 0.1, 0.02), ("transformer", 0.0, 0.2)])
+def test_transformers_start_and_drop_as_their_authors_have_it(name, dropout, places):
+    torch.manual_seed(2)
+    head = build_temporal(name, 32, 64, 16)
+    dropped = {module.p for module in head.modules() if isinstance(module, nn.Dropout)}
+    assert dropped | {module.self_attn.dropout for module in head.blocks.layers} == {dropout}
+    products = [weight for weight in head.blocks.parameters() if weight.dim() == 2]
+    for weight, std in [(head.positions, places), *((weight, 0.02) for weight in products)]:
+        assert weight.std().item() == pytest.approx(std, rel=0.1) and abs(weight.mean().item()) < std / 5
+
+
+def test_avt_drops_what_enters_its_blocks():
+    head, _ = built("avt")
+    head.train()
+    for module in head.blocks.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for layer in head.blocks.layers:
+        layer.self_attn.dropout = 0.0
+    maps, cam, _ = clip()
+    assert not torch.equal(head(maps, cam), head(maps, cam)), "frames and their places are dropped at random"
+    head.dropout.p = 1.0
+    assert torch.equal(head(maps, cam), head(maps.flip(1), cam)), "of nothing left, nothing is known"
 
 
 @pytest.mark.parametrize("name", ["avt", "transformer", "trn"])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from core.files import write_json, write_text
 from metrics.early import EarlyPredictions
-from metrics.statistics import holm, paired_difference, wilson_interval
+from metrics.statistics import bootstrap_interval, holm, paired_difference, wilson_interval
 from reporting import early, heads
 from reporting.chapter import chapter
 from reporting.collect import read_tables
@@ -78,6 +78,14 @@ def test_how_early_an_action_is_known(grid, tmp_path):
     top1 = [mean(numbers(found, f"after {share} %")[:1]) for share in SHARES]
     area = (top1[0] + top1[1]) / 2 / 3 + (top1[1] + top1[2]) / 2 * 2 / 3
     assert numbers(found, "area %")[0] == pytest.approx(area)
+    # Clips 7 to 9 are known from 50 % on, those before them at the end, the first of all by one seed of two.
+    by_clip = np.ones(24)
+    by_clip[:10] = 1 / 6 + 2 / 3
+    by_clip[:7] = 1 / 3
+    by_clip[0] = 1 / 6
+    low, high = bootstrap_interval(100 * by_clip)
+    assert numbers(found, "area, 95 % interval, low")[0] == pytest.approx(low)
+    assert numbers(found, "area, 95 % interval, high")[0] == pytest.approx(high)
     assert [part.key for part in section.parts] == ["25", "50"]
     assert column(section.parts[0].table, "row") == ["lsta", "avgpool"]
     assert numbers(section.parts[0].table, "points more") == pytest.approx([-100 / 24, -200 / 24])

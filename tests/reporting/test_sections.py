@@ -58,6 +58,9 @@ def test_results(grid):
     assert numbers(table, "95 % interval, low")[0] == pytest.approx(low)
     assert numbers(table, "95 % interval, high")[0] == pytest.approx(high)
     assert {"verb %", "noun %", "order %"} <= set(table.header)
+    low, _ = wilson_interval(15, 16)  # clips of actions with a reverse; seed 1 loses two of them
+    assert numbers(table, "order %")[0] == pytest.approx(100 * 15 / 16)
+    assert numbers(table, "order, 95 % interval, low")[0] == pytest.approx(low)
     assert column(table, "seeds") == ["2", "2"]
 
 
@@ -83,10 +86,38 @@ def test_comparison_is_over_the_seeds_that_both_have(grid):
     make_plan(grid, {"better": ["a0"], "worse": ["b0", "b1"]})
     found = paired_difference(*results.shared_scores(*read(grid).rows))
     assert (found.test, found.seeds, found.p) == ("McNemar", 1, 0.5)
+    make_plan(grid, {"better": ["none", "a1"], "worse": ["b0", "b1"]})
+    found = paired_difference(*results.shared_scores(*read(grid).rows))
+    assert (found.seeds, found.points) == (1, pytest.approx(100 * 4 / 24)), "seed 1 with seed 1"
     make_plan(grid, {"better": ["none", "a1"], "worse": ["b0"]})
     section = results.comparison("differences", [tuple(read(grid).rows)])
     table, note = section.table, section.note
     assert table is None and "no finished seed in common" in note and "better against worse" in note
+
+
+def test_the_interval_over_seeds_stands_beside_that_over_clips(grid):
+    rows = read(grid).rows
+    table = results.comparison("differences", [tuple(rows)]).table
+    found = paired_difference(*results.shared_scores(*rows))
+    assert found.seeds_low < found.low, "the seeds differ"
+    for name, ends in {
+        "95 % interval, clips": (found.low, found.high),
+        "95 % interval, clips and seeds": (found.seeds_low, found.seeds_high),
+    }.items():
+        shown = numbers(table, f"{name}, low") + numbers(table, f"{name}, high")
+        assert shown == pytest.approx(ends)
+
+
+def test_a_dot_is_full_where_holms_p_is_small(tmp_path):
+    """Six clips alone give p = 2 / 2^6 < 0.05, but not as one of two comparisons; nine do."""
+    wrong = {"a": right_but(), "six": right_but(*range(6)), "nine": right_but(*range(9))}
+    runs = {name: [make_run(tmp_path / name, predicted)] for name, predicted in wrong.items()}
+    make_plan(tmp_path, {"a": runs["a"], "six": runs["six"], "again": runs["six"]}, baseline="a")
+    svg = results.comparison("differences", results.choose_pairs(read(tmp_path))).chart.svg
+    assert svg.count("dot hollow") == 2
+    make_plan(tmp_path, {"a": runs["a"], "six": runs["six"], "nine": runs["nine"]}, baseline="a")
+    svg = results.comparison("differences", results.choose_pairs(read(tmp_path))).chart.svg
+    assert svg.count("dot hollow") == 0, "of two, the larger p is left as it is"
 
 
 def test_order_is_compared_on_reversible_clips_alone(grid):
@@ -113,6 +144,9 @@ def test_who_is_compared_with_whom(tmp_path, rows, baseline, pairs):
     found = results.choose_pairs(read(tmp_path))
     assert len({frozenset((a.name, b.name)) for a, b in found}) == len(found) == pairs
     assert baseline is None or {other.name for _, other in found} == {baseline}
+    places = {f"row {number}": number for number in range(rows)}
+    later = all(places[row.name] > places[other.name] for row, other in found)
+    assert baseline is not None or later, "what comes later is measured against what stands above it"
 
 
 def test_comparisons_are_corrected_for_their_number(tmp_path):
@@ -123,6 +157,7 @@ def test_comparisons_are_corrected_for_their_number(tmp_path):
     assert numbers(table, "p") == [pytest.approx(2 / 2**8), 1, pytest.approx(2 / 2**7)] and note == ""
     assert numbers(table, "p, Holm") == [pytest.approx(6 / 2**8), 1, pytest.approx(4 / 2**7)]
     assert "seeds that agree" not in table.header, "there is one seed"
+    assert "b − a: −33.3 points" in section.chart.svg and "c − b: +29.2 points" in section.chart.svg
 
 
 def test_classes_verbs_and_nouns(grid):

@@ -76,6 +76,9 @@ def test_the_loss_is_the_sum_of_its_parts():
     action, *motion = (output.parts[name] for name in ("action", "motion_layer3", "motion_layer4"))
     torch.testing.assert_close(output.loss, action + 3 * sum(motion))
     torch.testing.assert_close(action, F.cross_entropy(output.logits, output.labels))
+    # Cells of 32 pixels, of which the rectangle covers 20 x 12, 20 x 18, none and none.
+    moving = torch.tensor([[1.0, 1.0], [0.0, 0.0]]).expand(2, 2, 2, 2)
+    assert output.details["layer4_target"].equal(moving), "the truth, though shares are learned"
 
 
 def trained(model: EgoRNN, stage_name, layers: tuple[str, ...]) -> set[str]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, jaccard_score
 
 from core.errors import UserError
-from selfsup import MotionHead, MotionHeads, MotionLoss, MotionSettings, MotionTarget
+from selfsup import MotionHead, MotionHeads, MotionLoss, MotionSegmentation, MotionSettings, MotionTarget
+from selfsup.head import describe_heads
 from selfsup.prior import learn_prior
 from selfsup.targets import pool_maps, truth
 from selfsup.task import measure_cells
@@ -38,7 +39,7 @@ def test_threshold_counts_what_is_above_it():
 
 
 def test_grey_levels_are_kept_in_regression_and_cut_in_classification():
-    for level, expected in {100: 0, 200: 1}.items():
+    for level, expected in {100: 0, 127: 0, 128: 1, 200: 1}.items():
         maps = one_block(level)
         assert MotionTarget("classification", threshold=0.1)(maps, 2)[0, 0, 1, 1] == expected
         shares = MotionTarget("regression")(maps, 2)[0, 0, 1, 1]
@@ -90,6 +91,14 @@ def test_equal_scores_cost_ln_2_and_a_sum_is_49_times_the_mean():
     assert MotionLoss("cross_entropy").moving(scores).unique().tolist() == [0.5]
 
 
+def test_of_the_two_scores_the_second_says_that_a_cell_moves():
+    scores = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 1, 2)
+    loss = MotionLoss("cross_entropy")
+    assert loss.moving(scores).flatten().tolist() == pytest.approx([1 / (1 + math.exp(-2))] * 2)
+    for target, expected in {(1, 1): math.log(1 + math.exp(-2)), (0, 0): math.log(1 + math.exp(2))}.items():
+        assert loss(scores, torch.tensor(target).view(1, 1, 1, 2), EQUAL).item() == pytest.approx(expected)
+
+
 def test_class_weights_multiply_each_place():
     target = torch.tensor([[0.0, 1.0], [0.5, 0.0]]).view(1, 1, 2, 2)
     loss = MotionLoss("l1")(torch.full((1, 1, 2, 2), 2.0), target, torch.tensor([0.5, 4.0]))
@@ -125,6 +134,27 @@ def test_the_prior_is_how_often_places_move_and_weights_undo_the_imbalance():
     share = (255 + 200) / 255 * 15 / 16 / 12
     weights = filled(balanced=True, variant="regression")[0].class_weights
     torch.testing.assert_close(weights, torch.tensor([0.5 / (1 - share), 0.5 / share]))
+    regression = filled(balanced=True, variant="regression")[0]
+    assert regression.frequency.equal(head.frequency), "of the truth, not of the shares that are learned"
+
+
+def test_maps_of_any_size_have_as_many_cells_as_the_networks_strides_give():
+    """Five halvings, each rounded up: 7 -> 4, 14 -> 7 and so on."""
+    for image_size, cells in {224: (14, 7), 112: (7, 4), 100: (7, 4), 64: (4, 2)}.items():
+        heads = describe_heads(("layer3", "layer4"), "regression", channels=8, image_size=image_size)
+        assert (heads["layer3"]["size"], heads["layer4"]["size"]) == cells
+
+
+@pytest.mark.parametrize("threshold, share", [(None, 0.2), (0.3, 0.6)])
+def test_predicted_shares_count_as_motion_above_a_tenth_and_predicted_classes_above_a_half(threshold, share):
+    heads = MotionHeads(layer4=MotionHead(4, 2, "regression"))
+    settings = MotionSettings(ms="regression", ms_threshold=threshold)
+    model = torch.nn.Module()
+    model.motion = heads
+    task = MotionSegmentation(model, ("frames",), settings)
+    moves = np.array([[[[1, 0], [0, 0]]]])
+    found = task.measure({"layer4_predicted": np.where(moves, share, share / 4), "layer4_target": moves})
+    assert found["motion_layer4_accuracy"] == found["motion_layer4_iou"] == 100
 
 
 def test_maps_in_which_nothing_moves_are_refused():
@@ -183,6 +213,18 @@ def test_left_out_flags_mean_what_the_help_says():
 def test_flags_that_do_not_fit_together(flags, message):
     with pytest.raises(UserError, match=message):
         MotionSettings(**flags)
+
+
+@pytest.mark.parametrize(
+    "variant, shape", [("classification", (2, 3, 2, 2, 2)), ("regression", (2, 3, 2, 2))]
+)
+def test_a_head_is_a_relu_a_product_in_each_cell_and_one_over_all(variant, shape):
+    torch.manual_seed(0)
+    head, maps = MotionHead(4, 2, variant, mid_channels=5), torch.randn(2, 3, 4, 2, 2)
+    reduced = torch.einsum("mc,btchw->btmhw", head.reduce.weight[..., 0, 0], maps.clamp(min=0))
+    reduced = reduced + head.reduce.bias[:, None, None]
+    expected = reduced.flatten(2) @ head.linear.weight.T + head.linear.bias
+    torch.testing.assert_close(head(maps), expected.view(shape))
 
 
 def test_fourteen_cells_asked_of_layer4():

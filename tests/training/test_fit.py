@@ -76,6 +76,8 @@ def test_resuming_gives_the_same_bits(tmp_path, stop_after):
 def test_validation_selects_and_is_said(tmp_path):
     summary, _ = run(tmp_path / "run", val=True)
     assert summary["selected"]["selection"] == "best_on_val"
+    assert summary["selected"]["selected_with"] == "the first nine" and summary["protocol"] == "every clip"
+    assert summary["n_clips"] == summary["selected"]["n_clips"] == 24, "what is reported is of the test items"
     assert {row["split"] for row in rows(tmp_path / "run")} == {"train", "val"}
 
 

@@ -10,7 +10,7 @@ from core.stage import Stage
 from core.task import Classification
 from metrics.predictions import Predictions, check_logits
 from tests.support import toy
-from tests.support.toy import KEYS, NAMES, Toy, batches, interrupt, rows, run
+from tests.support.toy import KEYS, NAMES, Toy, batches, interrupt, rows, run, stage
 from training.evaluate import predict
 
 
@@ -69,6 +69,30 @@ def test_no_clip_is_left_out_of_a_measurement_or_counted_twice():
         predict(task, every[:2], KEYS)
     with pytest.raises(AssertionError, match="twice"):
         predict(task, [*every, every[0]], KEYS)
+
+
+def test_the_last_epoch_is_reported_however_good_an_earlier_one_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "stage", lambda epochs: stage(epochs).override(lr=2.0, milestones=()))
+    summary, _ = run(tmp_path / "run", epochs=2)
+    found = [float(row["accuracy"]) for row in rows(tmp_path / "run") if row["split"] == "test"]
+    assert found[-1] < max(found), "the rate is so high that the second epoch spoils the first"
+    assert (summary["top1"], summary["epoch"]) == (pytest.approx(found[-1]), 2)
+    assert (summary["selected"]["top1"], summary["selected"]["epoch"]) == (pytest.approx(found[0]), 1)
+
+
+def test_items_come_back_in_their_order_and_each_counts_once_in_the_mean_loss():
+    """Batches of 7, 7, 7 and 3, shuffled: a mean over batches would count the last ones more than twice."""
+    torch.manual_seed(0)
+    task, (x, labels) = Classification(Toy(), ("x",), keep=("features",)), toy.data()
+    stage().set_modes(task.model)
+    found = predict(task, batches(np.random.default_rng(0).permutation(24), size=7), KEYS)
+    assert task.model.dropout.training and not task.model.norm.training, "as they were"
+    with torch.no_grad():
+        features, logits = task.model.eval()(x).features, task.model(x).logits
+    assert found.labels.tolist() == labels.tolist()
+    np.testing.assert_allclose(found.logits, logits, rtol=1e-5)
+    np.testing.assert_allclose(found.details["features"], features, rtol=1e-5)
+    assert found.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,14 @@ def test_whom_the_runs_before_have_seen_counts_too(tmp_path):
     refuse_seen_users(start(tmp_path, third, "init"))
 
 
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_a_joint_network_knows_what_its_streams_have_seen(tmp_path, stream):
+    seen = saved_run(tmp_path / "seen", train_users=["S2"])
+    joint = saved_run(tmp_path / "joint", train_users=["S3"], **{stream: seen})
+    with pytest.raises(UserError, match=f"joint, which began from --{stream} .*seen has learned from S2"):
+        refuse_seen_users(start(tmp_path, joint, "init"))
+
+
 def test_first_weights_selected_on_a_test_user_are_refused(tmp_path):
     saved = {"train_users": ["S1"], "test_users": ["S2"]}
     folder = saved_run(tmp_path / "run", **saved)
@@ -106,8 +114,18 @@ def test_a_parent_that_learned_from_other_clips_held_out_others(tmp_path):
     parent.check(config, ["a"], {"train": "273 abc"})
     with pytest.raises(UserError, match="--init runs/a learned from other clips than there are now"):
         parent.check(config, ["a"], {"train": "272 def"})
+    with pytest.raises(UserError, match="--init runs/a held out other clips .*--seed 0.* than .*--seed 1"):
+        parent.check(config.replace(seed=1), ["a"], {"train": "273 abc"})
     parent.check(config.replace(val_fraction=0.0), ["a"], {"train": "272 def"})
     Parent("--init runs/a", content | {"images": {}}, "0").check(config, ["a"], {"train": "272 def"})
+
+
+def test_a_parent_that_knows_a_test_user_is_refused(tmp_path):
+    users = {"train_users": ["S1", "S2"], "test_users": ["S4"], "val_fraction": 0.0, "seed": 0}
+    parent = Parent("--init runs/a", {"config": users, "class_names": ["a"]}, "0")
+    with pytest.raises(UserError, match="--init runs/a has learned from S2, whom --test-users would test on"):
+        parent.check(start(tmp_path, None, train_users=("S1", "S4")), ["a"], {})
+    parent.check(start(tmp_path, None, train_users=("S1", "S2"), test_users=("S3",)), ["a"], {})
 
 
 def test_a_run_that_goes_on_has_its_own_weights_whatever_it_started_from(tmp_path):

@@ -1,5 +1,6 @@
 """Steps that do not wait for the device: what is read when, and sums that are those of reading each step."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.support.toy import KEYS, Toy, batches, rows, run, stage
 from training.evaluate import predict
 from training.fit import EvaluationSet, FitSettings, Loop, Sets, TimedBatches, TrainingSet
 from training.record import Recorder
+from training.step import Tally
 
 CPU = torch.device("cpu")
 
@@ -104,6 +106,20 @@ def test_a_loss_that_breaks_later_leaves_the_epoch_before(tmp_path):
     kept, whole = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("run", "whole"))
     assert kept["epoch"] == 2 and str(kept["model"]) == str(whole["model"])
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_accuracy_is_over_the_items_that_were_learned_from_however_many_there_are(tmp_path):
+    """An epoch of single frames has more items than there are clips, this one fewer, all of class 0."""
+    made = loop(tmp_path / "run", 8)
+    made.task.model.classifier.bias.data[0] = 100
+    assert train_epoch(made, batches(np.arange(0, 24, 3), size=8))["accuracy"] == 100
+
+
+def test_a_batch_that_is_only_repeated_counts_nowhere():
+    tally = Tally(SimpleNamespace(names=("loss",)))
+    tally.add(torch.tensor([2.0, 3.0]), torch.arange(4), 4)
+    tally.add(torch.tensor([9.0, 4.0]), torch.arange(4), 0)
+    assert tally.read() == 2 and (tally.items, tally.right, tally.sums) == (4, 3, {"loss": 8.0})
 
 
 def test_ranks_share_only_their_last_batches():
