@@ -43,7 +43,6 @@ class Settings(SpreadConfig):
     use, so that nothing in it tells an action from its reverse (0.25: the first quarter)."""
     size: int = Field(default=128, ge=32, le=1024)
     """Width and height of the catalogue's pictures, pixels."""
-
     without_users: tuple[UserName, ...] = ()
     """With --catalogue: users whose table and hand no picture shows, so that pre-training sees nothing of a
     test user."""
