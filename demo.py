@@ -41,14 +41,12 @@ if __name__ == "__main__":
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 import evaluate
 import grid
 from core.errors import UserError
 from core.files import write_text
+from core.seeding import choose_device, computes_bfloat16
 from data.motion import MotionConfig
 from data.motion import command as motion
 from data.synthetic import Settings
@@ -140,9 +138,8 @@ def compute_motion(kitchen: Path) -> None:
 
 
 def precision() -> str:
-    """Choose bfloat16 where the CPU has it, which halves the time of training."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "off"
+    """Choose bfloat16 where the device has it, which halves the time of training."""
+    return "bf16" if computes_bfloat16(choose_device("auto")) else "off"
 
 
 def training_minutes(config: Config) -> float:

@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.files import digest, write_json
 from core.ranks import ONE, Ranks, join_ranks, share_batch_norm
 from core.run_dir import RunDirectory, measure_cost
-from core.seeding import choose_device, seed_everything, set_up_numerics
+from core.seeding import choose_device, computes_bfloat16, seed_everything, set_up_numerics
 from core.stage import Stage
 from core.task import Classification, Composition, Task
 from core.train_config import ClipTrainConfig, TrainConfig
@@ -111,6 +111,8 @@ def train(config: C, training: Training[C]) -> None:
         config, stage = training.resolve(config, {name: parent.settings for name, parent in parents.items()})
         config = config.replace(**{f"{name}_sha256": parent.sha256 for name, parent in parents.items()})
         RunDirectory(config.out).refuse_if_taken(config, ranks)
+        if config.amp == "bf16" and computes_bfloat16(choose_device(config.device)) is False:
+            ranks.say("note: --amp bf16 is slower than off here: the device has no instructions for bfloat16")
         for note in training.notes(config, parents):
             ranks.say(note)
         inputs = training.inputs(config, parents)

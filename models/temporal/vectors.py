@@ -9,6 +9,22 @@ from core.errors import UserError
 from models.temporal.base import TemporalHead
 
 
+class FullPrecisionLSTM(nn.LSTM):
+    """torch's LSTM, which on a CPU computes in float32 under autocast too.
+
+    oneDNN has a bfloat16 LSTM for CPUs with AVX-512 alone; elsewhere torch fails in it.
+    """
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
+        """Map (B, T, C) to all outputs (B, T, D), and to h_T and c_T of every layer and direction."""
+        if frames.is_cuda or not torch.is_autocast_enabled("cpu"):
+            found: tuple[Tensor, tuple[Tensor, Tensor]] = super().forward(frames)
+            return found
+        with torch.autocast("cpu", enabled=False):
+            found = super().forward(frames.float())
+        return found
+
+
 class LSTMHead(TemporalHead):
     """The last hidden state h_T of an LSTM, a row of Ego-RNN's table.
 
@@ -26,7 +42,7 @@ class LSTMHead(TemporalHead):
 
     def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__(in_channels, hidden)
-        self.cell = nn.LSTM(in_channels, hidden, self.layers, batch_first=True)
+        self.cell = FullPrecisionLSTM(in_channels, hidden, self.layers, batch_first=True)
 
     def forward(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Map (B, T, C, h, w), pooled by the attention or by their mean, to (B, D)."""
@@ -74,7 +90,7 @@ class BidirectionalLSTMHead(TemporalHead):
     def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__(in_channels, hidden)
         self.features = 2 * hidden
-        self.cell = nn.LSTM(in_channels, hidden, num_layers=2, batch_first=True, bidirectional=True)
+        self.cell = FullPrecisionLSTM(in_channels, hidden, num_layers=2, batch_first=True, bidirectional=True)
 
     def forward(self, maps: Tensor, cam: Tensor | None) -> Tensor:
         """Map (B, T, C, h, w), pooled by the attention or by their mean, to (B, 2D)."""

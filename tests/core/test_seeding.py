@@ -1,8 +1,9 @@
 """Numerics that every run shares."""
 
+import pytest
 import torch
 
-from core.seeding import seed_everything, set_up_numerics
+from core.seeding import computes_bfloat16, seed_everything, set_up_numerics
 
 
 def test_numbers_too_small_to_matter_become_zero():
@@ -19,3 +20,18 @@ def test_seeds_differ_by_every_part():
         draws.append(torch.rand(3).tolist())
     assert draws[0] == draws[3]
     assert draws[0] != draws[1] and draws[0] != draws[2] and draws[1] != draws[2]
+
+
+@pytest.mark.parametrize(
+    "found, computes",
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, True),
+        ({"architecture": "aarch64", "sve": True}, None),
+        ({}, None),
+    ],
+)
+def test_whether_a_cpu_computes_in_bfloat16_is_what_torch_finds(found, computes, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert computes_bfloat16(torch.device("cpu")) is computes
