@@ -65,6 +65,7 @@ class Parent:
         """
         run, where = RunDirectory.finished(path), f"{flag} {path}"
         checkpoint = run.checkpoint("last")
+        _facts(run.last, checkpoint)  # for the search through its ancestors, which begins with it
         found = checkpoint["architecture"].get("name")
         if found != kind.network:
             raise UserError(f"{where} holds a {found}; {flag} takes a run of {kind.script}")
@@ -130,16 +131,16 @@ class Ancestor:
 
     Attributes:
         where: Flag, folder, and the runs between, for messages.
-        checkpoint: Content of its checkpoint.
+        facts: What its checkpoint says of its training.
     """
 
     where: str
-    checkpoint: dict[str, Any]
+    facts: dict[str, Any]
 
     @property
     def settings(self) -> dict[str, Any]:
         """What it was trained with; empty where it learned from pictures, which belong to no user."""
-        saved: dict[str, Any] = self.checkpoint["config"]
+        saved: dict[str, Any] = self.facts["config"]
         return {} if saved.get("images") is not None else saved
 
     @classmethod
@@ -163,10 +164,28 @@ class Ancestor:
             file = path / "last.pt" if path.is_dir() else path
             if not file.is_file() or file in known:
                 continue
-            checkpoint, here = load_checkpoint(file), f"{where}--{flag} {path}"
-            if isinstance(checkpoint.get("config"), dict):
-                yield cls(here, checkpoint)
-                yield from cls.of(checkpoint["config"], f"{here}, which began from ", known | {file})
+            facts, here = _facts(file), f"{where}--{flag} {path}"
+            if isinstance(facts.get("config"), dict):
+                yield cls(here, facts)
+                yield from cls.of(facts["config"], f"{here}, which began from ", known | {file})
+
+
+_ABOUT = ("config", "selected_on")
+_FACTS: dict[tuple[Path, int, int, int], dict[str, Any]] = {}
+
+
+def _facts(file: Path, content: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a checkpoint says of its training; read once, as long as the file stays as it is.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    found = file.stat()
+    version = (file, found.st_ino, found.st_size, found.st_mtime_ns)
+    if version not in _FACTS:
+        content = load_checkpoint(file) if content is None else content
+        _FACTS[version] = {name: content[name] for name in _ABOUT if name in content}
+    return _FACTS[version]
 
 
 def refuse_seen_users(config: ClipTrainConfig) -> None:
@@ -184,7 +203,7 @@ def refuse_seen_users(config: ClipTrainConfig) -> None:
                 f"{run.where} has learned from {', '.join(seen)}, whom --test-users would test on; take "
                 "a run that was trained without them"
             )
-        selected = run.checkpoint.get("selected_on") == "test"
+        selected = run.facts.get("selected_on") == "test"
         if selected and (seen := sorted(tested & set(saved.get("test_users", ())))):
             raise UserError(
                 f"{run.where} was selected on clips of {', '.join(seen)}, whom --test-users would test on; "
