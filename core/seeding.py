@@ -49,7 +49,7 @@ def choose_device(name: DeviceName) -> torch.device:
 
 
 def computes_bfloat16(device: torch.device) -> bool | None:
-    """Whether a device has instructions for bfloat16, which it would otherwise emulate; None if torch can't say.
+    """Whether a device has instructions for bfloat16, which others emulate; None where torch can't say.
 
     A step of TSN took 14 times as long in bfloat16 as in float32 on a CPU that emulates it
     (docs/performance.md).

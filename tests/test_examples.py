@@ -10,6 +10,7 @@ import models
 import selfsup
 from models.inserts import MODULES as INSERTS
 from models.temporal import HEADS
+from tests.support.draws import quick_draws
 
 PACKAGES = (models, selfsup)
 MODULES = sorted(
@@ -21,7 +22,8 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str) -> None:
-    found = doctest.testmod(importlib.import_module(name))
+    with quick_draws():
+        found = doctest.testmod(importlib.import_module(name))
     assert found.failed == 0
 
 

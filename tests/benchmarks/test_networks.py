@@ -3,6 +3,14 @@
 import pytest
 
 from benchmarks.networks import NetworksConfig, main, networks_table, over_clips_table
+from tests.support.draws import quick_draws
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """Of first weights nothing is asked here."""
+    with quick_draws():
+        yield
 
 
 def test_parameters_and_operations_by_hand():
@@ -20,13 +28,13 @@ def test_parameters_and_operations_by_hand():
     }
     for name, counts in expected.items():
         assert [cell.strip() for cell in rows[name][:2]] == [f"{count / 1e6:.1f}" for count in counts]
-    longer = networks_table(NetworksConfig(backbone="resnet18", classes=10, frames=4, side=64))
+    longer = networks_table(NetworksConfig(backbone="resnet18", classes=10, frames=3, side=64))
     flow_line = [line for line in table.splitlines() if line.startswith("| flow")]
     assert flow_line == [line for line in longer.splitlines() if line.startswith("| flow")]
 
 
 def test_a_step_of_networks_over_clips():
-    sizes = {"classes": 10, "frames": 3, "side": 64, "batch_size": 2, "rounds": 1}
+    sizes = {"classes": 10, "frames": 3, "side": 64, "batch_size": 1, "rounds": 1}
     table = over_clips_table(NetworksConfig(over_clips=("resnet18", "resnet18+tsm", "early"), **sizes))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[0] for row in rows] == ["resnet18", "resnet18+tsm", "early"]

@@ -300,7 +300,7 @@ class Nothing(Config):
     "Do nothing."
 
 def main(config):
-    for number in range(100_000):
+    for number in range(20_000):  # many times what a pipe holds
         print("Zo\\u00eb \\u6253\\u5f00", number)
 
 run(main, Nothing)

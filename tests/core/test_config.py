@@ -111,11 +111,6 @@ def test_missing_file(tmp_path):
         read_yaml(tmp_path / "nowhere.yaml")
 
 
-SCRIPT = """
-from core.cli import run
-from core.config import Config
-from core.errors import UserError
-
 class Shelf:
     def __len__(self):
         return 1
@@ -123,24 +118,24 @@ class Shelf:
     def __getitem__(self, item):
         raise UserError("no jam at shelf 4; buy some")
 
-class C(Config):
-    '''Test command.'''
+
+class Command(Config):
+    """Test command."""
+
     mode: str
-    '''What to do.'''
+    """What to do."""
+
 
 def main(config):
     if config.mode == "mistake":
         raise UserError("no jam at shelf 3; buy some")
     if config.mode == "loader":
         from torch.utils.data import DataLoader
+
         list(DataLoader(Shelf(), num_workers=1))
     if config.mode == "fault":
         raise RuntimeError("ours")
-    if config.mode == "found":
-        return 1
-
-run(main, C)
-"""
+    return 1 if config.mode == "found" else None
 
 
 @pytest.mark.parametrize(
@@ -150,21 +145,36 @@ run(main, C)
         (["--mode", "found"], 1, ""),
         (["--mode", "mistake"], 2, "error: no jam at shelf 3; buy some"),
         (["--mode", "loader"], 2, "error: no jam at shelf 4; buy some"),
-        (["--mode", "fault"], 1, "Traceback"),
         (["--moed", "fine"], 2, "--mode"),
         ([], 2, "--mode"),
     ],
 )
-def test_exit_status(tmp_path, arguments, status, said):
-    script = tmp_path / "command.py"
-    script.write_text(SCRIPT)
+def test_exit_status(command, arguments, status, said):
+    found, _, error = command(main, Command, *arguments)
+    assert (0 if found is None else found) == status  # as Python ends a process
+    assert said in error and "Traceback" not in error
+
+
+SCRIPT = """
+from core.cli import run
+from core.config import Config
+from core.errors import UserError
+
+class C(Config):
+    mode: str
+
+def main(config):
+    raise UserError("no jam at shelf 3") if config.mode == "mistake" else RuntimeError("ours")
+
+run(main, C)
+"""
+
+
+@pytest.mark.parametrize("mode, status, said", [("mistake", 2, "error: no jam"), ("fault", 1, "Traceback")])
+def test_exit_status_of_a_process(mode, status, said):
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(root)},
-    )
+    command = [sys.executable, "-c", SCRIPT, "--mode", mode]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == status
     assert said in done.stderr
-    assert ("Traceback" in done.stderr) == (said == "Traceback")
+    assert ("Traceback" in done.stderr) == (mode == "fault")

@@ -11,21 +11,8 @@ import pytest
 
 from core.errors import UserError
 from core.jobs import SpreadConfig, spread
-from tests.support.processes import dawdle, gone, wait_until
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def stumble(number: int) -> int:
-    if number == 3:
-        raise OSError("no room")
-    return number
-
-
-def vanish(number: int) -> int:
-    os._exit(9)
+from tests.support.pieces import dawdle_in, square, stumble, vanish
+from tests.support.processes import gone, wait_until
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -39,11 +26,6 @@ def test_every_piece_with_its_result(jobs):
 def test_a_process_that_is_killed_is_told():
     with pytest.raises(UserError, match="try fewer --jobs"):
         list(spread(vanish, range(2), SpreadConfig(jobs=2)))
-
-
-def dawdle_in(folder: Path | None) -> None:
-    if folder is not None:
-        dawdle(folder)
 
 
 def test_an_error_outside_ends_the_pieces_that_were_begun(tmp_path, recwarn):

@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,11 @@ def write_frames(root, key, frames):
 
 
 def scene_frames(seed, count):
+    return [*_scene_frames(seed, count)]
+
+
+@cache
+def _scene_frames(seed, count):
     return make_scene(
         seed=seed, num_frames=count, height=64, width=96, patches=(Patch((30, 30), (3, 1), (18, 14)),)
     ).frames

@@ -45,6 +45,10 @@ def first_seed(name: str, out: Path) -> dict[str, TrainConfig]:
     return {step.training.name: run.config for step, run in table.runs if step.seed == table.recipe.seeds[0]}
 
 
+_READ: set[tuple[str, str, str]] = set()
+"""Settings whose words a script has read: flags do not depend on each other, and reading takes its time."""
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, tmp_path):
     table = planned(path.name, tmp_path)
@@ -68,6 +72,12 @@ def test_a_recipe_fills_the_scripts_configs_and_its_commands_say_the_same(path, 
             assert shape(run, step.training.settings) == shapes[step.training.name], run.name
             continue
         shapes[step.training.name] = shape(run, step.training.settings)
+        settings = {
+            (run.command[0], name, repr(getattr(run.config, name))) for name in step.training.settings
+        }
+        if settings <= _READ:
+            continue
+        _READ.update(settings)
         config_class = load_script(step.training.script).Config
         given = parse(config_class, run.command[1:])
         assert (given.out, given.seed, given.resume) == (run.folder, run.config.seed, True)

@@ -41,6 +41,8 @@ NAMES = {
     "backslash": "open\\njam",
 }
 
+LIKE_OTHERS = ("Hebrew", "Arabic", "Thai", "accent apart", "emoji", "backslash")  # once a matrix has them
+
 
 @pytest.fixture(autouse=True)
 def a_warning_is_an_error(recwarn):
@@ -54,14 +56,18 @@ def test_a_matrix_of_any_names(tmp_path, kind):
     ink(tmp_path / "confusion.png")
 
 
-@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.stress if kind in LIKE_OTHERS else ()) for kind in NAMES]
+)
 def test_changes_of_any_names_against_runs_of_any_names(tmp_path, kind):
     gains = {NAMES[kind]: np.array([1, -2]), "flow": np.array([0, 1])}
     save_changes(tmp_path / "fusion.png", gains, ("open_jam", NAMES[kind]), "a title")
     ink(tmp_path / "fusion.png")
 
 
-@pytest.mark.parametrize("classes", [2, 20, 61, pytest.param(200, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(  # cells are of another size from 11 and from 31 classes on
+    "classes", [2, 11, 31, *(pytest.param(many, marks=pytest.mark.stress) for many in (20, 61, 200))]
+)
 def test_labels_have_the_room_they_need(tmp_path, classes):
     names = tuple(f"spread_jam,spoon,bread_{number}" for number in range(classes))
     save_confusion(tmp_path / "confusion.png", np.eye(classes, dtype=np.int64), names)

@@ -51,7 +51,7 @@ def test_states_are_those_of_the_clip_cut_short():
 
 def test_gradients_are_those_of_small_differences():
     torch.manual_seed(0)
-    cell, maps = ConvLSTM(2, 3).double(), torch.rand(2, 4, 2, 3, 3).double().requires_grad_()
+    cell, maps = ConvLSTM(2, 2).double(), torch.rand(2, 3, 2, 2, 3).double().requires_grad_()
     weights = dict(cell.named_parameters())
 
     def last_state(maps, *values):

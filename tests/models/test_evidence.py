@@ -8,6 +8,7 @@ import torch
 
 from core.errors import UserError
 from models import ClipModel, EgoRNN, FlowStream, FrameClassifier, TwoStream
+from tests.support.thin import FEATURES, thin_networks
 from viz.heat import require_heat
 
 FRAMES, CLASSES = 3, 5
@@ -36,6 +37,13 @@ BUILDERS = {
 WITHOUT_MAP = {"cam lstm", "none lstm"}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def thin():
+    """Every ResNet-18 is an eighth as wide."""
+    with thin_networks():
+        yield
+
+
 @cache
 def network(name):
     torch.manual_seed(0)
@@ -54,7 +62,7 @@ def clip(model):
 def test_what_follows_the_last_maps_gives_the_networks_own_scores(name):
     model = network(name)
     maps, logits = model.last_maps(clip(model))
-    assert maps.shape == (FRAMES, 512, 2, 2)
+    assert maps.shape == (FRAMES, FEATURES, 2, 2)
     torch.testing.assert_close(logits(maps), model(**clip(model)).logits)
 
 
@@ -69,7 +77,7 @@ def test_the_map_adds_up_to_the_score(name):
     layer = model.backbone.resnet.fc if name in ("frames", "flow") else model.classifier
     rest = layer.bias[2]
     if name == "joint":
-        rest = rest + layer.weight[2, :512] @ output.features[0, :512]
+        rest = rest + layer.weight[2, :FEATURES] @ output.features[0, :FEATURES]
     last = found[-1:] if name == "joint" or "convlstm" in name else found
     torch.testing.assert_close(last.mean() + rest, output.logits[0, 2])
 

@@ -7,6 +7,14 @@ from torch import nn
 from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, build_model
 from models.weights import cross_modality, load_backbone_body, read_backbone_weights
+from tests.support.thin import FEATURES, thin_networks
+
+
+@pytest.fixture(autouse=True, scope="module")
+def thin():
+    """Every ResNet-18 is an eighth as wide."""
+    with thin_networks():
+        yield
 
 
 def stream(seed: int = 0, **changes) -> FlowStream:
@@ -29,7 +37,7 @@ def test_several_stacks_are_the_mean_of_their_logits():
     single = [model(stacks[:, number]) for number in range(5)]
     torch.testing.assert_close(output.logits, torch.stack([one.logits for one in single]).mean(dim=0))
     torch.testing.assert_close(output.features, torch.stack([one.features for one in single]).mean(dim=0))
-    assert output.maps["layer4"].shape == (2, 5, 512, 2, 2) and output.heat.shape == (2, 5, 2, 2)
+    assert output.maps["layer4"].shape == (2, 5, FEATURES, 2, 2) and output.heat.shape == (2, 5, 2, 2)
     torch.testing.assert_close(output.heat[:, 3], single[3].heat[:, 0])
 
 
@@ -42,7 +50,7 @@ def test_dropout_stands_before_the_classifier_and_leaves_the_features():
     torch.manual_seed(1)
     output = model(flow)
     torch.manual_seed(1)
-    kept = nn.functional.dropout(torch.ones(2, 512), 0.5)
+    kept = nn.functional.dropout(torch.ones(2, FEATURES), 0.5)
     torch.testing.assert_close(output.logits[:, 0], (output.features * kept).sum(dim=1))
     dropped = output.features[kept == 0]
     assert dropped.count_nonzero() > 0, "features are given before dropout"
@@ -65,7 +73,7 @@ def test_weights_of_an_rgb_backbone(tmp_path):
     classifier = model.backbone.resnet.fc.weight.clone()
     load_backbone_body(model.backbone, read_backbone_weights(str(tmp_path / "rgb.pth"), "resnet18"))
     state = model.backbone.resnet.state_dict()
-    assert torch.equal(state["fc.weight"], classifier) and state["fc.weight"].shape == (4, 512)
+    assert torch.equal(state["fc.weight"], classifier) and state["fc.weight"].shape == (4, FEATURES)
     for key in source.keys() - {"conv1.weight", "fc.weight", "fc.bias"}:
         assert torch.equal(state[key], source[key]), key
     assert torch.equal(state["conv1.weight"][:, 4], source["conv1.weight"].mean(dim=1))

@@ -12,7 +12,13 @@ from tests.support.thin import FEATURES, thin_networks
 FRAMES, FLOW = torch.randn(2, 3, 3, 64, 64), torch.randn(2, 4, 64, 64)
 
 
-@thin_networks()
+@pytest.fixture(autouse=True, scope="module")
+def thin():
+    """Every ResNet-18 is an eighth as wide."""
+    with thin_networks():
+        yield
+
+
 def stream(attention: str = "cam", temporal: str = "convlstm", motion: tuple[str, ...] = ()) -> EgoRNN:
     torch.manual_seed(0)
     model = EgoRNN(

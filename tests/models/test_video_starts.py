@@ -159,9 +159,9 @@ def test_weights_of_another_network_are_named(tmp_path):
         network.__wrapped__("i3d-resnet18").start(str(tmp_path / "r50.pth"))
     inflated = {key: w[:, :, None] if w.ndim == 4 else w for key, w in flat("resnet18").state_dict().items()}
     save_checkpoint(tmp_path / "r3d.pth", inflated)
-    for name, file in (("slowfast18", "r3d"), ("early", "r3d")):
+    for name, options in (("slowfast18", {"width": 8}), ("early", {})):
         with pytest.raises(UserError, match="another network: missing"):
-            network.__wrapped__(name, 8).start(str(tmp_path / f"{file}.pth"))
+            network.__wrapped__(name, 8, **options).start(str(tmp_path / "r3d.pth"))
     with pytest.raises(UserError, match="csn26 has no weights to begin with.*--weights none"):
         network.__wrapped__("csn26").start("imagenet")
     with pytest.raises(UserError, match="early begins with the weights of a resnet18"):

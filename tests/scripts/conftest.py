@@ -3,17 +3,13 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import metrics.figures
-import models.cost
 import train_flow
 import train_frame
 import train_rgb
@@ -21,7 +17,7 @@ import train_twostream
 from data import ClipIndex
 from data.motion import command as motion
 from data.synthetic import command as synthetic
-from models.cost import network_cost
+from tests.support.lean import costs_counted_once, undrawn_figures
 from tests.support.small_runs import SMALL, flow_config, joint_config, stage_1_config, stage_2_config
 from tests.support.thin import thin_networks
 
@@ -30,40 +26,6 @@ from tests.support.thin import thin_networks
 def thin():
     """The scripts' tests are about what is around the network, and many train one."""
     with thin_networks(), undrawn_figures(), costs_counted_once():
-        yield
-
-
-@contextmanager
-def undrawn_figures() -> Iterator[None]:
-    """Save the figures of runs as a single pixel: laying letters out takes a fourth of a small training.
-
-    They are drawn in tests/metrics/test_figures.py, and for every training of the README in test_readme.py.
-    """
-
-    def save(path: Path, *given: object) -> None:
-        Image.new("RGB", (1, 1)).save(path)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("save_confusion", "save_curves", "save_changes"):
-            patch.setattr(metrics.figures, name, save)
-        yield
-
-
-_COSTS: dict[str, dict[str, float]] = {}
-
-
-@contextmanager
-def costs_counted_once() -> Iterator[None]:
-    """Count the operations of each (thin) network once, and not at the end of every training."""
-
-    def count(architecture: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
-        key = repr((sorted(architecture.items()), sorted(shapes.items())))
-        if key not in _COSTS:
-            _COSTS[key] = network_cost(architecture, shapes)
-        return _COSTS[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.cost, "network_cost", count)
         yield
 
 

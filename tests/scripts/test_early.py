@@ -1,5 +1,6 @@
 """Early recognition through the scripts: which frames are read, and how runs are read along their frames."""
 
+import os
 import re
 import shutil
 from math import ceil
@@ -13,6 +14,7 @@ import cam_viz
 import evaluate
 import train_rgb
 import train_twostream
+import viz.motion
 from core.errors import UserError
 from core.files import read_json
 from core.run_dir import read_evaluation
@@ -24,20 +26,36 @@ from tests.support.small_runs import joint_config, stage_1_config, stage_2_confi
 from viz.viewer import open_viewers
 
 
+@pytest.fixture(autouse=True)
+def motion_undrawn(monkeypatch):
+    """No motion.png, which test_motion_path.py looks at."""
+    monkeypatch.setattr(viz.motion, "draw_motion", lambda *given: None)
+
+
+@pytest.fixture(scope="module")
+def quarter(mapped_tree, frame_run, tmp_path_factory):
+    """Stage 1 on the first quarter of every clip, for an epoch."""
+    out = tmp_path_factory.mktemp("quarter") / "quarter"
+    train_rgb.main(stage_1_config(mapped_tree, frame_run, out, epochs=1, observed=0.25))
+    return out
+
+
 @pytest.fixture(scope="module")
 def spoiled(mapped_tree, tmp_path_factory):
     """The mapped tree with noise in place of every frame and map after a clip's first quarter."""
-    root = tmp_path_factory.mktemp("spoiled") / "tree"
-    shutil.copytree(mapped_tree, root)
-    rng = np.random.default_rng(0)
-    for clip in ClipIndex.from_tree(root).clips:
+    root = tmp_path_factory.mktemp("spoiled")
+    shutil.copytree(mapped_tree, root / "tree", copy_function=os.link)
+    noise = np.random.default_rng(0).integers(0, 256, (128, 228, 3), np.uint8)
+    pictures = {"frames": noise, "maps": (noise[..., 0] > 99).astype(np.uint8) * 255}
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(root / f"{name}.png", compress_level=1)
+    for clip in ClipIndex.from_tree(root / "tree").clips:
         for number in range(ceil(clip.num_frames / 4) + 1, clip.num_frames + 1):
-            noise = rng.integers(0, 256, (128, 228, 3), np.uint8)
-            Image.fromarray(noise).save(clip.frames.path(number), compress_level=1)
-            Image.fromarray((noise[..., 0] > 99).astype(np.uint8) * 255).save(
-                clip.maps.path(number), compress_level=1
-            )
-    return root
+            for name in pictures:
+                path = getattr(clip, name).path(number)
+                path.unlink()
+                os.link(root / f"{name}.png", path)
+    return root / "tree"
 
 
 def logits(run):
@@ -45,13 +63,16 @@ def logits(run):
         return saved["logits"]
 
 
-def test_both_stages_of_a_run_see_the_first_quarter_alone(mapped_tree, spoiled, frame_run, tmp_path):
+def test_both_stages_of_a_run_see_the_first_quarter_alone(mapped_tree, spoiled, frame_run, quarter, tmp_path):
     """What comes later is noise in one of two trees, and every number is the same; with one epoch each."""
     found = {}
     for name, root in (("whole", mapped_tree), ("spoiled", spoiled)):
         first, second = tmp_path / f"{name}-1", tmp_path / f"{name}-2"
         cache = {"cache": tmp_path / "cache"} if name == "spoiled" else {}
-        train_rgb.main(stage_1_config(root, frame_run, first, epochs=1, observed=0.25, **cache))
+        if name == "whole":
+            first = quarter
+        else:
+            train_rgb.main(stage_1_config(root, frame_run, first, epochs=1, observed=0.25, **cache))
         motion = {"ms": "classification", "epochs": 1}
         train_rgb.main(stage_2_config(root, first, second, **motion, **cache))
         found[name] = (logits(first), logits(second), read_json(second / "eval.json"))
@@ -83,18 +104,16 @@ def test_the_whole_clip_is_the_run_without_the_flag(mapped_tree, frame_run, stag
     )
 
 
-def test_mistakes_about_the_share(mapped_tree, frame_run, stage_1, tmp_path, command):
+def test_mistakes_about_the_share(mapped_tree, stage_1, quarter, tmp_path, command):
     for share in ("0", "1.5", "25", "nan"):
         words = ("--stage", 1, "--data", mapped_tree, "--out", tmp_path / "run", "--observed", share)
         status, _, said = command(train_rgb.main, train_rgb.Config, *words)
         assert status == 2 and "--observed" in said
-    for init, share, was in ((stage_1, 0.5, "1.0"), (tmp_path / "quarter", 1.0, "0.25")):
-        if init != stage_1:
-            train_rgb.main(stage_1_config(mapped_tree, frame_run, init, epochs=1, observed=0.25))
+    for init, share, was in ((stage_1, 0.5, "1.0"), (quarter, 1.0, "0.25")):
         with pytest.raises(UserError, match=f"--observed {share}: .* was trained with {was}"):
             train_rgb.main(stage_2_config(mapped_tree, init, tmp_path / "run", observed=share))
     with pytest.raises(UserError, match="different frames .*3 frames; .*3 frames of the first 25 %"):
-        open_viewers((stage_1, tmp_path / "quarter"), "cpu")
+        open_viewers((stage_1, quarter), "cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -115,9 +134,9 @@ def test_learning_after_every_frame(tree, mapped_tree, frame_run, tmp_path):
     """Another loss of the same first forward pass; kept outputs change no bit, and stage 2 inherits it."""
     found = {}
     for name in ("last", "every-frame", "every-frame-rising", "kept"):
-        flags = {"cache": tmp_path / "cache"} if name == "kept" else {}
-        flags |= {"predict": "every-frame" if name == "kept" else name, "frames": 4}
-        flags |= {"epochs": 1} if name in ("last", "every-frame-rising") else {}
+        # What the first keeps, the last finds.
+        flags = {"cache": tmp_path / "cache"} if name in ("last", "kept") else {}
+        flags |= {"predict": "every-frame" if name == "kept" else name, "frames": 4, "epochs": 1}
         train_rgb.main(stage_1_config(mapped_tree, frame_run, tmp_path / name, **flags))
         with (tmp_path / name / "metrics.csv").open() as file:
             found[name] = [line.split(",")[2] for line in file][1:]
@@ -130,14 +149,16 @@ def test_learning_after_every_frame(tree, mapped_tree, frame_run, tmp_path):
         stage_2_config(mapped_tree, tmp_path / "kept", tmp_path / "two", epochs=1, ms="regression")
     )
     assert train_rgb.Config.from_yaml(tmp_path / "two/config.yaml").predict == "every-frame"
-    train_rgb.main(stage_2_config(mapped_tree, tmp_path / "kept", tmp_path / "new", epochs=1, predict="last"))
-    assert train_rgb.Config.from_yaml(tmp_path / "new/config.yaml").predict is None
+    saved = torch.load(tmp_path / "kept/last.pt", weights_only=True)
+    other = stage_2_config(mapped_tree, tmp_path / "kept", tmp_path / "new", predict="last")
+    assert train_rgb.resolve(other, {"init": saved["config"]})[0].predict is None
     for name in ("last", "kept", "two"):
         saved = read_json(tmp_path / name / "eval.json")
         early = EarlyPredictions.load(tmp_path / name / "early.npz")
         assert early.shares == (25, 50, 75, 100) and early.frames == (2, 3, 4, 4)
         np.testing.assert_array_equal(early.at(100).logits, logits(tmp_path / name))
         assert [line["top1"] for line in saved["early"]["shares"]][-1] == saved["top1"]
+    for name in ("kept", "two"):
         evaluate.main(evaluate.Config(run=tmp_path / name, data=mapped_tree, out=tmp_path / "o", workers=0))
         np.testing.assert_allclose(logits(tmp_path / "o"), logits(tmp_path / name), rtol=1e-4, atol=1e-5)
     cost = read_json(tmp_path / "last/cost.json")

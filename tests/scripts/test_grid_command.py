@@ -20,27 +20,21 @@ from core.cli import parse
 from data.index import ClipIndex
 from grids.plan import TablePlan
 from grids.run import Run
-from tests.support.thin import thin_networks
 
 ROOT = Path(grid.__file__).resolve().parent
 STAGE_1 = {"stage": 1, "backbone": "resnet18", "weights": "none", "frames": 2, "hidden": 4}
 SMALL = {"batch_size": 24, "epochs": 1}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def thin():
-    """Thin networks, whose figures are drawn, since some are drawn by other processes too."""
-    with thin_networks():
-        yield
-
-
 @pytest.fixture
 def thin_worker(tmp_path, monkeypatch):
-    """Let the worker's process, otherwise as it is, fork trainings of thin networks too."""
-    words = [str(ROOT / "tests/support/thin.py"), grids.worker.__file__]
+    """Let the worker's process, otherwise as it is, fork trainings of thin networks and no figures too."""
     (tmp_path / "worker.py").write_text(
-        f"import runpy, sys\nsys.path[0] = {str(ROOT)!r}\nsys.argv[:1] = {words}\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        f"import runpy, sys\nsys.path[0] = {str(ROOT)!r}\n"
+        "from tests.support.thin import thin_networks\n"
+        "from tests.support.lean import undrawn_figures\n"
+        "with thin_networks(), undrawn_figures():\n"
+        f"    runpy.run_path({grids.worker.__file__!r}, run_name='__main__')\n"
     )
     monkeypatch.setattr(grids.worker, "__file__", str(tmp_path / "worker.py"))
 

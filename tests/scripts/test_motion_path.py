@@ -15,6 +15,7 @@ import evaluate
 import published
 import train_rgb
 import train_twostream
+import viz.motion
 from core.errors import UserError
 from core.ranks import ONE
 from data import ClipIndex, Preprocessing
@@ -44,6 +45,12 @@ def said(folder: Path) -> dict:
     return json.loads((folder / "eval.json").read_text())
 
 
+@pytest.fixture
+def motion_undrawn(monkeypatch):
+    """No motion.png, which other tests here look at."""
+    monkeypatch.setattr(viz.motion, "draw_motion", lambda *given: None)
+
+
 @pytest.fixture(scope="module")
 def both_heads(once, mapped_tree, stage_1) -> Path:
     """Stage 2 with regression heads on both layers."""
@@ -53,18 +60,20 @@ def both_heads(once, mapped_tree, stage_1) -> Path:
     )
 
 
-def test_weight_0_is_training_without_a_head_and_kept_outputs_are_training(mapped_tree, stage_1, tmp_path):
+def test_weight_0_is_training_without_a_head_and_kept_outputs_are_training(
+    mapped_tree, stage_1, stage_2, motion_undrawn, tmp_path
+):
+    """The training without a head is `stage_2`, of the same frames, clip by clip."""
     runs = {
-        "plain": {},
         "weight 0": {"ms": "classification", "ms_weight": 0},
         "kept": {"ms": "classification", "ms_weight": 0, "cache": tmp_path / "cache"},
     }
     for name, settings in runs.items():
         train_rgb.main(stage_2_config(mapped_tree, stage_1, tmp_path / name, epochs=1, **settings))
-    plain, headed, kept = (weights(tmp_path / name) for name in runs)
+    plain, headed, kept = (weights(run) for run in (stage_2, *(tmp_path / name for name in runs)))
     assert all(torch.equal(value, headed[key]) for key, value in plain.items())
     assert {key.split(".")[0] for key in headed.keys() - plain.keys()} == {"motion"}
-    assert rows(tmp_path / "plain") == rows(tmp_path / "weight 0")
+    assert rows(stage_2) == rows(tmp_path / "weight 0")
     assert all(torch.equal(value, kept[key]) for key, value in headed.items())
     parts = ("action", "motion_layer4", "motion_layer4_average_precision")
     assert rows(tmp_path / "weight 0", *parts) == rows(tmp_path / "kept", *parts)
@@ -90,17 +99,17 @@ def test_what_a_run_with_heads_leaves(mapped_tree, stage_1, both_heads):
 
 
 def test_evaluate_repeats_the_motion_numbers_and_does_without_maps(
-    mapped_tree, tree, both_heads, tmp_path, capsys
+    mapped_tree, moving_tree, both_heads, tmp_path, capsys
 ):
     evaluate.main(evaluate.Config(run=both_heads, data=mapped_tree, out=tmp_path / "maps", workers=0))
     first, again = said(both_heads), said(tmp_path / "maps")
     motion = {key for key in first if key.startswith("motion_")}
     assert len(motion) == 2 * 3 * 4 and {k: first[k] for k in motion} == {k: again[k] for k in motion}
     assert (tmp_path / "maps" / "motion.png").is_file()
-    evaluate.main(evaluate.Config(run=both_heads, data=tree, out=tmp_path / "none", workers=0))
+    evaluate.main(evaluate.Config(run=both_heads, data=moving_tree, out=tmp_path / "none", workers=0))
     assert capsys.readouterr().out.count("has no motion maps") == 1
     without = said(tmp_path / "none")
-    assert without["n_clips"] == 12 and not [key for key in without if key.startswith("motion")]
+    assert without["n_clips"] == 6 and not [key for key in without if key.startswith("motion")]
 
 
 def test_other_scripts_take_a_run_with_heads(
@@ -147,7 +156,9 @@ def test_motion_is_drawn_beside_heat_where_the_run_has_heads(mapped_tree, tree, 
     assert view_clip(clip, viewers[:1]).motion == ()
 
 
-def test_the_joint_stage_begins_with_a_backbone_and_no_attention(mapped_tree, frame_run, tmp_path):
+def test_the_joint_stage_begins_with_a_backbone_and_no_attention(
+    mapped_tree, frame_run, motion_undrawn, tmp_path
+):
     settings = {"stage": "joint", "ms": "classification", "ms_classes": "balanced", "epochs": 1}
     train_rgb.main(stage_1_config(mapped_tree, frame_run, tmp_path / "run", **settings))
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)

@@ -27,17 +27,23 @@ def film(
 
 
 _WIDTH, _HEIGHT, _STEP = 96, 64, 8
+_RED: dict[tuple[str, int, float], bytes] = {}
+"""Red films that were written before, for the many tests that want the same one."""
 
 
 def red_film(path: Path, frames: int = 24, fps: float = 10.0) -> Path:
     """Write a film whose frame n is red of level 8 * n + 20 on the left, black on the right."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if (known := _RED.get((path.suffix, frames, fps))) is not None:
+        path.write_bytes(known)
+        return path
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (_WIDTH, _HEIGHT))
     for number in range(frames):
         image = np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
         image[:, : _WIDTH // 2, 2] = _STEP * number + 20
         writer.write(image)
     writer.release()
+    _RED[path.suffix, frames, fps] = path.read_bytes()
     return path
 
 

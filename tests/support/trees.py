@@ -1,6 +1,8 @@
 """Tiny trees of clips, written file by file, whose pixels tell where they come from."""
 
+import io
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +37,17 @@ def texture(key: str, number: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> P
 
 def save(path: Path, pixels: npt.ArrayLike) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(np.asarray(pixels, np.uint8))
-    if path.suffix == ".jpg":
-        image.save(path, quality=90)
+    path.write_bytes(encoded(np.asarray(pixels, np.uint8), path.suffix))
+
+
+def encoded(pixels: Pixels, suffix: str) -> bytes:
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    if suffix == ".jpg":
+        Image.fromarray(pixels).save(file, "JPEG", quality=90)
     else:
-        image.save(path)
+        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def flow_value(axis: str, number: int) -> int:
@@ -72,6 +80,29 @@ def flow_name(axis: str, number: int) -> str:
     return CANONICAL.places[_FLOW[axis]].pattern.name(number)
 
 
+@cache
+def frame_file(key: str, number: int, size: tuple[int, int], suffix: str) -> bytes:
+    """A frame, made once for the many trees that have it."""
+    return encoded(texture(key, number, size), suffix)
+
+
+@cache
+def map_file(number: int, size: tuple[int, int]) -> bytes:
+    return encoded(motion_map(number, size), ".png")
+
+
+@cache
+def flow_file(axis: str, number: int, size: tuple[int, int], suffix: str) -> bytes:
+    """A flow image of one value: of three equal channels as a PNG, of one as a JPEG."""
+    shape = (size[1], size[0], 3) if suffix == ".png" else (size[1], size[0])
+    return encoded(np.full(shape, flow_value(axis, number), np.uint8), suffix)
+
+
+def new_folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def png_tree(
     root: Path,
     lengths: Mapping[str, int] | None = None,
@@ -83,24 +114,33 @@ def png_tree(
 ) -> Path:
     """The course's tree, of clips by name and length."""
     for key, length in (lengths or LENGTHS).items():
-        for number in range(1, length + 1):
-            save(root / top / key / "rgb" / f"rgb{number:04}.png", texture(key, number, size))
-            if maps:
-                save(root / top / key / "mmaps" / f"map{number:04}.png", motion_map(number, size))
-            for axis in "xy" if flow else "":
-                grey = np.full((size[1], size[0], 3), flow_value(axis, number))
-                save(root / f"flow_{axis}_processed" / key / f"flow_{axis}_{number:05}.png", grey)
+        numbers = range(1, length + 1)
+        folder = new_folder(root / top / key / "rgb")
+        for number in numbers:
+            (folder / f"rgb{number:04}.png").write_bytes(frame_file(key, number, size, ".png"))
+        if maps:
+            folder = new_folder(root / top / key / "mmaps")
+            for number in numbers:
+                (folder / f"map{number:04}.png").write_bytes(map_file(number, size))
+        for axis in "xy" if flow else "":
+            folder = new_folder(root / f"flow_{axis}_processed" / key)
+            for number in numbers:
+                (folder / f"flow_{axis}_{number:05}.png").write_bytes(flow_file(axis, number, size, ".png"))
     return root
 
 
 def jpg_tree(root: Path, lengths: Mapping[str, int] | None = None) -> Path:
     """The authors' tree."""
+    size = (WIDTH, HEIGHT)
     for key, length in (lengths or LENGTHS).items():
-        for number in range(1, length + 1):
-            save(root / "frames" / key / f"image_{number:05}.jpg", texture(key, number))
-            for axis in "xy":
-                grey = np.full((HEIGHT, WIDTH), flow_value(axis, number))
-                save(root / f"flow_{axis}" / key / f"flow_{axis}_{number:05}.jpg", grey)
+        numbers = range(1, length + 1)
+        folder = new_folder(root / "frames" / key)
+        for number in numbers:
+            (folder / f"image_{number:05}.jpg").write_bytes(frame_file(key, number, size, ".jpg"))
+        for axis in "xy":
+            folder = new_folder(root / f"flow_{axis}" / key)
+            for number in numbers:
+                (folder / f"flow_{axis}_{number:05}.jpg").write_bytes(flow_file(axis, number, size, ".jpg"))
     return root
 
 
