@@ -112,8 +112,9 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop():
-    """Look for garbage again, but not in what has been loaded so far."""
+    """Look for garbage again, more seldom than by default, and not in what has been loaded so far."""
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
 
 

@@ -82,9 +82,9 @@ def write_recipe(folder: Path, rates: list[float]) -> Path:
 
 
 def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
-    moving_tree, tmp_path, command, thin_worker
+    moving_tree, tmp_path, command, thin_worker, stress
 ):
-    """The last two trainings are processes of their own, as all are outside of this test."""
+    """In the long version the last two trainings are processes of their own, as all are outside of tests."""
 
     def start(main, rates, *flags):
         words = (
@@ -111,19 +111,22 @@ def test_a_new_row_takes_the_parent_that_is_there_and_nothing_is_trained_twice(
     assert started([1e-4]) == ["first-seed0", "second-lr-0.0001-seed0"]
     assert started([1e-4]) == []
     rates = [1e-4, 2e-3, 5e-3]
-    assert started(rates, main=grid.main) == ["second-lr-0.002-seed0", "second-lr-0.005-seed0"]
+    assert started(rates, main=grid.main if stress else main_in_this_process) == [
+        "second-lr-0.002-seed0",
+        "second-lr-0.005-seed0",
+    ]
     table = TablePlan.from_yaml(tmp_path / "out/tables/small.yaml")
     assert [row.row for row in table.rows] == ["rate 0.0001", "rate 0.002", "rate 0.005"]
     for row in table.rows:
         saved = yaml.safe_load((tmp_path / "out" / row.runs[0].folder / "config.yaml").read_text())
         assert saved["lr"] == row.settings["lr"] and saved["frames"] == 2
-    log = (tmp_path / "out" / table.rows[1].runs[0].folder / "log.txt").read_text()
-    assert "epoch 1/1: train loss" in log and "top-1" in log.splitlines()[-3]
     last = table.rows[2].runs[0]
-    assert (
-        "of frames in RAM, decoded by a training before"
-        in (tmp_path / "out" / last.folder / "log.txt").read_text()
-    )
+    if stress:
+        second, third = (
+            (tmp_path / "out" / row.runs[0].folder / "log.txt").read_text() for row in table.rows[1:]
+        )
+        assert "epoch 1/1: train loss" in second and "top-1" in second.splitlines()[-3]
+        assert "of frames in RAM, decoded by a training before" in third
     alone = parse(train_rgb.Config, last.command[2:]).replace(out=tmp_path / "again/runs" / last.folder.name)
     train_rgb.main(alone)
     found, name = numbers(tmp_path / "out"), last.folder.name
