@@ -1,5 +1,6 @@
 """Typed, frozen settings: the same object is filled by flags, by a recipe and by a test."""
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -123,7 +124,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             mapping.
     """
     try:
-        values = _OnceLoader(path.read_text(encoding="utf-8")).get_single_data()
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {path}: {reason(error)}") from None
     except Exception as error:  # senseless tags, dates and nesting raise errors of many kinds
@@ -133,8 +134,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML's readers silently keep the last."""
+def parse_yaml(text: str) -> Any:
+    """Parse YAML with the safe loader; senseless tags, dates and nesting raise errors of many kinds."""
+    return _Loader(text).get_single_data()
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads off, on, yes and no as words, as YAML 1.2 does, since flags have such values (`amp: off`).
+
+    Refuses a key that stands twice in a mapping, of which YAML's readers silently keep the last.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -142,6 +151,14 @@ class _OnceLoader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and names.count(key.value) > 1:
                 raise ValueError(f"{key.value} stands there twice, on line {key.start_mark.line + 1} first")
         return super().construct_mapping(node, deep)
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
 def refuse_repeated(flag: str, paths: Sequence[Path]) -> None:

@@ -12,9 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
-from core.config import Config, read_yaml
+from core.config import Config, parse_yaml, read_yaml
 from core.errors import UserError
 from core.run_dir import RunDirectory
 from core.stage import Stage
@@ -70,8 +68,8 @@ class Override:
             raise UserError(f"--settings {text} should look like NAME=VALUE")
         trainings, _, setting = name.rpartition(".")
         try:
-            return cls(trainings or "*", setting.replace("-", "_"), yaml.safe_load(value))
-        except Exception:  # YAML raises errors of many types, see core.config.read_yaml
+            return cls(trainings or "*", setting.replace("-", "_"), parse_yaml(value))
+        except Exception:  # YAML raises errors of many types, see core.config.parse_yaml
             raise UserError(f"--settings {text}: {value} is not a value; write it as in a recipe") from None
 
     def applies_to(self, training: Training, config: type[TrainConfig]) -> bool:

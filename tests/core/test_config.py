@@ -27,6 +27,13 @@ def test_round_trip_through_yaml(tmp_path):
     assert Example.from_yaml(tmp_path / "config.yaml") == config
 
 
+def test_words_that_yaml_1_1_takes_for_booleans_are_words(tmp_path):
+    (tmp_path / "words.yaml").write_text("a: [off, on, yes, No, Y]\nb: [true, False]\nc: [1, 0.5, null, x]")
+    found = read_yaml(tmp_path / "words.yaml")
+    assert found["a"] == ["off", "on", "yes", "No", "Y"] and found["b"] == [True, False]
+    assert found["c"] == [1, 0.5, None, "x"]
+
+
 @pytest.mark.parametrize(
     "values, named",
     [({"rat": 1}, "rat"), ({"rate": -1}, "--rate"), ({"rate": "fast"}, "fast"), ({"users": 3}, "--users")],

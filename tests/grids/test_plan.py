@@ -152,6 +152,13 @@ def test_recipes_share_runs_whatever_they_call_them(tmp_path):
     assert next(iter(plan(tmp_path, other).runs.values())).name.startswith("old-name-seed0-")
 
 
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_the_demo_trains_in_either_precision(tmp_path, amp):
+    """It takes `off` where the device does not compute in bfloat16; in YAML 1.1 that word is a boolean."""
+    made = runs_of(tmp_path, recipe(*CHAIN), overrides=(Override.parse(f"amp={amp}"),))
+    assert {run.config.amp for run in made.values()} == {amp}
+
+
 def test_overrides_replace_the_recipes_settings(tmp_path):
     overrides = (Override("*", "amp", "bf16"), Override.parse("sec*.lr=0.7"))
     made = runs_of(tmp_path, recipe(*CHAIN), overrides=overrides, max_epochs=2)
