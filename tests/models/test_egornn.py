@@ -7,16 +7,11 @@ from torch import Tensor
 
 from models import EgoRNN, FrameClassifier
 from models.backbone import BackboneMaps
-from tests.support.thin import thin_networks
 
 GATES = {"i": 0, "f": 1, "c": 2, "o": 3}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 def reference_basic_block(block, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 
 from core.errors import UserError
 from models import ClipModel, EgoRNN, FlowStream, FrameClassifier, TwoStream
-from tests.support.thin import FEATURES, thin_networks
+from tests.support.thin import FEATURES
 from viz.heat import require_heat
 
 FRAMES, CLASSES = 3, 5
@@ -37,11 +37,7 @@ BUILDERS = {
 WITHOUT_MAP = {"cam lstm", "none lstm"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 @cache

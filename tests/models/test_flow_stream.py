@@ -7,14 +7,9 @@ from torch import nn
 from core.errors import UserError
 from models import EgoRNN, FlowStream, FrameClassifier, build_model
 from models.weights import cross_modality, load_backbone_body, read_backbone_weights
-from tests.support.thin import FEATURES, thin_networks
+from tests.support.thin import FEATURES
 
-
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 def stream(seed: int = 0, **changes) -> FlowStream:

@@ -7,16 +7,12 @@ from core.stage import Group, Stage
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream, build_model
 from models.base import Entry
 from selfsup.head import describe_heads
-from tests.support.thin import FEATURES, thin_networks
+from tests.support.thin import FEATURES
 
 FRAMES, FLOW = torch.randn(2, 3, 3, 64, 64), torch.randn(2, 4, 64, 64)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 def stream(attention: str = "cam", temporal: str = "convlstm", motion: tuple[str, ...] = ()) -> EgoRNN:

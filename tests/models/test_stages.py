@@ -9,14 +9,8 @@ import torch.nn.functional as F
 
 from core.train_config import TrainConfig
 from models import EgoRNN, FlowStream, FrameClassifier, TwoStream
-from tests.support.thin import thin_networks
 
-
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 def changed_by_training(

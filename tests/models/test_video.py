@@ -15,7 +15,6 @@ from models.inserts import MODULES
 from models.inserts.tsm import frame_by_frame
 from models.video import NETWORKS
 from models.video.base import lengthen
-from tests.support.thin import thin_networks
 from tests.support.video_networks import SIZE, K, T, clips, network
 
 OTHERS = {"mvit_v2_s"}  # takes no small clips
@@ -30,11 +29,7 @@ EACH = [
 ]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 @torch.no_grad()

@@ -11,15 +11,9 @@ from models.cost import network_cost
 from models.video import NETWORKS
 from models.video.inflate import TimeConv3d
 from models.video.p3d import Kind, PseudoConv
-from tests.support.thin import thin_networks
 from tests.support.video_networks import SIZE, K, clips, lateral_off, network
 
-
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 @torch.no_grad()

@@ -13,15 +13,9 @@ from core.errors import UserError
 from models.video import NETWORKS
 from models.video.base import resnet_maps
 from models.video.inflate import inflate
-from tests.support.thin import thin_networks
 from tests.support.video_networks import K, clips, flat, lateral_off, network, started
 
-
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 @torch.no_grad()

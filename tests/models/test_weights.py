@@ -8,14 +8,8 @@ import torch
 from core.errors import UserError
 from models.backbone import Backbone
 from models.weights import load_backbone_weights, read_backbone_weights
-from tests.support.thin import thin_networks
 
-
-@pytest.fixture(autouse=True, scope="module")
-def thin():
-    """Every ResNet-18 is an eighth as wide."""
-    with thin_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("thin")
 
 
 @pytest.fixture(scope="module")
